@@ -1,0 +1,131 @@
+# Commands for trying and developing hvs-mm. Each target does the set-up it needs; `make help` lists them.
+#
+#   STACK=openmmlab   OpenMMLab's own releases in a second environment, instead of the OneDL forks
+#   PYTHON=python3.11 the interpreter for a new environment (3.10 to 3.12)
+#   VENV=path         where the environment lives
+#   ARGS='...'        passed on to the demo or to pytest
+
+.DEFAULT_GOAL := help
+.ONESHELL:
+SHELL := /bin/sh
+.SHELLFLAGS := -euc
+.PHONY: help demo test lint format setup venv dist clean key
+
+STACK ?= onedl
+PYTHON ?=
+ARGS ?=
+
+ifeq ($(STACK),onedl)
+  VENV ?= .venv
+  MM_REQUIREMENTS := requirements/mminstall.txt requirements/mim.txt
+  INSTALL_COST := about 4 minutes, 8 GB on disk
+else ifeq ($(STACK),openmmlab)
+  VENV ?= .venv-openmmlab
+  MM_REQUIREMENTS := requirements/openmmlab.txt
+  INSTALL_COST := about 4 minutes, 6 GB on disk
+else
+  $(error STACK=$(STACK) is unknown; expected onedl or openmmlab)
+endif
+
+CONSTRAINTS := requirements/constraints-$(STACK).txt
+REQUIREMENTS := requirements/runtime.txt $(MM_REQUIREMENTS) requirements/tests.txt
+VENV_PYTHON := $(VENV)/bin/python
+PIP := "$(VENV_PYTHON)" -m pip --disable-pip-version-check
+# What an environment was made from. It is written into the environment last, so a set-up that broke off half-way is
+# never taken for a finished one.
+KEY = $(shell cat $(REQUIREMENTS) $(CONSTRAINTS) | sha256sum | cut -c 1-12)
+PACKAGE_KEY = $(CURDIR) $(shell cat setup.py pyproject.toml hvs_mm/version.py | cksum)
+
+help: ## List the targets
+	@echo "make <target> [STACK=onedl|openmmlab] [PYTHON=...] [VENV=...] [ARGS='...']"
+	awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+demo: setup ## Train with and without hard views on built-in data and show the result (CPU)
+	@exec "$(VENV_PYTHON)" tools/demo.py $(ARGS)
+
+test: setup ## Run the test suite
+	@exec "$(VENV_PYTHON)" -m pytest $(ARGS)
+
+lint: setup ## Check style and formatting
+	@"$(VENV_PYTHON)" -m ruff check .
+	"$(VENV_PYTHON)" -m ruff format --check .
+
+format: setup ## Format the code and fix what can be fixed
+	@"$(VENV_PYTHON)" -m ruff check --fix .
+	"$(VENV_PYTHON)" -m ruff format .
+
+dist: setup ## Build the sdist, and the wheel from it, into dist/
+	@rm -rf dist
+	"$(VENV_PYTHON)" -c "from setuptools import build_meta; build_meta.build_sdist('dist')" >/dev/null
+	$(PIP) wheel -q --no-deps --no-build-isolation --wheel-dir dist dist/*.tar.gz
+	ls dist
+
+clean: ## Remove the environments, caches and build output of this checkout
+	@for venv in .venv .venv-openmmlab; do
+	    if [ -f "$$venv/.hvs-mm" ]; then rm -rf "$$venv"; fi
+	done
+	rm -rf build dist hvs_mm.egg-info hvs_mm/.mim .pytest_cache .ruff_cache .hypothesis
+	find hvs_mm configs tools tests -type d -name __pycache__ -prune -exec rm -rf {} +
+
+# Prints the interpreter to use, or says what was found and how to go on.
+define find_python
+found=
+for candidate in $(or $(PYTHON),python3 python3.12 python3.11 python3.10); do
+    if ! command -v "$$candidate" >/dev/null 2>&1; then
+        found="$$found\n  $$candidate: not found"; continue
+    fi
+    version=$$("$$candidate" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) || version=broken
+    case "$$version" in
+        3.10|3.11|3.12)
+            if "$$candidate" -c 'import ensurepip, venv' 2>/dev/null; then python=$$candidate; break; fi
+            found="$$found\n  $$candidate: $$version without venv (Debian, Ubuntu: apt install python$$version-venv)" ;;
+        broken) found="$$found\n  $$candidate: does not run" ;;
+        *) found="$$found\n  $$candidate: version $$version" ;;
+    esac
+done
+if [ -z "$${python:-}" ]; then
+    printf 'hvs-mm needs CPython 3.10, 3.11 or 3.12. Tried:%b\n' "$$found" >&2
+    echo 'Install one of them, or name it: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11' >&2
+    exit 1
+fi
+endef
+
+# The name of a cached environment outside of the checkout (see .ci/run).
+key:
+	@$(find_python)
+	echo "$(STACK)-$$version-$(KEY)"
+
+setup: ## Create or update the environment (every target above does it by itself)
+	@fail() {
+	    echo "Set-up of $(VENV) failed: $$1. It is not used as it is; 'make setup' starts it afresh." >&2
+	    exit 1
+	}
+	state=$$(cat "$(VENV)/.hvs-mm" 2>/dev/null || true)
+	current=$$("$(VENV_PYTHON)" -c 'import sys; print(sys.version)' 2>/dev/null || true)
+	wanted=$$current
+	if [ -n "$(PYTHON)" ]; then wanted=$$($(PYTHON) -c 'import sys; print(sys.version)' 2>/dev/null || true); fi
+	if [ "$$state" != "$(KEY)" ] || [ -z "$$current" ] || [ "$$current" != "$$wanted" ]; then
+	    if [ -e "$(VENV)" ] && [ ! -f "$(VENV)/.hvs-mm" ] && [ -n "$$(ls -A "$(VENV)")" ]; then
+	        echo "$(VENV) exists and was not made by this Makefile: name another place with VENV=." >&2
+	        exit 1
+	    fi
+	    $(find_python)
+	    echo "Installing the $(STACK) stack into $(VENV) with $$python (torch with CUDA: $(INSTALL_COST)) ..."
+	    rm -rf "$(VENV)"
+	    mkdir -p "$(VENV)"
+	    # From here on the folder is known as ours; the key follows when everything stands.
+	    echo unfinished > "$(VENV)/.hvs-mm"
+	    "$$python" -m venv "$(VENV)" || fail 'python -m venv'
+	    $(PIP) install -q -c $(CONSTRAINTS) pip setuptools wheel || fail 'pip install pip setuptools wheel'
+	    # MMCV and MMPretrain are source distributions: their builds get the pinned setuptools, too.
+	    $(PIP) install -q --build-constraint $(CONSTRAINTS) -c $(CONSTRAINTS) \
+	        $(addprefix -r ,$(REQUIREMENTS)) || fail 'pip install of the requirements'
+	    echo "$(KEY)" > "$(VENV)/.hvs-mm"
+	fi
+	# The link to this checkout: made again when the checkout moved or its metadata changed.
+	if [ "$$(cat "$(VENV)/.hvs-mm-package" 2>/dev/null)" != "$(PACKAGE_KEY)" ] || [ ! -e hvs_mm/.mim/configs ]; then
+	    $(PIP) install -qq --no-deps --no-build-isolation -e . || fail 'pip install -e .'
+	    echo "$(PACKAGE_KEY)" > "$(VENV)/.hvs-mm-package"
+	fi
+
+venv: setup
