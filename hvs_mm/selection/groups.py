@@ -1,0 +1,138 @@
+"""Groups of candidate views: how many are drawn and how many are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations, product
+from math import comb, prod
+
+
+def _counts(name: str, value: Sequence[int]) -> tuple[int, ...]:
+    if isinstance(value, (str, bytes)) or not isinstance(value, Sequence):
+        raise TypeError(f'{name}={value!r} must be a list of integers, one per view pipeline.')
+    if not value:
+        raise ValueError(f'{name}=[] is empty: give one positive integer per view pipeline.')
+    for number in value:
+        if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+            raise ValueError(f'{name}={list(value)} must hold positive integers, got {number!r}.')
+    return tuple(value)
+
+
+@dataclass(frozen=True)
+class ViewGroups:
+    """The admissible combinations: from group ``g`` exactly ``keep[g]`` views are kept.
+
+    One group stands for one augmentation pipeline. The views of all groups form one list, group
+    after group. The first groups are the *target* groups: their views serve as targets of the
+    pair loss (full-size crops), the views of the others only as online views (local crops).
+
+    Args:
+        candidates: Views drawn per group.
+        keep: Views kept per group, at most ``candidates`` of the same group.
+        num_target_groups: How many of the first groups are target groups.
+
+    Raises:
+        TypeError: If an argument is not a sequence of integers.
+        ValueError: If the lengths differ, a group keeps more views than it has, or fewer than
+            two views are kept in all.
+    """
+
+    candidates: tuple[int, ...]
+    keep: tuple[int, ...]
+    num_target_groups: int = 1
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, 'candidates', _counts('candidates', self.candidates))
+        object.__setattr__(self, 'keep', _counts('keep', self.keep))
+        if len(self.candidates) != len(self.keep):
+            raise ValueError(
+                f'candidates={list(self.candidates)} and keep={list(self.keep)} must have the same '
+                'length: one number per view pipeline in each.'
+            )
+        for group, (drawn, kept) in enumerate(zip(self.candidates, self.keep)):
+            if kept > drawn:
+                raise ValueError(
+                    f'keep={list(self.keep)} keeps {kept} views of group {group}, which has only '
+                    f'{drawn} (candidates={list(self.candidates)}). Lower keep[{group}] or raise '
+                    f'candidates[{group}].'
+                )
+        if not 1 <= self.num_target_groups <= len(self.candidates):
+            raise ValueError(
+                f'num_target_groups={self.num_target_groups} must be between 1 and the number of '
+                f'groups, {len(self.candidates)}.'
+            )
+        if sum(self.keep) < 2:
+            raise ValueError(
+                f'keep={list(self.keep)} keeps a single view: a pair loss needs at least two.'
+            )
+
+    @property
+    def num_views(self) -> int:
+        """Candidate views per image, ``S``."""
+        return sum(self.candidates)
+
+    @property
+    def num_kept(self) -> int:
+        """Kept views per image."""
+        return sum(self.keep)
+
+    @property
+    def num_targets(self) -> int:
+        """Candidate views in target groups, ``T``."""
+        return sum(self.candidates[: self.num_target_groups])
+
+    @property
+    def num_kept_targets(self) -> int:
+        """Kept views in target groups."""
+        return sum(self.keep[: self.num_target_groups])
+
+    def spans(self) -> list[range]:
+        """The positions of each group's views in the list of all candidates."""
+        starts = [sum(self.candidates[:group]) for group in range(len(self.candidates))]
+        return [range(start, start + n) for start, n in zip(starts, self.candidates)]
+
+    def num_combinations(self) -> int:
+        """The number of admissible combinations."""
+        return prod(comb(n, k) for n, k in zip(self.candidates, self.keep))
+
+    def target_combinations(self) -> list[tuple[int, ...]]:
+        """All choices of target views, in lexicographic order.
+
+        Returns:
+            Tuples of ``num_kept_targets`` view positions: the groups in order, ascending within
+            a group. With one group of 4 of which 2 are kept: (0, 1), (0, 2), ... (2, 3).
+        """
+        targets = list(zip(self.spans(), self.keep))[: self.num_target_groups]
+        picks = product(*(combinations(span, k) for span, k in targets))
+        return [tuple(view for group in pick for view in group) for pick in picks]
+
+    def combination(self, number: int) -> tuple[int, ...]:
+        """The admissible combination with the given number, in lexicographic order.
+
+        Args:
+            number: From 0 to ``num_combinations() - 1``.
+
+        Returns:
+            ``num_kept`` view positions, without listing the combinations before it.
+        """
+        views: list[int] = []
+        for span, k in zip(reversed(self.spans()), reversed(self.keep)):
+            number, rank = divmod(number, comb(len(span), k))
+            views = _unrank(span, k, rank) + views
+        return tuple(views)
+
+
+def _unrank(items: range, size: int, rank: int) -> list[int]:
+    """The ``rank``-th of the lexicographically ordered ``size``-subsets of ``items``."""
+    chosen: list[int] = []
+    for position, item in enumerate(items):
+        if len(chosen) == size:
+            break
+        # So many subsets go on with this item; skip them all when the rank lies beyond.
+        here = comb(len(items) - position - 1, size - len(chosen) - 1)
+        if rank < here:
+            chosen.append(item)
+        else:
+            rank -= here
+    return chosen

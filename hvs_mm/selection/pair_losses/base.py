@@ -1,0 +1,136 @@
+"""The interface of pair losses and the way to find the one of an algorithm."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+import torch
+from mmpretrain.registry import TASK_UTILS
+from torch import Tensor, nn
+
+from ..groups import ViewGroups
+from ..scores import ScoreWeights
+
+
+class PairLoss(ABC):
+    """Forwards the candidates through an algorithm and fills the pair-loss tensor.
+
+    To support a further method, derive a class, name the algorithm's class in ``algorithms`` and
+    register it in ``mmpretrain.registry.TASK_UTILS``. It has no weights and no state that a
+    checkpoint would have to hold.
+    """
+
+    #: Names of the algorithm classes this is the default for; their subclasses are included.
+    algorithms: ClassVar[tuple[str, ...]] = ()
+    #: How many views the algorithm trains on, ``None`` for any number.
+    num_kept: ClassVar[int | None] = None
+    #: How the tensor's parts enter a score.
+    weights: ScoreWeights = ScoreWeights()
+
+    def check(self, algorithm: nn.Module, groups: ViewGroups) -> None:
+        """Raise if this pair loss cannot describe the algorithm's own loss.
+
+        Called once, when the algorithm is built.
+
+        Raises:
+            ValueError: If the algorithm trains on another number of views than are kept, or has
+                a setting that this pair loss does not model.
+        """
+        if self.num_kept is not None and groups.num_kept != self.num_kept:
+            raise ValueError(
+                f'keep={list(groups.keep)} keeps {groups.num_kept} views, but '
+                f'{type(algorithm).__name__} trains on exactly {self.num_kept}: make keep sum to '
+                f'{self.num_kept}.'
+            )
+
+    @abstractmethod
+    def __call__(self, algorithm: nn.Module, views: Sequence[Tensor], num_targets: int) -> Tensor:
+        """Fill the pair-loss tensor.
+
+        Called without gradient and with the state of the algorithm guarded, see
+        :func:`hvs_mm.models.preserve_state`.
+
+        Args:
+            algorithm: The self-supervised algorithm, in its current state.
+            views: S tensors (B, 3, H, W), preprocessed; the target views come first.
+            num_targets: T, how many of them are targets.
+
+        Returns:
+            (B, T, S) float32: the loss of the sample when online view ``s`` has to match target
+            view ``t``.
+        """
+
+
+def forward_views(forward: Callable[[Tensor], Tensor], views: Sequence[Tensor]) -> Tensor:
+    """Forward all views, those of one size in one batch.
+
+    Batch statistics are thus taken over the concatenation of all views of a size, as in the
+    code published with the paper.
+
+    Args:
+        forward: Maps images (N, 3, H, W) to features (N, D).
+        views: S tensors (B, 3, H, W); H and W may differ from view to view.
+
+    Returns:
+        (B, S, D) in the dtype ``forward`` gives.
+    """
+    by_size: dict[tuple[int, ...], list[int]] = {}
+    for position, view in enumerate(views):
+        by_size.setdefault(tuple(view.shape[2:]), []).append(position)
+    features: list[Tensor] = [torch.empty(0)] * len(views)
+    for positions in by_size.values():
+        # (n * B, 3, H, W) -> (n * B, D) -> n times (B, D)
+        outputs = forward(torch.cat([views[position] for position in positions]))
+        for position, output in zip(positions, outputs.chunk(len(positions))):
+            features[position] = output
+    return torch.stack(features, dim=1)
+
+
+def registered_pair_losses() -> dict[str, type[PairLoss]]:
+    """The pair loss of each supported algorithm, by the name of the algorithm's class."""
+    found: dict[str, type[PairLoss]] = {}
+    for cls in TASK_UTILS.module_dict.values():
+        if isinstance(cls, type) and issubclass(cls, PairLoss):
+            found.update(dict.fromkeys(cls.algorithms, cls))
+    return found
+
+
+def build_pair_loss(pair_loss: dict[str, Any] | PairLoss | None, algorithm: nn.Module) -> PairLoss:
+    """Build a pair loss, by default the one registered for the algorithm's type.
+
+    Args:
+        pair_loss: ``None`` for the default, a dict whose ``type`` is a class registered in
+            ``TASK_UTILS``, or a built pair loss.
+        algorithm: The algorithm whose loss it describes.
+
+    Raises:
+        ValueError: If there is none for the algorithm, or the type is unknown.
+        TypeError: If ``pair_loss`` is none of the above.
+    """
+    if isinstance(pair_loss, PairLoss):
+        return pair_loss
+    known = registered_pair_losses()
+    if pair_loss is None:
+        for cls in type(algorithm).__mro__:
+            if cls.__name__ in known:
+                return known[cls.__name__]()
+        raise ValueError(
+            f'{type(algorithm).__name__} has no pair loss. Algorithms that have one: '
+            f'{sorted(known)}. For another one, derive from hvs_mm.selection.PairLoss, register '
+            'the class in mmpretrain.registry.TASK_UTILS and pass pair_loss=dict(type=...); see '
+            'docs/extend.md.'
+        )
+    if not isinstance(pair_loss, dict) or 'type' not in pair_loss:
+        raise TypeError(
+            f'pair_loss={pair_loss!r} must be None, a dict with a "type", or a PairLoss.'
+        )
+    name = pair_loss['type']
+    cls = TASK_UTILS.get(name) if isinstance(name, str) else name
+    if not (isinstance(cls, type) and issubclass(cls, PairLoss)):
+        raise ValueError(
+            f'pair_loss={name!r} is not a registered pair loss. Registered: '
+            f'{sorted({cls.__name__ for cls in known.values()})}.'
+        )
+    return TASK_UTILS.build(pair_loss)

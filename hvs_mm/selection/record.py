@@ -1,0 +1,49 @@
+"""What a selection returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .groups import ViewGroups
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The kept views of a batch and the numbers they were chosen by.
+
+    ``B`` samples, ``T`` target views, ``S`` candidate views, ``C`` combinations of target views.
+
+    Attributes:
+        indices: (B, kept) int64. Positions in the list of candidates, group after group and
+            ascending within a group.
+        score: (B,) score of the kept combination. Not finite only where the sample has no finite
+            combination at all.
+        pair_loss: (B, T, S) the tensor the scores were formed from.
+        mean_score: (B,) mean score over the combinations that were looked at; over the finite
+            ones where some are not.
+        target_choice: (B,) int64. Which of ``groups.target_combinations()`` was kept.
+        nonfinite: (B,) float, share of NaN or infinite scores among those looked at.
+        groups: The groups the views come in.
+    """
+
+    indices: Tensor
+    score: Tensor
+    pair_loss: Tensor
+    mean_score: Tensor
+    target_choice: Tensor
+    nonfinite: Tensor
+    groups: ViewGroups
+
+    def choice_shares(self) -> Tensor:
+        """How often each combination of target views was kept.
+
+        Returns:
+            (C,) float32, sums to 1, in the order of ``groups.target_combinations()``.
+        """
+        num_choices = len(self.groups.target_combinations())
+        # (B, 1) == (C,) -> (B, C); unlike bincount this needs no device synchronization.
+        choices = torch.arange(num_choices, device=self.indices.device)
+        return (self.target_choice[:, None] == choices).float().mean(0)

@@ -1,0 +1,77 @@
+"""Scores of combinations of views, formed from the pair-loss tensor.
+
+The score of a combination with target views ``A`` and local views ``K`` is the method's own
+training loss of that sample (method of Hard View Selection, arXiv 2310.03940):
+
+    cross = sum of L[t, s] over t in A and s in A or K, s != t
+    score = cross_weight * cross / terms + diagonal_weight * mean of L[t, t] over t in A
+
+with ``terms = |A| (|A| - 1) + |A| |K|``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class ScoreWeights:
+    """Weights of the two parts of a score.
+
+    Attributes:
+        cross: Weight of the mean over pairs of different views.
+        diagonal: Weight of the mean over the target views' own losses ``L[t, t]``; zero for all
+            methods but iBOT.
+    """
+
+    cross: float = 1.0
+    diagonal: float = 0.0
+
+
+def num_cross_terms(num_targets: int, num_locals: int) -> int:
+    """The number of (target, online) pairs of a combination."""
+    return num_targets * (num_targets - 1) + num_targets * num_locals
+
+
+def cross_sums(
+    pair_loss: Tensor, combinations: Sequence[Sequence[int]], num_targets: int
+) -> Tensor:
+    """Sum of the pair losses of every listed combination.
+
+    Args:
+        pair_loss: (B, T, S).
+        combinations: View positions, targets first, the same number in each.
+        num_targets: How many of the positions of a combination are targets.
+
+    Returns:
+        (B, number of combinations).
+    """
+    num_views = pair_loss.shape[2]
+    cells = [
+        [t * num_views + s for t in views[:num_targets] for s in views if s != t]
+        for views in combinations
+    ]
+    # The dtype matters where the single target of a combination meets no other target.
+    index = torch.tensor(cells, dtype=torch.int64, device=pair_loss.device)
+    # (B, T * S) gathered at (combinations, terms) -> (B, combinations, terms). Gathered, not
+    # multiplied with a 0/1 mask: a NaN outside of a combination must not reach its score.
+    return pair_loss.flatten(1)[:, index].sum(-1)
+
+
+def diagonal_means(pair_loss: Tensor, combinations: Sequence[Sequence[int]]) -> Tensor:
+    """Mean of the targets' own losses of every listed combination of target views.
+
+    Args:
+        pair_loss: (B, T, S).
+        combinations: Positions of target views.
+
+    Returns:
+        (B, number of combinations).
+    """
+    # (B, T) gathered at (combinations, targets) -> (B, combinations, targets)
+    diagonal = torch.diagonal(pair_loss, dim1=1, dim2=2)
+    return diagonal[:, torch.tensor(combinations, device=pair_loss.device)].mean(-1)

@@ -1,0 +1,295 @@
+"""Selection rules: each reads the pair-loss tensor and knows no method."""
+
+from __future__ import annotations
+
+import random
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from mmpretrain.registry import TASK_UTILS
+from torch import Tensor
+
+from .groups import ViewGroups
+from .record import Selection
+from .scores import ScoreWeights, cross_sums, diagonal_means, num_cross_terms
+
+
+class Selector(ABC):
+    """A rule that keeps one admissible combination of views per sample."""
+
+    @abstractmethod
+    def __call__(
+        self, pair_loss: Tensor, groups: ViewGroups, weights: ScoreWeights = ScoreWeights()
+    ) -> Selection:
+        """Choose the kept views.
+
+        Args:
+            pair_loss: (B, T, S) floating point; ``T = groups.num_targets`` target views and
+                ``S = groups.num_views`` candidate views.
+            groups: The groups the views come in.
+            weights: Weights of the two parts of a score.
+
+        Returns:
+            The kept views, see :class:`Selection`.
+
+        Raises:
+            ValueError: If the shape of ``pair_loss`` does not fit ``groups``.
+        """
+
+
+def check_pair_loss(pair_loss: Tensor, groups: ViewGroups) -> None:
+    """Raise ``ValueError`` unless the tensor is (B, T, S) for these groups."""
+    expected = (groups.num_targets, groups.num_views)
+    if pair_loss.ndim != 3 or tuple(pair_loss.shape[1:]) != expected:
+        raise ValueError(
+            f'pair_loss has shape {tuple(pair_loss.shape)}, expected (B, {expected[0]}, '
+            f'{expected[1]}) for candidates={list(groups.candidates)} of which the first '
+            f'{groups.num_target_groups} group(s) are targets.'
+        )
+
+
+class _ExtremeSelector(Selector):
+    """Keeps the combination at one end of the order of scores.
+
+    The search is exact and costs one sort per group of local views: for fixed target views the
+    local part of a score is a sum of independent terms, so the best locals are the top ones.
+
+    A NaN or infinite score never wins over a finite one; ties go to the combination that comes
+    first in lexicographic order, which means to the lowest index.
+
+    Args:
+        max_comparisons: Score only this many combinations, drawn at random without replacement
+            and shared by the samples of a batch, as the paper does for DINO. ``None`` searches
+            all of them.
+
+    Raises:
+        ValueError: If ``max_comparisons`` is not a positive integer.
+    """
+
+    #: 1 keeps the highest score, -1 the lowest.
+    _sign: int
+
+    def __init__(self, max_comparisons: int | None = None) -> None:
+        if max_comparisons is not None and (
+            isinstance(max_comparisons, bool)
+            or not isinstance(max_comparisons, int)
+            or max_comparisons < 1
+        ):
+            raise ValueError(
+                f'max_comparisons={max_comparisons!r} must be a positive integer, or None to '
+                'search all combinations.'
+            )
+        self.max_comparisons = max_comparisons
+
+    def __call__(
+        self, pair_loss: Tensor, groups: ViewGroups, weights: ScoreWeights = ScoreWeights()
+    ) -> Selection:
+        check_pair_loss(pair_loss, groups)
+        if self.max_comparisons is None or self.max_comparisons >= groups.num_combinations():
+            return self._search_all(pair_loss, groups, weights)
+        return self._search_some(pair_loss, groups, weights, self.max_comparisons)
+
+    def _rank_key(self, values: Tensor) -> Tensor:
+        """Values to sort in descending order: the better, the higher; non-finite ones last."""
+        return torch.where(values.isfinite(), self._sign * values, -torch.inf)
+
+    def _search_all(
+        self, pair_loss: Tensor, groups: ViewGroups, weights: ScoreWeights
+    ) -> Selection:
+        targets = groups.target_combinations()
+        # (C, kept targets)
+        target_index = torch.tensor(targets, device=pair_loss.device)
+        best = mean = cross_sums(pair_loss, targets, groups.num_kept_targets)
+        picks = [target_index.expand(len(pair_loss), -1, -1)]
+        for span, kept in list(zip(groups.spans(), groups.keep))[groups.num_target_groups :]:
+            # (B, C, kept targets, locals) -> (B, C, locals)
+            local = pair_loss[:, target_index, span.start : span.stop].sum(2)
+            order = self._rank_key(local).sort(dim=-1, descending=True, stable=True).indices
+            top = order[..., :kept].sort(-1).values
+            best = best + local.gather(-1, top).sum(-1)
+            mean = mean + kept * _finite_mean(local)
+            picks.append(top + span.start)
+        terms = num_cross_terms(groups.num_kept_targets, groups.num_kept - groups.num_kept_targets)
+        diagonal = weights.diagonal * diagonal_means(pair_loss, targets) if weights.diagonal else 0
+        scores = weights.cross * best / terms + diagonal
+        means = weights.cross * mean / terms + diagonal
+        # torch.argmax returns the first of equal values.
+        choice = self._rank_key(scores).argmax(1)
+        # (B, C, kept) at the chosen c -> (B, kept)
+        indices = torch.cat(picks, dim=2)[torch.arange(len(choice), device=choice.device), choice]
+        return Selection(
+            indices=indices,
+            score=scores.gather(1, choice[:, None])[:, 0],
+            pair_loss=pair_loss,
+            mean_score=_finite_mean(means),
+            target_choice=choice,
+            nonfinite=1 - scores.isfinite().to(scores.dtype).mean(1),
+            groups=groups,
+        )
+
+    def _search_some(
+        self, pair_loss: Tensor, groups: ViewGroups, weights: ScoreWeights, count: int
+    ) -> Selection:
+        numbers = sorted(random.sample(range(groups.num_combinations()), count))
+        combinations = [groups.combination(number) for number in numbers]
+        scores = combination_scores(pair_loss, combinations, groups, weights)
+        choice = self._rank_key(scores).argmax(1)
+        indices = torch.tensor(combinations, device=pair_loss.device)[choice]
+        return Selection(
+            indices=indices,
+            score=scores.gather(1, choice[:, None])[:, 0],
+            pair_loss=pair_loss,
+            mean_score=_finite_mean(scores),
+            target_choice=_target_choice(indices, groups),
+            nonfinite=1 - scores.isfinite().to(scores.dtype).mean(1),
+            groups=groups,
+        )
+
+
+@TASK_UTILS.register_module()
+class HardestSelector(_ExtremeSelector):
+    """Hard View Selection: keeps the combination with the highest score (arXiv 2310.03940)."""
+
+    _sign = 1
+
+
+@TASK_UTILS.register_module()
+class EasiestSelector(_ExtremeSelector):
+    """Ablation: keeps the combination with the lowest score."""
+
+    _sign = -1
+
+
+@TASK_UTILS.register_module()
+class RandomSelector(Selector):
+    """Control: keeps a uniformly random admissible combination of each sample.
+
+    The candidates are forwarded and scored as for :class:`HardestSelector`, so a run costs the
+    same and differs in the choice alone. Draws from torch's global generator of the device.
+    """
+
+    def __call__(
+        self, pair_loss: Tensor, groups: ViewGroups, weights: ScoreWeights = ScoreWeights()
+    ) -> Selection:
+        check_pair_loss(pair_loss, groups)
+        picks = []
+        for span, kept in zip(groups.spans(), groups.keep):
+            shape = (len(pair_loss), len(span))
+            # Ranks of i.i.d. numbers are a uniform permutation: (B, candidates) -> (B, kept).
+            # Where there is nothing to choose, nothing is drawn: the training step after it must
+            # find the random state of the baseline.
+            noise = torch.rand if kept < len(span) else torch.zeros
+            order = noise(shape, device=pair_loss.device).argsort(dim=1, stable=True)
+            picks.append(order[:, :kept].sort(dim=1).values + span.start)
+        indices = torch.cat(picks, dim=1)
+        reference = HardestSelector()(pair_loss, groups, weights)
+        return Selection(
+            indices=indices,
+            score=_kept_scores(pair_loss, indices, groups, weights),
+            pair_loss=pair_loss,
+            mean_score=reference.mean_score,
+            target_choice=_target_choice(indices, groups),
+            nonfinite=reference.nonfinite,
+            groups=groups,
+        )
+
+
+def combination_scores(
+    pair_loss: Tensor,
+    combinations: Sequence[Sequence[int]],
+    groups: ViewGroups,
+    weights: ScoreWeights = ScoreWeights(),
+) -> Tensor:
+    """Scores of the listed combinations.
+
+    Args:
+        pair_loss: (B, T, S).
+        combinations: Admissible combinations: ``groups.num_kept`` view positions each.
+        groups: The groups the views come in.
+        weights: Weights of the two parts of a score.
+
+    Returns:
+        (B, number of combinations).
+    """
+    kept_targets = groups.num_kept_targets
+    terms = num_cross_terms(kept_targets, groups.num_kept - kept_targets)
+    scores = weights.cross * cross_sums(pair_loss, combinations, kept_targets) / terms
+    if weights.diagonal:
+        targets = [views[:kept_targets] for views in combinations]
+        scores = scores + weights.diagonal * diagonal_means(pair_loss, targets)
+    return scores
+
+
+def _kept_scores(
+    pair_loss: Tensor, indices: Tensor, groups: ViewGroups, weights: ScoreWeights
+) -> Tensor:
+    """(B,) scores of one combination per sample, given as (B, kept) positions."""
+    samples = torch.arange(len(pair_loss), device=pair_loss.device)[:, None, None]
+    targets = indices[:, : groups.num_kept_targets]
+    # (B, kept targets, kept)
+    cells = pair_loss[samples, targets[:, :, None], indices[:, None, :]]
+    itself = torch.eye(cells.shape[1], cells.shape[2], dtype=torch.bool, device=cells.device)
+    terms = num_cross_terms(targets.shape[1], indices.shape[1] - targets.shape[1])
+    score = weights.cross * cells.masked_fill(itself, 0).sum((1, 2)) / terms
+    if weights.diagonal:
+        score = score + weights.diagonal * cells.diagonal(dim1=1, dim2=2).mean(1)
+    return score
+
+
+def _target_choice(indices: Tensor, groups: ViewGroups) -> Tensor:
+    """(B,) position of each sample's kept targets in ``groups.target_combinations()``."""
+    combinations = torch.tensor(groups.target_combinations(), device=indices.device)
+    kept = indices[:, None, : groups.num_kept_targets]
+    # (B, 1, kept targets) == (C, kept targets) -> (B, C), true at exactly one c
+    return (kept == combinations).all(-1).int().argmax(1)
+
+
+def _finite_mean(values: Tensor) -> Tensor:
+    """Mean over the finite entries of the last dimension, NaN where there is none."""
+    finite = values.isfinite()
+    return torch.where(finite, values, 0).sum(-1) / finite.sum(-1)
+
+
+#: What a config may write for a selector instead of the class name.
+SELECTORS: dict[str, type[Selector]] = {
+    'hardest': HardestSelector,
+    'random': RandomSelector,
+    'easiest': EasiestSelector,
+}
+
+
+def build_selector(selector: str | dict[str, Any] | Selector) -> Selector:
+    """Build a selector from what a config says.
+
+    Args:
+        selector: ``'hardest'``, ``'random'`` or ``'easiest'``; a dict with one of these names or
+            a class registered in ``TASK_UTILS`` as its ``type``, e.g.
+            ``dict(type='hardest', max_comparisons=128)``; or a built selector.
+
+    Raises:
+        TypeError: If it is none of these, or has an argument its class does not take.
+        ValueError: If the name is unknown.
+    """
+    if isinstance(selector, Selector):
+        return selector
+    if isinstance(selector, str):
+        selector = {'type': selector}
+    if not isinstance(selector, dict) or 'type' not in selector:
+        raise TypeError(
+            f'selector={selector!r} must be one of {sorted(SELECTORS)}, a dict with a "type", or '
+            'a Selector.'
+        )
+    arguments = {key: value for key, value in selector.items() if key not in ('type', '_scope_')}
+    name = selector['type']
+    cls = SELECTORS.get(name) or TASK_UTILS.get(name) if isinstance(name, str) else name
+    if not (isinstance(cls, type) and issubclass(cls, Selector)):
+        raise ValueError(
+            f'selector={name!r} is not known: expected one of {sorted(SELECTORS)} or the name of '
+            'a Selector class registered in mmpretrain.registry.TASK_UTILS.'
+        )
+    try:
+        return cls(**arguments)
+    except TypeError as error:
+        raise TypeError(f'selector={name!r} does not take {arguments}: {error}') from error
