@@ -1,0 +1,140 @@
+"""Candidate views: drawn from one decoded image, with their crop geometry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from mmcv.transforms import BaseTransform, Compose
+from mmpretrain.datasets.transforms import PackInputs
+from mmpretrain.registry import TRANSFORMS
+
+from .geometry import GEOMETRY_KEY, ViewGeometry, image_size, record_geometry, supported_transforms
+
+
+@TRANSFORMS.register_module()
+class CandidateViews(BaseTransform):
+    """Draw all candidate views of an image.
+
+    Takes the arguments of MMPretrain's ``MultiView`` and draws the same views from the same
+    random numbers, but copies no image per view and records where every view lies.
+
+    **Required Keys:** ``img``, an ndarray (H, W, 3).
+
+    **Modified Keys:** ``img``, a list of one image per view, pipeline after pipeline.
+
+    **Added Keys**, for ``S`` views:
+
+    - ``view_boxes``: (S, 4) float32, crop boxes ``x1, y1, x2, y2`` in pixels of the original
+      image, upper bounds exclusive,
+    - ``view_flips``: (S, 2) bool, mirrored horizontally, vertically,
+    - ``view_sizes``: (S, 2) int64, height and width of the view in pixels.
+
+    Args:
+        transforms: One pipeline per group: lists of transforms or their configs. Upstream's
+            ``view_pipeline`` lists are taken as they are.
+        num_views: Views drawn per pipeline; an integer if there is one pipeline.
+
+    Raises:
+        TypeError: If ``transforms`` is no list of lists, or a count no integer.
+        ValueError: If the lengths differ, a count is below 1, or a pipeline has a crop or flip
+            that cannot be recorded.
+    """
+
+    def __init__(
+        self,
+        transforms: Sequence[Sequence[dict[str, Any] | Callable]],
+        num_views: int | Sequence[int],
+    ) -> None:
+        counts = [num_views] if isinstance(num_views, int) else list(num_views)
+        for count in counts:
+            if isinstance(count, bool) or not isinstance(count, int):
+                raise TypeError(f'num_views={num_views!r} must be an integer or a list of them.')
+            if count < 1:
+                raise ValueError(f'num_views={num_views!r}: every count must be at least 1.')
+        if not isinstance(transforms, Sequence) or not all(
+            isinstance(pipeline, Sequence) for pipeline in transforms
+        ):
+            raise TypeError(
+                'transforms must be a list of pipelines, each a list of transforms: write '
+                'transforms=[view_pipeline] for a single one.'
+            )
+        if len(counts) != len(transforms):
+            raise ValueError(
+                f'num_views={num_views!r} gives {len(counts)} count(s) for {len(transforms)} '
+                'pipeline(s): give one per pipeline.'
+            )
+        self.num_views = counts
+        self.pipelines = [record_geometry(Compose(pipeline)) for pipeline in transforms]
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any] | None:
+        """Draw the views; ``None`` if a pipeline gives up on the image.
+
+        Raises:
+            ValueError: If a transform changes the image's size in a way that cannot be followed,
+                or writes into the decoded image that all views share.
+        """
+        # Guards the shared array: a transform that works in place must fail, not leak its
+        # changes into the other views.
+        shared = results['img'].view()
+        shared.flags.writeable = False
+        images, geometries = [], []
+        for pipeline, count in zip(self.pipelines, self.num_views):
+            for _ in range(count):
+                view = self._draw(pipeline, {**results, 'img': shared})
+                if view is None:
+                    return None
+                image = view['img']
+                if isinstance(image, np.ndarray) and not image.flags.writeable:
+                    image = image.copy()
+                images.append(image)
+                geometries.append(view[GEOMETRY_KEY])
+        results['img'] = images
+        results['view_boxes'] = np.array([g.box for g in geometries], dtype=np.float32)
+        results['view_flips'] = np.array([g.flipped for g in geometries], dtype=bool)
+        results['view_sizes'] = np.array([g.size for g in geometries], dtype=np.int64)
+        return results
+
+    def _draw(self, pipeline: Compose, view: dict[str, Any]) -> dict[str, Any] | None:
+        view[GEOMETRY_KEY] = ViewGeometry(*view['img'].shape[:2])
+        for transform in pipeline:
+            view = transform(view)
+            if view is None:
+                return None
+            size = image_size(view['img'])
+            if size != view[GEOMETRY_KEY].size:
+                raise ValueError(
+                    f'transform {type(transform).__name__} in CandidateViews changes the image '
+                    f'size to {size} in a way that cannot be recorded. Use one of '
+                    f'{supported_transforms()} to crop and resize, or apply it before '
+                    'CandidateViews.'
+                )
+        return view
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}(num_views={self.num_views}, transforms={self.pipelines})'
+
+
+@TRANSFORMS.register_module()
+class PackViews(PackInputs):
+    """Pack candidate views, and their geometry into the data sample.
+
+    As upstream's ``PackInputs``, with ``view_boxes``, ``view_flips`` and ``view_sizes`` (see
+    :class:`CandidateViews`) among the meta keys, as ndarrays.
+    """
+
+    DEFAULT_META_KEYS = (
+        *PackInputs.DEFAULT_META_KEYS,
+        'view_boxes',
+        'view_flips',
+        'view_sizes',
+    )
+
+    def __init__(
+        self,
+        input_key: str = 'img',
+        algorithm_keys: Sequence[str] = (),
+        meta_keys: Sequence[str] = DEFAULT_META_KEYS,
+    ) -> None:
+        super().__init__(input_key, algorithm_keys, meta_keys)

@@ -1,0 +1,243 @@
+"""Tests of the built-in procedural dataset."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import subprocess
+import sys
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+from mmpretrain.registry import DATASETS
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
+from torch.utils.data import DataLoader
+
+from hvs_mm.datasets.shapes import CLASSES, ShapesDataset
+
+NUM_TRAIN, NUM_VAL = 1500, 500
+
+
+def digest(img: np.ndarray) -> str:
+    return hashlib.sha256(img.tobytes()).hexdigest()
+
+
+def first_digests(num: int) -> list[str]:
+    dataset = ShapesDataset(split='train', num_samples=num)
+    return [digest(sample['img']) for sample in dataset]
+
+
+def collate_digests(samples: list[dict]) -> list[tuple[int, str]]:
+    return [(sample['sample_idx'], digest(sample['img'])) for sample in samples]
+
+
+@cache
+def images(split: str, num: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return images (num, 64, 64, 3) from 0 to 1 and labels (num,)."""
+    dataset = ShapesDataset(split=split, num_samples=num)
+    imgs = np.stack([sample['img'] for sample in dataset])
+    return imgs.astype(np.float32) / 255.0, dataset.get_gt_labels()
+
+
+class TestSamples:
+    @pytest.mark.parametrize('size', [16, 33, 64])
+    def test_keys_types_and_shapes(self, size: int) -> None:
+        sample = ShapesDataset(num_samples=12, img_size=size)[11]
+        assert sample['img'].shape == (size, size, 3)
+        assert sample['img'].dtype == np.uint8
+        assert sample['img'].flags['C_CONTIGUOUS']
+        assert sample['img_shape'] == sample['ori_shape'] == (size, size)
+        assert sample['gt_label'] == 1
+        assert isinstance(sample['gt_label'], int)
+        assert sample['sample_idx'] == sample['img_id'] == 11
+
+    @pytest.mark.parametrize('label', range(len(CLASSES)))
+    def test_every_class_has_contrast(self, label: int) -> None:
+        dataset = ShapesDataset(num_samples=40 * len(CLASSES))
+        for img_id in range(label, len(dataset), len(CLASSES)):
+            luma = dataset[img_id]['img'].astype(float) @ [0.114, 0.587, 0.299]
+            low, high = np.percentile(luma, [2, 98])
+            assert high - low > 35
+
+    def test_negative_index(self) -> None:
+        dataset = ShapesDataset(num_samples=20)
+        assert digest(dataset[-1]['img']) == digest(dataset[19]['img'])
+
+    def test_classes_are_balanced(self) -> None:
+        for split, num in (('train', 4096), ('val', 1024)):
+            dataset = ShapesDataset(split=split)
+            counts = np.bincount(dataset.get_gt_labels(), minlength=len(CLASSES))
+            assert len(dataset) == num
+            assert len(counts) == len(CLASSES) >= 10
+            assert counts.max() - counts.min() <= 1
+        labels = ShapesDataset(num_samples=50 * len(CLASSES)).get_gt_labels()
+        assert np.bincount(labels).tolist() == [50] * len(CLASSES)
+
+
+class TestDeterminism:
+    def test_across_instances_and_order(self) -> None:
+        expected = first_digests(24)
+        longer = ShapesDataset(num_samples=100)
+        for i in reversed(range(24)):
+            assert digest(longer[i]['img']) == expected[i]
+
+    def test_across_processes(self) -> None:
+        code = (
+            'from tests.test_datasets.test_shapes import first_digests\n'
+            'print("digests:" + ",".join(first_digests(24)))'
+        )
+        result = subprocess.run(
+            [sys.executable, '-c', code], capture_output=True, text=True, check=True
+        )
+        line = next(x for x in result.stdout.splitlines() if x.startswith('digests:'))
+        assert line.removeprefix('digests:').split(',') == first_digests(24)
+
+    def test_through_two_workers(self) -> None:
+        dataset = ShapesDataset(num_samples=24)
+        loader = DataLoader(dataset, batch_size=5, num_workers=2, collate_fn=collate_digests)
+        seen = [pair for batch in loader for pair in batch]
+        assert seen == list(enumerate(first_digests(24)))
+
+    def test_global_random_state_is_left_alone(self) -> None:
+        np_state = np.random.get_state()
+        py_state = random.getstate()
+        torch_state = torch.get_rng_state()
+        first_digests(20)
+        after = np.random.get_state()
+        assert np_state[0] == after[0] and np_state[2:] == after[2:]
+        np.testing.assert_array_equal(np_state[1], after[1])
+        assert random.getstate() == py_state
+        assert torch.equal(torch.get_rng_state(), torch_state)
+
+    def test_global_random_state_has_no_influence(self) -> None:
+        expected = first_digests(20)
+        np.random.seed(123)
+        random.seed(123)
+        torch.manual_seed(123)
+        assert first_digests(20) == expected
+
+    def test_splits_and_seeds_share_no_image(self) -> None:
+        sets = [
+            {digest(sample['img']) for sample in ShapesDataset(split, num_samples=100, seed=seed)}
+            for split in ('train', 'val')
+            for seed in (0, 1)
+        ]
+        assert len(set.union(*sets)) == 400
+
+
+class TestBaseClassFeatures:
+    def test_registered_and_pipeline(self) -> None:
+        dataset = DATASETS.build(
+            dict(
+                type='ShapesDataset',
+                split='val',
+                num_samples=30,
+                pipeline=[dict(type='Resize', scale=24), dict(type='PackInputs')],
+            )
+        )
+        assert dataset.metainfo['classes'] == CLASSES
+        assert dataset.CLASSES == CLASSES
+        packed = dataset[13]
+        assert packed['inputs'].shape == (3, 24, 24)
+        assert packed['inputs'].dtype == torch.uint8
+        assert packed['data_samples'].gt_label.tolist() == [3]
+        assert packed['data_samples'].ori_shape == (64, 64)
+        assert 'Split: \tval' in repr(dataset)
+
+    @pytest.mark.parametrize('serialize', [True, False])
+    def test_indices_and_subset_keep_their_images(self, serialize: bool) -> None:
+        full = first_digests(30)
+        picked = [7, 29, 12]
+        dataset = ShapesDataset(num_samples=30, indices=picked, serialize_data=serialize)
+        assert [digest(sample['img']) for sample in dataset] == [full[i] for i in picked]
+        assert dataset.get_gt_labels().tolist() == [7, 9, 2]
+        assert [sample['sample_idx'] for sample in dataset] == [0, 1, 2]
+        subset = ShapesDataset(num_samples=30, serialize_data=serialize).get_subset([4, 5])
+        assert [digest(sample['img']) for sample in subset] == full[4:6]
+
+    def test_lazy_init(self) -> None:
+        dataset = ShapesDataset(num_samples=30, lazy_init=True)
+        assert dataset.metainfo['classes'] == CLASSES
+        assert not dataset._fully_initialized
+        assert len(dataset) == 30
+
+    def test_annotations_draw_nothing(self) -> None:
+        info = ShapesDataset(num_samples=30).get_data_info(21)
+        assert info == {'img_id': 21, 'gt_label': 1, 'sample_idx': 21}
+
+    def test_classes_may_be_renamed(self) -> None:
+        names = tuple('abcdefghij')
+        assert ShapesDataset(metainfo={'classes': names}).metainfo['classes'] == names
+
+
+class TestBadArguments:
+    @pytest.mark.parametrize(
+        ('kwargs', 'error', 'match'),
+        [
+            ({'split': 'test'}, ValueError, r"split must be one of \['train', 'val'\], got 'test'"),
+            ({'split': 1}, TypeError, r'split must be a str, got 1 \(int\)'),
+            ({'num_samples': 0}, ValueError, 'num_samples must be at least 1, got 0'),
+            ({'num_samples': 10.0}, TypeError, r'num_samples must be an int, got 10.0 \(float\)'),
+            ({'num_samples': True}, TypeError, r'num_samples must be an int, got True \(bool\)'),
+            ({'img_size': 15}, ValueError, 'img_size must be at least 16, got 15'),
+            ({'img_size': (64, 64)}, TypeError, r'img_size must be an int, got \(64, 64\)'),
+            ({'seed': -1}, ValueError, 'seed must be at least 0, got -1'),
+            ({'seed': None}, TypeError, r'seed must be an int, got None \(NoneType\)'),
+            ({'metainfo': {'classes': ['a']}}, ValueError, "'classes'.* must name 10 classes"),
+            ({'data_root': 'data'}, TypeError, 'data_root'),
+        ],
+    )
+    def test_error_names_the_argument(
+        self, kwargs: dict, error: type[Exception], match: str
+    ) -> None:
+        with pytest.raises(error, match=match):
+            ShapesDataset(**kwargs)
+
+
+class TestOnlyTheShapeTellsTheClass:
+    """Every bound is a few standard errors (0.013 for 500 images) above chance, 0.1."""
+
+    @staticmethod
+    def linear_accuracy(train: np.ndarray, val: np.ndarray) -> float:
+        mean, std = train.mean(axis=0), train.std(axis=0) + 1e-6
+        model = LogisticRegression(max_iter=300)
+        model.fit((train - mean) / std, images('train', NUM_TRAIN)[1])
+        return model.score((val - mean) / std, images('val', NUM_VAL)[1])
+
+    def test_color(self) -> None:
+        def statistics(imgs: np.ndarray) -> np.ndarray:
+            return imgs.mean(axis=(1, 2))
+
+        train, val = (images(*key)[0] for key in (('train', NUM_TRAIN), ('val', NUM_VAL)))
+        assert self.linear_accuracy(statistics(train), statistics(val)) < 0.15
+
+    def test_color_spread(self) -> None:
+        def statistics(imgs: np.ndarray) -> np.ndarray:
+            return np.concatenate([imgs.std(axis=(1, 2)), imgs.min(axis=(1, 2))], axis=1)
+
+        train, val = (images(*key)[0] for key in (('train', NUM_TRAIN), ('val', NUM_VAL)))
+        assert self.linear_accuracy(statistics(train), statistics(val)) < 0.16
+
+    def test_position_and_area(self) -> None:
+        def statistics(imgs: np.ndarray) -> np.ndarray:
+            luma = imgs @ np.array([0.114, 0.587, 0.299], dtype=np.float32)
+            # Background pixels are the most frequent ones and lie between the copies' lumas.
+            mask = np.abs(luma - np.median(luma, axis=(1, 2), keepdims=True)) > 0.1
+            profiles = [mask.mean(axis=axis).reshape(len(imgs), 8, 8).mean(-1) for axis in (1, 2)]
+            return np.concatenate([*profiles, mask.mean(axis=(1, 2))[:, None]], axis=1)
+
+        train, val = (images(*key)[0] for key in (('train', NUM_TRAIN), ('val', NUM_VAL)))
+        assert self.linear_accuracy(statistics(train), statistics(val)) < 0.17
+
+    @pytest.mark.parametrize('gray', [False, True])
+    def test_raw_pixel_neighbors(self, gray: bool) -> None:
+        train, train_labels = images('train', NUM_TRAIN)
+        val, val_labels = images('val', NUM_VAL)
+        if gray:
+            train, val = train.mean(axis=-1), val.mean(axis=-1)
+        model = KNeighborsClassifier(n_neighbors=20)
+        model.fit(train.reshape(NUM_TRAIN, -1), train_labels)
+        assert model.score(val.reshape(NUM_VAL, -1), val_labels) < 0.16
