@@ -1,0 +1,124 @@
+"""Checks of what the loader feeds to an algorithm with hard view selection."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from mmengine.dist import get_world_size
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import SyncBatchNorm, _BatchNorm
+
+
+def check_views(views: Any, candidates: Sequence[int]) -> None:
+    """Raise unless the loader gives one batch of images per candidate view.
+
+    Args:
+        views: What the loader gives, expected as a list of ``sum(candidates)`` tensors
+            (B, 3, H, W).
+        candidates: Views drawn per group.
+
+    Raises:
+        TypeError: If it is no list of tensors.
+        ValueError: If their number differs, or the views of one group differ in shape.
+    """
+    way_out = (
+        "draw them with dict(type='CandidateViews', transforms=[...], "
+        f'num_views={list(candidates)}) in the pipeline of train_dataloader.dataset'
+    )
+    if not isinstance(views, Sequence) or not all(isinstance(view, Tensor) for view in views):
+        raise TypeError(
+            f'HVSAlgorithm needs a list of one tensor per candidate view, the loader gives '
+            f'{type(views).__name__}: {way_out}, and use collate_fn=dict(type="default_collate").'
+        )
+    if len(views) != sum(candidates):
+        raise ValueError(
+            f'the loader gives {len(views)} views per image, but candidates={list(candidates)} '
+            f'needs {sum(candidates)}: {way_out}.'
+        )
+    start = 0
+    for group, count in enumerate(candidates):
+        shapes = {tuple(view.shape) for view in views[start : start + count]}
+        if len(shapes) > 1:
+            raise ValueError(
+                f'the views of group {group} (candidates={list(candidates)}) differ in shape: '
+                f'{sorted(shapes)}. One pipeline must give views of one size; put views of '
+                'another size into a group of their own.'
+            )
+        start += count
+
+
+def check_batch_size(algorithm: nn.Module, batch_size: int) -> None:
+    """Raise if BatchNorm would have to normalize a single sample.
+
+    Selection forwards all candidates of a batch together and would not notice; the training step
+    after it, or the statistics it would use, would be meaningless.
+
+    Raises:
+        ValueError: If the batch has one sample and a BatchNorm layer is in train mode.
+    """
+    if batch_size > 1:
+        return
+    for name, module in algorithm.named_modules():
+        synchronized = isinstance(module, SyncBatchNorm) and get_world_size() > 1
+        if isinstance(module, _BatchNorm) and module.training and not synchronized:
+            raise ValueError(
+                f'batch size 1 with BatchNorm ({type(algorithm).__name__}, layer {name!r}): its '
+                'statistics need at least 2 samples. Raise train_dataloader.batch_size, set '
+                'train_dataloader.drop_last=True if this is the rest of an epoch, or use '
+                'SyncBN on several processes.'
+            )
+
+
+class FiniteViewsCheck:
+    """Raises about NaN or infinite pixels without making the host wait for the device.
+
+    On the CPU at once. On a GPU the answer for one batch is read when the next one comes: by then
+    it has been computed, and asking for it stalls nothing.
+    """
+
+    def __init__(self) -> None:
+        self._pending: tuple[Tensor, torch.cuda.Event, Sequence[Any] | None] | None = None
+
+    def __call__(self, views: Sequence[Tensor], data_samples: Sequence[Any] | None) -> None:
+        """Check a batch, and the one before it on a GPU.
+
+        Args:
+            views: S tensors (B, 3, H, W).
+            data_samples: B data samples, to name the images by their path.
+
+        Raises:
+            ValueError: If a view has a pixel that is not finite.
+        """
+        if self._pending is not None:
+            flags, event, samples = self._pending
+            self._pending = None
+            event.synchronize()
+            _raise_unless_finite(flags, samples, ' of the batch before this one')
+        # The sum of a view is finite only if all its pixels are: (S, B)
+        flags = torch.stack([view.flatten(1).sum(1).isfinite() for view in views])
+        if flags.device.type != 'cuda':
+            _raise_unless_finite(flags, data_samples, '')
+            return
+        host = torch.empty(flags.shape, dtype=flags.dtype, pin_memory=True)
+        host.copy_(flags, non_blocking=True)
+        event = torch.cuda.Event()
+        event.record()
+        self._pending = (host, event, data_samples)
+
+
+def _raise_unless_finite(
+    flags: Tensor, data_samples: Sequence[Any] | None, which_batch: str
+) -> None:
+    if flags.all():
+        return
+    bad = (~flags).nonzero().tolist()
+    view, sample = bad[0]
+    path = getattr(data_samples[sample], 'img_path', None) if data_samples else None
+    raise ValueError(
+        f'{len(bad)} candidate view(s) hold NaN or infinite pixels, the first: view {view} of '
+        f'sample {sample}{which_batch}' + (f' ({path})' if path else '') + '. Selection would '
+        'avoid it, but batch statistics spread it to the whole batch. Check this image and the '
+        'transforms of CandidateViews; data_preprocessor must not divide by a std of 0.'
+    )

@@ -1,0 +1,295 @@
+"""Hard view selection around any self-supervised algorithm of MMPretrain."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from mmengine.model import BaseModel
+from mmpretrain.models.selfsup.base import BaseSelfSupervisor
+from mmpretrain.registry import MODELS
+from torch import Tensor, nn
+
+from ..selection import (
+    PairLoss,
+    Selection,
+    Selector,
+    ViewGroups,
+    build_pair_loss,
+    build_selector,
+)
+from .checks import FiniteViewsCheck, check_batch_size, check_views
+from .state import preserve_state
+
+#: What makes up the state of a module. Shared with the wrapped algorithm, not copied.
+_STATE = (
+    '_parameters',
+    '_buffers',
+    '_modules',
+    '_non_persistent_buffers_set',
+    '_state_dict_hooks',
+    '_state_dict_pre_hooks',
+    '_load_state_dict_pre_hooks',
+    '_load_state_dict_post_hooks',
+)
+
+#: Beyond so many combinations of target views their shares would flood the log line.
+_MAX_LOGGED_CHOICES = 28
+
+
+@MODELS.register_module()
+class HVSAlgorithm(BaseModel):
+    """Hard View Selection, HVS (`arXiv 2310.03940 <https://arxiv.org/abs/2310.03940>`_).
+
+    Per step: forward all candidate views without gradient, form the loss of every admissible
+    combination per sample, keep the combination the selector chooses (by default the one with
+    the highest loss), and run the wrapped algorithm's own, untouched ``loss`` on it.
+
+    The wrapper owns no weights. It shares parameters, buffers and submodules with the wrapped
+    algorithm, under the same names: ``model.backbone`` and ``model.head`` are the algorithm's,
+    parameter-wise options match as in the baseline, and checkpoints go both ways without
+    conversion. Any other attribute is looked up in the algorithm, too.
+
+    Besides the algorithm's losses, ``loss`` returns for the log line (rank-local, per batch):
+
+    - ``hvs_score``: mean score of the kept combination,
+    - ``hvs_score_mean``: mean score of all combinations,
+    - ``hvs_nonfinite``: share of NaN or infinite scores,
+    - ``hvs_kept_0-1`` ...: share of samples that kept target views 0 and 1 ..., for up to 28
+      combinations of target views.
+
+    Args:
+        algorithm: Config of a self-supervised algorithm, or a built one.
+        candidates: Views drawn per group, in the order of the loader's pipelines; target
+            (full-size) groups first.
+        keep: Views kept per group, at most as many as drawn.
+        selector: ``'hardest'``, ``'random'``, ``'easiest'``, a dict such as
+            ``dict(type='hardest', max_comparisons=128)``, or a built selector.
+        pair_loss: Config of a pair loss, or a built one; by default the one registered for the
+            algorithm's type.
+        target_groups: Positions of the target groups, ``[0, 1, ...]``. By default those whose
+            views have the size of the first group's.
+        data_preprocessor: Handed on to ``algorithm`` if that has none. The Runner fills it in
+            from the config's top level.
+
+    Raises:
+        TypeError: If an argument has the wrong type, or ``algorithm`` is no self-supervised one.
+        ValueError: If an argument has a wrong value, or the algorithm has no pair loss.
+
+    Examples:
+        >>> model = MODELS.build(dict(type='HVSAlgorithm', algorithm=simsiam_config,
+        ...                           candidates=[4], keep=[2]))
+        >>> views = [torch.randn(8, 3, 224, 224) for _ in range(4)]
+        >>> selection = model.select_views(views)
+        >>> kept = model.gather(views, selection.indices)  # 2 tensors (8, 3, 224, 224)
+    """
+
+    def __init__(
+        self,
+        algorithm: dict[str, Any] | nn.Module,
+        candidates: Sequence[int],
+        keep: Sequence[int],
+        selector: str | dict[str, Any] | Selector = 'hardest',
+        pair_loss: dict[str, Any] | PairLoss | None = None,
+        target_groups: Sequence[int] | None = None,
+        data_preprocessor: dict[str, Any] | nn.Module | None = None,
+    ) -> None:
+        # The settings are checked before the costly part, building the algorithm.
+        groups = ViewGroups(candidates, keep, num_target_groups=1)
+        num_target_groups = _count_target_groups(target_groups, len(groups.candidates))
+        selector = build_selector(selector)
+        algorithm = _build_algorithm(algorithm, data_preprocessor)
+
+        super().__init__(data_preprocessor=algorithm.data_preprocessor)
+        # Not registered as a submodule: it would double every name and prefix the checkpoint.
+        self.__dict__['algorithm'] = algorithm
+        for name in _STATE:
+            self.__dict__[name] = algorithm.__dict__[name]
+        self.training = algorithm.training
+
+        self.selector = selector
+        self.pair_loss = build_pair_loss(pair_loss, algorithm)
+        self.pair_loss.check(algorithm, groups)
+        self._candidates, self._keep = groups.candidates, groups.keep
+        self._num_target_groups = num_target_groups
+        self._check_finite = FiniteViewsCheck()
+        #: The record of the last training step, for hooks.
+        self.last_selection: Selection | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            # Absent while the wrapper is being built, copied or unpickled.
+            if 'algorithm' not in self.__dict__:
+                raise
+            return getattr(self.algorithm, name)
+
+    def train(self, mode: bool = True) -> HVSAlgorithm:
+        self.training = mode
+        self.algorithm.train(mode)
+        return self
+
+    def init_weights(self) -> None:
+        if not self._is_init:
+            self.algorithm.init_weights()
+            self._is_init = True
+
+    def forward(
+        self,
+        inputs: list[Tensor] | Tensor,
+        data_samples: list[Any] | None = None,
+        mode: str = 'tensor',
+    ) -> Any:
+        """Select and train in mode ``'loss'``; any other mode is the algorithm's own.
+
+        Args:
+            inputs: In mode ``'loss'`` one tensor (B, 3, H, W) per candidate view.
+            data_samples: B data samples.
+            mode: ``'loss'``, ``'tensor'`` or what else the algorithm knows.
+        """
+        if mode == 'loss':
+            return self.loss(inputs, data_samples)
+        return self.algorithm(inputs, data_samples, mode)
+
+    def loss(
+        self, inputs: list[Tensor], data_samples: list[Any] | None = None
+    ) -> dict[str, Tensor]:
+        """Select views and return the algorithm's losses on them, with what was selected.
+
+        Args:
+            inputs: One tensor (B, 3, H, W) per candidate view, preprocessed.
+            data_samples: B data samples.
+
+        Returns:
+            The algorithm's losses and the entries for the log described above.
+
+        Raises:
+            TypeError: If the inputs are no list of tensors.
+            ValueError: If the views do not fit ``candidates``, hold pixels that are not finite,
+                or the batch is too small for BatchNorm.
+        """
+        check_views(inputs, self._candidates)
+        check_batch_size(self.algorithm, len(inputs[0]))
+        self._check_finite(inputs, data_samples)
+        selection = self.select_views(inputs, data_samples)
+        self.last_selection = selection
+        losses = self.algorithm.loss(self.gather(inputs, selection.indices), data_samples)
+        return {**losses, **_log_entries(selection)}
+
+    @torch.no_grad()
+    def select_views(
+        self, inputs: list[Tensor], data_samples: list[Any] | None = None
+    ) -> Selection:
+        """Choose the views to train on; parameters, buffers and modes stay as they are.
+
+        Args:
+            inputs: One tensor (B, 3, H, W) per candidate view, preprocessed.
+            data_samples: B data samples; unused by the methods so far.
+
+        Returns:
+            The record with ``indices`` (B, kept) int64, ``score`` (B,) float32 and ``pair_loss``
+            (B, T, S) float32.
+
+        Raises:
+            TypeError: If the inputs are no list of tensors.
+            ValueError: If they do not fit ``candidates``.
+        """
+        check_views(inputs, self._candidates)
+        groups = self._groups(inputs)
+        with preserve_state(self.algorithm):
+            pair_loss = self.pair_loss(self.algorithm, inputs, groups.num_targets)
+        # Autocast remembers the weights it has cast. Those it cast here have no gradient history,
+        # so the training step must not find them (torch 2.10: gradients would be None).
+        torch.clear_autocast_cache()
+        with torch.autocast(pair_loss.device.type, enabled=False):
+            return self.selector(pair_loss.float(), groups, self.pair_loss.weights)
+
+    def gather(self, inputs: list[Tensor], indices: Tensor) -> list[Tensor]:
+        """Collect the kept views of every sample.
+
+        Args:
+            inputs: One tensor (B, 3, H, W) per candidate view.
+            indices: (B, kept) int64, from :meth:`select_views`.
+
+        Returns:
+            ``kept`` tensors (B, 3, H, W).
+        """
+        samples = torch.arange(len(indices), device=indices.device)
+        kept, column = [], 0
+        groups = ViewGroups(self._candidates, self._keep)
+        for span, count in zip(groups.spans(), groups.keep):
+            # (candidates, B, 3, H, W)
+            views = torch.stack(inputs[span.start : span.stop])
+            for choice in indices[:, column : column + count].unbind(1):
+                kept.append(views[choice - span.start, samples])
+            column += count
+        return kept
+
+    def _groups(self, inputs: list[Tensor]) -> ViewGroups:
+        groups = ViewGroups(self._candidates, self._keep)
+        count = self._num_target_groups
+        if count is None:
+            sizes = [tuple(inputs[span.start].shape[2:]) for span in groups.spans()]
+            is_target = [size == sizes[0] for size in sizes]
+            count = sum(is_target)
+            if not all(is_target[:count]):
+                raise ValueError(
+                    f'the groups have views of sizes {sizes}: groups with the size of the first '
+                    'are the target groups and must come first. Reorder the pipelines of '
+                    'CandidateViews, or name the target groups with target_groups=[...].'
+                )
+        return ViewGroups(self._candidates, self._keep, count)
+
+
+def _count_target_groups(target_groups: Sequence[int] | None, num_groups: int) -> int | None:
+    if target_groups is None:
+        return None
+    count = len(target_groups)
+    if not 1 <= count <= num_groups or list(target_groups) != list(range(count)):
+        raise ValueError(
+            f'target_groups={list(target_groups)} must name the first groups in order, [0], '
+            f'[0, 1], ..., of the {num_groups} there are. Reorder the pipelines of '
+            'CandidateViews so that the target groups come first.'
+        )
+    return count
+
+
+def _build_algorithm(
+    algorithm: dict[str, Any] | nn.Module, data_preprocessor: dict[str, Any] | nn.Module | None
+) -> nn.Module:
+    expected = (
+        "the config of a self-supervised algorithm of MMPretrain, such as dict(type='SimSiam', "
+        '...), or a built one'
+    )
+    if isinstance(algorithm, nn.Module):
+        if data_preprocessor is not None:
+            raise ValueError(
+                'data_preprocessor was given together with a built algorithm, which has one '
+                'already: pass it where the algorithm is built.'
+            )
+    elif isinstance(algorithm, dict) and 'type' in algorithm:
+        config = dict(algorithm)
+        if data_preprocessor is not None:
+            config.setdefault('data_preprocessor', data_preprocessor)
+        algorithm = MODELS.build(config)
+    else:
+        raise TypeError(f'algorithm={algorithm!r} must be {expected}.')
+    if not isinstance(algorithm, BaseSelfSupervisor):
+        raise TypeError(f'algorithm is a {type(algorithm).__name__}, it must be {expected}.')
+    return algorithm
+
+
+def _log_entries(selection: Selection) -> dict[str, Tensor]:
+    # No name may contain "loss": MMEngine adds every such entry to the loss.
+    entries = {
+        'hvs_score': selection.score.mean(),
+        'hvs_score_mean': selection.mean_score.mean(),
+        'hvs_nonfinite': selection.nonfinite.mean(),
+    }
+    choices = selection.groups.target_combinations()
+    if len(choices) <= _MAX_LOGGED_CHOICES:
+        for views, share in zip(choices, selection.choice_shares()):
+            entries['hvs_kept_' + '-'.join(map(str, views))] = share
+    return entries
