@@ -1,0 +1,79 @@
+"""A progress bar in place of log lines."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from mmpretrain.registry import HOOKS
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+
+@HOOKS.register_module()
+class ProgressHook(Hook):
+    """Shows a progress bar with the loss and the scores of kept and of all combinations.
+
+    Acts after every training iteration. Where the output is no terminal, such as in a file or a
+    CI log, it prints a line after every epoch instead.
+    """
+
+    priority = 'VERY_LOW'
+
+    def before_train(self, runner: Runner) -> None:
+        self._console = Console()
+        self._started = time.monotonic()
+        self._bar = Progress(
+            TextColumn('[bold]training'),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn('{task.fields[numbers]}'),
+            console=self._console,
+            disable=not (is_main_process() and self._console.is_terminal),
+        )
+        self._bar.start()
+        self._task = self._bar.add_task('', total=runner.max_iters, numbers='')
+
+    def after_train_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: Sequence[Any] | None = None,
+        outputs: dict[str, Any] | None = None,
+    ) -> None:
+        self._bar.update(self._task, completed=runner.iter + 1, numbers=_numbers(runner))
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        if is_main_process() and not self._console.is_terminal:
+            seconds = time.monotonic() - self._started
+            self._console.print(
+                f'epoch {runner.epoch + 1}/{runner.max_epochs}  {seconds:.0f} s  {_numbers(runner)}'
+            )
+
+    def after_train(self, runner: Runner) -> None:
+        self._bar.stop()
+
+
+def _numbers(runner: Runner) -> str:
+    names = {
+        'train/loss': 'loss',
+        'train/hvs_score': 'score kept',
+        'train/hvs_score_mean': 'of all',
+    }
+    scalars = runner.message_hub.log_scalars
+    return '  '.join(
+        f'{label} {scalars[key].mean(10):.3f}' for key, label in names.items() if key in scalars
+    )

@@ -1,0 +1,3 @@
+from .panel import draw_selection
+
+__all__ = ['draw_selection']

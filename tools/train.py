@@ -1,0 +1,138 @@
+"""Train with a config: upstream's flags, checks before anything is written, and CPU clusters."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import os.path as osp
+import sys
+
+import torch
+from mmengine.config import Config, DictAction
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+
+from hvs_mm.engine import check_overrides, preflight, prepare_cpu_distributed
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description='Train a model.')
+    parser.add_argument('config', help='path of the config')
+    parser.add_argument(
+        '--work-dir', help='where logs and checkpoints go; by default work_dirs/<config name>'
+    )
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        help='resume from this checkpoint, or without a value from the latest of the work dir',
+    )
+    parser.add_argument(
+        '--amp', action='store_true', help='mixed precision; bfloat16 if there is no GPU'
+    )
+    parser.add_argument(
+        '--no-validate', action='store_true', help='do not validate during training'
+    )
+    parser.add_argument(
+        '--auto-scale-lr',
+        action='store_true',
+        help="scale the learning rate by the batch size over the config's base batch size",
+    )
+    parser.add_argument(
+        '--no-pin-memory', action='store_true', help='do not pin the memory of batches'
+    )
+    parser.add_argument(
+        '--no-persistent-workers',
+        action='store_true',
+        help='start the loader workers anew each epoch',
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        default={},
+        metavar='KEY=VALUE',
+        help='override settings of the config, e.g. train_dataloader.batch_size=64 '
+        'model.keep="[2]"; only keys that exist are taken',
+    )
+    parser.add_argument(
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm', 'mpi'],
+        default='none',
+        help='job launcher',
+    )
+    # torchrun hands the rank over in the environment, torch.distributed.launch as an argument.
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+    args = parser.parse_args(argv)
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    return args
+
+
+def load_config(args: argparse.Namespace) -> Config:
+    """The config with the command line merged in.
+
+    Raises:
+        FileNotFoundError: If there is no such config.
+        ValueError: If an option does not fit the config.
+    """
+    if not osp.isfile(args.config):
+        raise FileNotFoundError(f'config {args.config!r} does not exist.')
+    cfg = Config.fromfile(args.config)
+    check_overrides(cfg, args.cfg_options)
+    cfg.launcher = args.launcher
+    if args.no_validate:
+        cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+    if args.work_dir is not None:
+        cfg.work_dir = args.work_dir
+    elif cfg.get('work_dir') is None:
+        cfg.work_dir = osp.join('work_dirs', osp.splitext(osp.basename(args.config))[0])
+    if args.amp:
+        if torch.cuda.is_available():
+            cfg.optim_wrapper.type = 'AmpOptimWrapper'
+            cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+        else:
+            cfg.optim_wrapper.type = 'AutocastOptimWrapper'
+    if args.resume is not None:
+        cfg.resume = True
+        cfg.load_from = None if args.resume == 'auto' else args.resume
+    if args.auto_scale_lr:
+        if 'base_batch_size' not in (cfg.get('auto_scale_lr') or {}):
+            raise ValueError(
+                f'--auto-scale-lr: {args.config} does not say for which batch size its learning '
+                'rate is meant. Add --cfg-options auto_scale_lr.base_batch_size=N.'
+                if 'auto_scale_lr' in cfg
+                else f'--auto-scale-lr: {args.config} does not say for which batch size its '
+                'learning rate is meant. Add --cfg-options '
+                'auto_scale_lr="{\'base_batch_size\': N}", or set the rate itself.'
+            )
+        cfg.auto_scale_lr.enable = True
+    for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        loader = cfg.get(name)
+        if loader is None:
+            continue
+        loader.setdefault('pin_memory', torch.cuda.is_available())
+        loader.setdefault('persistent_workers', True)
+        loader.setdefault('collate_fn', dict(type='default_collate'))
+        if args.no_pin_memory:
+            loader.pin_memory = False
+        if args.no_persistent_workers:
+            loader.persistent_workers = False
+    cfg.merge_from_dict(args.cfg_options)
+    return cfg
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = parse_args(argv)
+    try:
+        cfg = load_config(args)
+        preflight(cfg)
+        prepare_cpu_distributed(cfg)
+    except (FileNotFoundError, KeyError, TypeError, ValueError) as error:
+        # str() of a KeyError is its repr: quoted, with escaped newlines.
+        sys.exit(f'error: {error.args[0] if isinstance(error, KeyError) else error}')
+    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    runner.train()
+
+
+if __name__ == '__main__':
+    main()
