@@ -1,3 +1,6 @@
+# BYOL, ResNet-50, 200 epochs of ImageNet-1k, with 2 candidate views of each of the 2 pipelines.
+#
+# The baseline's settings. The paper does not train BYOL.
 _base_ = ['mmpretrain::byol/byol_resnet50_16xb256-coslr-200e_in1k.py', '_base_/hvs.py']
 
 model = dict(

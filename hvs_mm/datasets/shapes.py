@@ -51,10 +51,10 @@ _NOISE_STD = 3.0
 _BGR_TO_LUMA = np.array([0.114, 0.587, 0.299], dtype=np.float32)
 
 
-def _circle(radius: float, center_x: float = 0.0) -> np.ndarray:
-    """Return 64 points, shape (64, 2), on a circle around (center_x, 0)."""
+def _circle(radius: float) -> np.ndarray:
+    """Return 64 points, shape (64, 2), on a circle around the origin."""
     angle = np.linspace(0.0, 2.0 * math.pi, 64, endpoint=False)
-    return np.stack([center_x + radius * np.cos(angle), radius * np.sin(angle)], axis=1)
+    return radius * np.stack([np.cos(angle), np.sin(angle)], axis=1)
 
 
 def _star(points: int, inner_radius: float) -> np.ndarray:
@@ -76,9 +76,7 @@ def _crescent(inner_radius: float, offset: float) -> np.ndarray:
     return np.concatenate(
         [
             np.stack([np.cos(outer), np.sin(outer)], axis=1),
-            np.stack(
-                [offset + inner_radius * np.cos(inner), inner_radius * np.sin(inner)], axis=1
-            ),
+            np.stack([offset + inner_radius * np.cos(inner), inner_radius * np.sin(inner)], axis=1),
         ]
     )
 
@@ -139,9 +137,7 @@ def _unit_outlines() -> tuple[tuple[np.ndarray, ...], ...]:
 @lru_cache(maxsize=1)
 def _reach() -> float:
     """Return the largest distance of any outline point of any unit-area shape from its centroid."""
-    return max(
-        float(np.hypot(*outline.T).max()) for shape in _unit_outlines() for outline in shape
-    )
+    return max(float(np.hypot(*outline.T).max()) for shape in _unit_outlines() for outline in shape)
 
 
 def _draw_chroma(rng: np.random.Generator, std: float, num: int = 1) -> np.ndarray:
@@ -150,9 +146,7 @@ def _draw_chroma(rng: np.random.Generator, std: float, num: int = 1) -> np.ndarr
     return offset - (offset @ _BGR_TO_LUMA)[:, None]
 
 
-def _draw_copies(
-    rng: np.random.Generator, label: int, size: int
-) -> tuple[np.ndarray, np.ndarray]:
+def _draw_copies(rng: np.random.Generator, label: int, size: int) -> tuple[np.ndarray, np.ndarray]:
     """Draw copies of one shape on a loose grid that starts at a random place.
 
     Args:
@@ -269,9 +263,9 @@ class ShapesDataset(BaseDataset):
 
     An image shows several copies of one shape, and its class is that shape and nothing else:
     the colors, areas, positions and angles of the copies, and the color and the texture of the
-    background, follow the same distributions in all classes. Every image
-    depends only on ``seed``, ``split``, its index and ``img_size``, so that it is bit-identical
-    in every run, process and worker, and no global random state is read or changed.
+    background, follow the same distributions in all classes. Every image depends only on
+    ``seed``, ``split``, its index and ``img_size``, so that it is bit-identical in every run,
+    process and worker, and no global random state is read or changed.
 
     A sample enters the pipeline with the keys that an image loading step would have set, so a
     pipeline starts with its first augmentation and has no ``LoadImageFromFile``:
@@ -287,7 +281,8 @@ class ShapesDataset(BaseDataset):
 
     Raw pixels say next to nothing about the class: a ``KNeighborsClassifier(n_neighbors=20)``
     of scikit-learn on the flattened 64 x 64 BGR values divided by 255, fitted to the 4096 train
-    images of the default settings, gets XX.X % of the 1024 val images right; chance is 10 %.
+    images of the default settings, gets 12.0 % of the 1024 val images right; chance is 10 %. On
+    the gray images (``cv2.COLOR_BGR2GRAY``) it is 17.4 %.
 
     Args:
         split (str): 'train' or 'val'. No image belongs to both. Defaults to 'train'.

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torchvision.ops import box_iou
 
+from .indexing import index_tensor
+
 
 def pair_ious(boxes: Tensor, pairs: Sequence[tuple[int, int]]) -> Tensor:
     """Intersection over union of the crop boxes of pairs of views.
@@ -19,7 +21,7 @@ def pair_ious(boxes: Tensor, pairs: Sequence[tuple[int, int]]) -> Tensor:
     Returns:
         (B, number of pairs) float32, from 0 to 1.
     """
-    first, second = torch.tensor(pairs, device=boxes.device).unbind(1)
+    first, second = index_tensor(pairs, boxes.device).unbind(1)
     # (B, S, S); box_iou broadcasts over no batch dimension in the oldest supported torchvision.
     ious = torch.stack([box_iou(sample, sample) for sample in boxes.float()])
     return ious[:, first, second]

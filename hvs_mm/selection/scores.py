@@ -17,6 +17,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .indexing import index_tensor
+
 
 @dataclass(frozen=True)
 class ScoreWeights:
@@ -55,8 +57,7 @@ def cross_sums(
         [t * num_views + s for t in views[:num_targets] for s in views if s != t]
         for views in combinations
     ]
-    # The dtype matters where the single target of a combination meets no other target.
-    index = torch.tensor(cells, dtype=torch.int64, device=pair_loss.device)
+    index = index_tensor(cells, pair_loss.device)
     # (B, T * S) gathered at (combinations, terms) -> (B, combinations, terms). Gathered, not
     # multiplied with a 0/1 mask: a NaN outside of a combination must not reach its score.
     return pair_loss.flatten(1)[:, index].sum(-1)
@@ -74,4 +75,4 @@ def diagonal_means(pair_loss: Tensor, combinations: Sequence[Sequence[int]]) -> 
     """
     # (B, T) gathered at (combinations, targets) -> (B, combinations, targets)
     diagonal = torch.diagonal(pair_loss, dim1=1, dim2=2)
-    return diagonal[:, torch.tensor(combinations, device=pair_loss.device)].mean(-1)
+    return diagonal[:, index_tensor(combinations, pair_loss.device)].mean(-1)

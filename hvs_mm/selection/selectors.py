@@ -12,6 +12,7 @@ from mmpretrain.registry import TASK_UTILS
 from torch import Tensor
 
 from .groups import ViewGroups
+from .indexing import index_tensor
 from .record import Selection
 from .scores import ScoreWeights, cross_sums, diagonal_means, num_cross_terms
 
@@ -100,7 +101,7 @@ class _ExtremeSelector(Selector):
     ) -> Selection:
         targets = groups.target_combinations()
         # (C, kept targets)
-        target_index = torch.tensor(targets, device=pair_loss.device)
+        target_index = index_tensor(targets, pair_loss.device)
         best = mean = cross_sums(pair_loss, targets, groups.num_kept_targets)
         picks = [target_index.expand(len(pair_loss), -1, -1)]
         for span, kept in list(zip(groups.spans(), groups.keep))[groups.num_target_groups :]:
@@ -136,7 +137,7 @@ class _ExtremeSelector(Selector):
         combinations = [groups.combination(number) for number in numbers]
         scores = combination_scores(pair_loss, combinations, groups, weights)
         choice = self._rank_key(scores).argmax(1)
-        indices = torch.tensor(combinations, device=pair_loss.device)[choice]
+        indices = index_tensor(combinations, pair_loss.device)[choice]
         return Selection(
             indices=indices,
             score=scores.gather(1, choice[:, None])[:, 0],
@@ -240,7 +241,7 @@ def _kept_scores(
 
 def _target_choice(indices: Tensor, groups: ViewGroups) -> Tensor:
     """(B,) position of each sample's kept targets in ``groups.target_combinations()``."""
-    combinations = torch.tensor(groups.target_combinations(), device=indices.device)
+    combinations = index_tensor(groups.target_combinations(), indices.device)
     kept = indices[:, None, : groups.num_kept_targets]
     # (B, 1, kept targets) == (C, kept targets) -> (B, C), true at exactly one c
     return (kept == combinations).all(-1).int().argmax(1)
