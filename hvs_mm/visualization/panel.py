@@ -10,7 +10,6 @@ from matplotlib.patches import Rectangle
 
 #: Told apart also by people who do not see red and green apart (Okabe and Ito's palette).
 _COLORS = ('#0072B2', '#E69F00', '#CC79A7', '#009E73', '#56B4E9', '#D55E00')
-_KEPT = '#009E73'
 
 
 def draw_selection(
@@ -67,7 +66,7 @@ def draw_selection(
             )
             for spine in axis.spines.values():
                 spine.set_visible(is_kept)
-                spine.set_color(_KEPT)
+                spine.set_color(color)
                 spine.set_linewidth(4)
             if not is_kept:
                 axis.images[0].set_alpha(0.55)
