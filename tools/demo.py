@@ -7,7 +7,7 @@ import logging
 import os
 import time
 from copy import deepcopy
-from itertools import combinations
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,10 @@ def parse_args() -> argparse.Namespace:
 
 @torch.no_grad()
 def extract_features(model: torch.nn.Module, dataset_config: dict) -> tuple[np.ndarray, np.ndarray]:
-    """Globally pooled backbone features (N, D) of a split of the data, and its labels (N,)."""
+    """Backbone features (N, D) of a split of the data, and its labels (N,).
+
+    Feature maps are averaged, of tokens the [CLS] token is taken.
+    """
     dataset = DATASETS.build(dataset_config)
     features, labels = [], []
     was_training = model.training
@@ -63,7 +66,14 @@ def extract_features(model: torch.nn.Module, dataset_config: dict) -> tuple[np.n
         stop = min(start + 256, len(dataset))
         batch = default_collate([dataset[i] for i in range(start, stop)])
         inputs = model.data_preprocessor(batch)['inputs']
-        features.append(model.extract_feat(inputs)[-1].mean((2, 3)))
+        output = model.extract_feat(inputs)[-1]
+        features.append(
+            output.mean((2, 3))
+            if output.ndim == 4
+            else output[:, 0]
+            if output.ndim == 3
+            else output
+        )
         labels += [sample.gt_label.item() for sample in batch['data_samples']]
     model.train(was_training)
     return torch.cat(features).cpu().numpy(), np.array(labels)
@@ -78,48 +88,66 @@ def knn_accuracy(model: torch.nn.Module, cfg: Config) -> float:
     return 100 * classifier.fit(bank, bank_labels).score(queries, labels)
 
 
-def inspect_selection(
-    model: torch.nn.Module, cfg: Config
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[Tensor]]:
-    """Draw fresh candidate views of training images and let the trained model select.
+@dataclass
+class Inspection:
+    """What the trained model keeps of fresh candidates; N images, S views, C pairs of targets.
 
-    Returns:
-        Kept views (N, 2), crop boxes (N, S, 4), IoU of all pairs (N, C) and the views.
+    Attributes:
+        kept: (N, kept) positions of the kept views.
+        choice: (N,) which pair of target views was kept.
+        boxes: (N, S, 4) crop boxes.
+        ious: (N, C) IoU of the pairs of target views.
+        views: S tensors of the first images.
     """
+
+    kept: np.ndarray
+    choice: np.ndarray
+    boxes: np.ndarray
+    ious: np.ndarray
+    views: list[Tensor]
+
+    @property
+    def kept_ious(self) -> np.ndarray:
+        return self.ious[np.arange(len(self.ious)), self.choice]
+
+
+def inspect_selection(model: torch.nn.Module, cfg: Config) -> Inspection:
+    """Draw fresh candidate views of training images and let the trained model select."""
     dataset = DATASETS.build({**cfg.train_dataloader.dataset, 'indices': NUM_INSPECTED})
-    indices, boxes, views = [], [], []
     batch_size = cfg.train_dataloader.batch_size
+    kept, choice, boxes, views = [], [], [], []
     for start in range(0, len(dataset) - batch_size + 1, batch_size):
         batch = default_collate([dataset[i] for i in range(start, start + batch_size)])
-        inputs = model.data_preprocessor(deepcopy(batch))['inputs']
-        indices.append(model.select_views(inputs).indices.cpu())
+        views = views or batch['inputs']
         boxes.append(torch.tensor(np.stack([s.view_boxes for s in batch['data_samples']])))
-        if not views:
-            views = batch['inputs']
-    pairs = list(combinations(range(cfg.model.candidates[0]), 2))
+        data = model.data_preprocessor(deepcopy(batch))
+        selection = model.select_views(data['inputs'], data['data_samples'])
+        kept.append(selection.indices)
+        choice.append(selection.target_choice)
     all_boxes = torch.cat(boxes)
-    return (
-        torch.cat(indices).numpy(),
+    ious = pair_ious(all_boxes, selection.groups.target_combinations())
+    return Inspection(
+        torch.cat(kept).cpu().numpy(),
+        torch.cat(choice).cpu().numpy(),
         all_boxes.numpy(),
-        pair_ious(all_boxes, pairs).numpy(),
+        ious.numpy(),
         views,
     )
 
 
-def draw_panel(cfg: Config, kept: np.ndarray, boxes: np.ndarray, ious: np.ndarray, views) -> Path:
-    """Picture the views of the first images and say where the picture is."""
-    raw_config = {**cfg.train_dataloader.dataset, 'pipeline': []}
-    dataset = DATASETS.build(raw_config)
-    pairs = list(combinations(range(cfg.model.candidates[0]), 2))
+def draw_panel(cfg: Config, found: Inspection) -> Path:
+    """Picture the full-size views of the first images and say where the picture is."""
+    dataset = DATASETS.build({**cfg.train_dataloader.dataset, 'pipeline': []})
+    views = [view for view in found.views if view.shape == found.views[0].shape]
     images, crops, captions = [], [], []
     for i in range(NUM_PICTURED):
         # BGR to RGB
         images.append(dataset[i]['img'][..., ::-1])
         crops.append([view[i].permute(1, 2, 0).numpy()[..., ::-1] for view in views])
-        kept_iou = ious[i, pairs.index(tuple(kept[i]))]
-        captions.append(f'IoU kept {kept_iou:.2f}, mean {ious[i].mean():.2f}')
+        captions.append(f'IoU kept {found.kept_ious[i]:.2f}, mean {found.ious[i].mean():.2f}')
     path = Path(cfg.work_dir) / 'selection.png'
-    draw_selection(images, crops, boxes, kept, captions).savefig(path, dpi=150)
+    figure = draw_selection(images, crops, found.boxes[:, : len(views)], found.kept, captions)
+    figure.savefig(path, dpi=150)
     return path
 
 
@@ -143,15 +171,15 @@ def main() -> None:
     console.print('k-NN accuracy of the trained network ...')
     after = knn_accuracy(model, cfg)
 
-    kept, boxes, ious, views = inspect_selection(model, cfg)
-    pairs = list(combinations(range(cfg.model.candidates[0]), 2))
-    kept_ious = ious[np.arange(len(ious)), [pairs.index(tuple(pair)) for pair in kept]]
+    found = inspect_selection(model, cfg)
+    lowest = found.ious.min(1)
     # Several pairs can share the lowest IoU, 0 for crops that do not touch.
-    is_lowest = ious <= ious.min(1, keepdims=True)
-    lowest = 100 * (kept_ious <= ious.min(1)).mean()
-    picture = draw_panel(cfg, kept, boxes, ious, views)
+    by_chance = (found.ious <= lowest[:, None]).mean()
+    picture = draw_panel(cfg, found)
 
-    table = Table(title='Hard view selection with SimSiam on built-in data', show_header=False)
+    table = Table(
+        title=f'{cfg.model.algorithm.type} with hard views on built-in data', show_header=False
+    )
     table.add_column(style='bold')
     table.add_column()
     table.add_row('training', f'{seconds:.0f} s')
@@ -159,9 +187,12 @@ def main() -> None:
     table.add_row('k-NN accuracy after', f'{after:.1f} %')
     table.add_row(
         'lowest-IoU pair kept',
-        f'{lowest:.1f} % of {len(ious)} images (by chance {100 * is_lowest.mean():.1f} %)',
+        f'{(found.kept_ious <= lowest).mean():.1%} of {len(lowest)} images '
+        f'(by chance {by_chance:.1%})',
     )
-    table.add_row('mean IoU of kept pair', f'{kept_ious.mean():.3f} (of all {ious.mean():.3f})')
+    table.add_row(
+        'mean IoU of kept pair', f'{found.kept_ious.mean():.3f} (of all {found.ious.mean():.3f})'
+    )
     console.print(table)
     # Printed without wrapping, so that the paths can be copied.
     log = Path(runner.log_dir) / f'{runner.timestamp}.log'

@@ -8,11 +8,12 @@ import os.path as osp
 import sys
 
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config, ConfigDict, DictAction
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from hvs_mm.engine import check_overrides, preflight, prepare_cpu_distributed
+from hvs_mm.models import ViewsError
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -78,7 +79,6 @@ def load_config(args: argparse.Namespace) -> Config:
     if not osp.isfile(args.config):
         raise FileNotFoundError(f'config {args.config!r} does not exist.')
     cfg = Config.fromfile(args.config)
-    check_overrides(cfg, args.cfg_options)
     cfg.launcher = args.launcher
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
@@ -87,38 +87,43 @@ def load_config(args: argparse.Namespace) -> Config:
     elif cfg.get('work_dir') is None:
         cfg.work_dir = osp.join('work_dirs', osp.splitext(osp.basename(args.config))[0])
     if args.amp:
-        if torch.cuda.is_available():
-            cfg.optim_wrapper.type = 'AmpOptimWrapper'
-            cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
-        else:
-            cfg.optim_wrapper.type = 'AutocastOptimWrapper'
+        set_mixed_precision(cfg.optim_wrapper)
     if args.resume is not None:
         cfg.resume = True
         cfg.load_from = None if args.resume == 'auto' else args.resume
-    if args.auto_scale_lr:
-        if 'base_batch_size' not in (cfg.get('auto_scale_lr') or {}):
-            raise ValueError(
-                f'--auto-scale-lr: {args.config} does not say for which batch size its learning '
-                'rate is meant. Add --cfg-options auto_scale_lr.base_batch_size=N.'
-                if 'auto_scale_lr' in cfg
-                else f'--auto-scale-lr: {args.config} does not say for which batch size its '
-                'learning rate is meant. Add --cfg-options '
-                'auto_scale_lr="{\'base_batch_size\': N}", or set the rate itself.'
-            )
-        cfg.auto_scale_lr.enable = True
     for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         loader = cfg.get(name)
         if loader is None:
             continue
         loader.setdefault('pin_memory', torch.cuda.is_available())
-        loader.setdefault('persistent_workers', True)
+        # torch takes it only where there are workers.
+        loader.setdefault('persistent_workers', loader.get('num_workers', 0) > 0)
         loader.setdefault('collate_fn', dict(type='default_collate'))
         if args.no_pin_memory:
             loader.pin_memory = False
         if args.no_persistent_workers:
             loader.persistent_workers = False
+    check_overrides(cfg, args.cfg_options)
     cfg.merge_from_dict(args.cfg_options)
+    if args.auto_scale_lr:
+        if 'base_batch_size' not in (cfg.get('auto_scale_lr') or {}):
+            raise ValueError(
+                f'--auto-scale-lr: {args.config} does not say for which batch size its learning '
+                'rate is meant. Add --cfg-options auto_scale_lr.base_batch_size=N.'
+            )
+        cfg.auto_scale_lr.enable = True
     return cfg
+
+
+def set_mixed_precision(optim_wrapper: ConfigDict) -> None:
+    """Make an optimizer wrapper's config one of mixed precision, in place."""
+    if torch.cuda.is_available():
+        optim_wrapper.type = 'AmpOptimWrapper'
+        optim_wrapper.setdefault('loss_scale', 'dynamic')
+    else:
+        optim_wrapper.type = 'AutocastOptimWrapper'
+        for key in ('loss_scale', 'dtype', 'use_fsdp'):
+            optim_wrapper.pop(key, None)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -127,11 +132,14 @@ def main(argv: list[str] | None = None) -> None:
         cfg = load_config(args)
         preflight(cfg)
         prepare_cpu_distributed(cfg)
-    except (FileNotFoundError, KeyError, TypeError, ValueError) as error:
+    except (FileNotFoundError, KeyError, SyntaxError, TypeError, ValueError) as error:
         # str() of a KeyError is its repr: quoted, with escaped newlines.
         sys.exit(f'error: {error.args[0] if isinstance(error, KeyError) else error}')
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
-    runner.train()
+    try:
+        runner.train()
+    except ViewsError as error:
+        sys.exit(f'error: {error}')
 
 
 if __name__ == '__main__':

@@ -47,6 +47,8 @@ class CandidateViews(BaseTransform):
         transforms: Sequence[Sequence[dict[str, Any] | Callable]],
         num_views: int | Sequence[int],
     ) -> None:
+        if not isinstance(num_views, (int, Sequence)):
+            raise TypeError(f'num_views={num_views!r} must be an integer or a list of them.')
         counts = [num_views] if isinstance(num_views, int) else list(num_views)
         for count in counts:
             if isinstance(count, bool) or not isinstance(count, int):
@@ -60,7 +62,7 @@ class CandidateViews(BaseTransform):
                 'transforms must be a list of pipelines, each a list of transforms: write '
                 'transforms=[view_pipeline] for a single one.'
             )
-        if len(counts) != len(transforms):
+        if len(counts) != len(transforms) or not counts:
             raise ValueError(
                 f'num_views={num_views!r} gives {len(counts)} count(s) for {len(transforms)} '
                 'pipeline(s): give one per pipeline.'
@@ -99,7 +101,16 @@ class CandidateViews(BaseTransform):
     def _draw(self, pipeline: Compose, view: dict[str, Any]) -> dict[str, Any] | None:
         view[GEOMETRY_KEY] = ViewGeometry(*view['img'].shape[:2])
         for transform in pipeline:
-            view = transform(view)
+            try:
+                view = transform(view)
+            except ValueError as error:
+                if 'read-only' not in str(error):
+                    raise
+                raise ValueError(
+                    f'transform {type(transform).__name__} in CandidateViews writes into the '
+                    'decoded image, which all views share: move it behind a crop or a resize, '
+                    'which give the view pixels of its own.'
+                ) from error
             if view is None:
                 return None
             size = image_size(view['img'])
@@ -121,7 +132,8 @@ class PackViews(PackInputs):
     """Pack candidate views, and their geometry into the data sample.
 
     As upstream's ``PackInputs``, with ``view_boxes``, ``view_flips`` and ``view_sizes`` (see
-    :class:`CandidateViews`) among the meta keys, as ndarrays.
+    :class:`CandidateViews`) and ``view_masks`` (see :class:`BlockMasks`) among the meta keys, as
+    ndarrays.
     """
 
     DEFAULT_META_KEYS = (
@@ -129,6 +141,7 @@ class PackViews(PackInputs):
         'view_boxes',
         'view_flips',
         'view_sizes',
+        'view_masks',
     )
 
     def __init__(

@@ -1,13 +1,22 @@
 from .autocast_optim_wrapper import AutocastOptimWrapper
 from .cpu_distributed import CPUDistributedDataParallel, prepare_cpu_distributed
-from .preflight import check_overrides, preflight
+from .gradient_hook import GradientHook, clip_each_gradient
+from .overrides import check_overrides
+from .preflight import preflight
 from .progress_hook import ProgressHook
+from .teacher_hook import TeacherHook, cosine_schedule
+from .weight_decay import CosineWeightDecay
 
 __all__ = [
     'AutocastOptimWrapper',
     'CPUDistributedDataParallel',
+    'CosineWeightDecay',
+    'GradientHook',
     'ProgressHook',
+    'TeacherHook',
     'check_overrides',
+    'clip_each_gradient',
+    'cosine_schedule',
     'preflight',
     'prepare_cpu_distributed',
 ]

@@ -4,29 +4,19 @@ from __future__ import annotations
 
 import inspect
 import os.path as osp
+import pickle
+import zipfile
 from collections.abc import Iterator
-from difflib import get_close_matches
 from typing import Any
 
-import mmpretrain.registry
 import torch
 from mmengine.config import Config
-from mmengine.registry import DefaultScope, Registry
-from mmengine.runner import Runner, find_latest_checkpoint
+from mmengine.registry import DefaultScope
+from mmengine.runner import find_latest_checkpoint
 from mmpretrain.registry import DATASETS, MODELS
 from torch import nn
 
-#: What MMEngine reads from a config beside the arguments of its Runner.
-_OTHER_RUNNER_KEYS = {
-    'activation_checkpointing',
-    'compile',
-    'custom_imports',
-    'efficient_conv_bn_eval',
-    'find_unused_parameters',
-    'model_wrapper_cfg',
-    'runner_type',
-    'sync_bn',
-}
+from ..models import HVSAlgorithm, check_batch_size
 
 
 def preflight(cfg: Config) -> None:
@@ -44,74 +34,14 @@ def preflight(cfg: Config) -> None:
     """
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmpretrain')):
         check_datasets(cfg)
+        check_precision(cfg)
         # The Runner builds it again, but only after it has made the work dir.
         model_config = dict(cfg.model)
         if cfg.get('data_preprocessor'):
             model_config.setdefault('data_preprocessor', cfg.data_preprocessor)
-        check_resume(cfg, MODELS.build(model_config))
-
-
-def check_overrides(cfg: Config, overrides: dict[str, Any]) -> None:
-    """Check that every overridden key exists: MMEngine would silently add it to the config.
-
-    A key exists if the config has it, if it is an argument of the class that the dict around it
-    configures, or if the dict around it takes any keys.
-
-    Args:
-        cfg: The config, not yet overridden.
-        overrides: Values by dotted keys, as ``--cfg-options`` gives them.
-
-    Raises:
-        ValueError: If a key does not exist, with the keys that look like it.
-    """
-    for key in overrides:
-        node: Any = cfg._cfg_dict
-        path: list[str] = []
-        for part in key.split('.'):
-            if isinstance(node, (list, tuple)):
-                if not part.isdigit() or int(part) >= len(node):
-                    _raise_unknown(key, '.'.join(path), part, map(str, range(len(node))))
-                node = node[int(part)]
-            elif isinstance(node, dict):
-                if part not in node:
-                    known = _known_keys(node, is_top_level=not path)
-                    if known is not None and part not in known:
-                        _raise_unknown(key, '.'.join(path), part, known)
-                    break
-                node = node[part]
-            else:
-                break
-            path.append(part)
-
-
-def _known_keys(node: dict[str, Any], is_top_level: bool) -> set[str] | None:
-    """The keys a dict may have, ``None`` if any."""
-    if is_top_level:
-        return {*node, *inspect.signature(Runner).parameters, *_OTHER_RUNNER_KEYS}
-    if 'type' not in node:
-        return None
-    cls = node['type'] if inspect.isclass(node['type']) else _find_class(node['type'])
-    if cls is None:
-        return None
-    parameters = inspect.signature(cls).parameters.values()
-    if any(p.kind is p.VAR_KEYWORD for p in parameters):
-        return None
-    return {*node, *(p.name for p in parameters)}
-
-
-def _find_class(name: str) -> Any | None:
-    for registry in vars(mmpretrain.registry).values():
-        if isinstance(registry, Registry) and (found := registry.get(name)) is not None:
-            return found
-    return None
-
-
-def _raise_unknown(key: str, parent: str, part: str, known: Any) -> None:
-    known = sorted(known)
-    close = get_close_matches(part, known, n=3)
-    place = f'{parent!r}' if parent else 'the config'
-    hint = f'did you mean {" or ".join(map(repr, close))}?' if close else f'it has {known}.'
-    raise ValueError(f'--cfg-options {key}=...: {place} has no key {part!r}; {hint}')
+        model = MODELS.build(model_config)
+        check_loader(cfg, model)
+        check_resume(cfg, model)
 
 
 def check_datasets(cfg: Config) -> None:
@@ -151,7 +81,7 @@ def _dataset_paths(config: dict[str, Any]) -> list[str]:
     paths = [config['data_root']] if config.get('data_root') else []
     if paths and not osp.exists(paths[0]):
         return paths
-    cls = DATASETS.get(config['type'])
+    cls = DATASETS.get(config['type']) if isinstance(config['type'], str) else config['type']
     if cls is None or (config.get('download', True) and 'download' in _parameters(cls)):
         # Upstream's own downloading data sets make their files themselves.
         return paths
@@ -166,6 +96,45 @@ def _dataset_paths(config: dict[str, Any]) -> list[str]:
 
 def _parameters(cls: type) -> set[str]:
     return set(inspect.signature(cls).parameters)
+
+
+def check_precision(cfg: Config) -> None:
+    """Check that the optimizer wrapper runs on this machine.
+
+    Raises:
+        ValueError: If it is ``AmpOptimWrapper`` and there is no GPU.
+    """
+    if cfg.optim_wrapper.get('type') == 'AmpOptimWrapper' and not torch.cuda.is_available():
+        raise ValueError(
+            "optim_wrapper.type='AmpOptimWrapper' needs a GPU, and torch.cuda.is_available() is "
+            'False: add --amp, which takes bfloat16 on the CPU, or set '
+            'optim_wrapper.type=OptimWrapper.'
+        )
+
+
+def check_loader(cfg: Config, model: nn.Module) -> None:
+    """Check that the loader gives the views that an HVS model needs, in batches it can train on.
+
+    Raises:
+        ValueError: If ``CandidateViews`` draws another number of views than ``candidates``, or
+            BatchNorm would have to normalize a single sample.
+    """
+    if not isinstance(model, HVSAlgorithm) or cfg.get('train_dataloader') is None:
+        return
+    for key, dataset in _datasets(cfg.train_dataloader.dataset, 'train_dataloader.dataset'):
+        for number, step in enumerate(dataset.get('pipeline') or []):
+            kind = step.get('type') if isinstance(step, dict) else type(step)
+            if getattr(kind, '__name__', kind) == 'CandidateViews' and isinstance(step, dict):
+                drawn = step['num_views']
+                drawn = [drawn] if isinstance(drawn, int) else list(drawn)
+                if sum(drawn) != sum(model.candidates):
+                    raise ValueError(
+                        f'{key}.pipeline.{number}.num_views={drawn}: the loader gives '
+                        f'{sum(drawn)} views per image, but candidates={list(model.candidates)} '
+                        f'needs {sum(model.candidates)}. Make them equal.'
+                    )
+    if cfg.get('launcher', 'none') == 'none':
+        check_batch_size(model.train().algorithm, cfg.train_dataloader.get('batch_size', 1))
 
 
 def check_resume(cfg: Config, model: nn.Module) -> None:
@@ -183,14 +152,14 @@ def check_resume(cfg: Config, model: nn.Module) -> None:
         ValueError: If its weights are not those of the configured model.
     """
     if not cfg.get('resume'):
+        path = cfg.get('load_from')
+        if path and '://' not in path and not osp.isfile(path):
+            raise FileNotFoundError(f'load_from={path!r}: there is no such checkpoint.')
         return
     path = cfg.get('load_from') or find_latest_checkpoint(cfg.work_dir)
     if path is None or '://' in path:
         return
-    if not osp.isfile(path):
-        raise FileNotFoundError(f'--resume {path}: there is no such checkpoint.')
-    # mmap: only names and shapes are looked at.
-    checkpoint = torch.load(path, map_location='cpu', weights_only=False, mmap=True)
+    checkpoint = _read_checkpoint(path)
     saved = {k: tuple(v.shape) for k, v in checkpoint.get('state_dict', checkpoint).items()}
     own = {key: tuple(value.shape) for key, value in model.state_dict().items()}
     differing = sorted(key for key in own.keys() | saved.keys() if own.get(key) != saved.get(key))
@@ -201,6 +170,18 @@ def check_resume(cfg: Config, model: nn.Module) -> None:
             f'{", ".join(differing[:3])}. Resume from a checkpoint of this config, choose another '
             '--work-dir, or start from its weights alone with --cfg-options load_from=PATH.'
         )
+
+
+def _read_checkpoint(path: str) -> dict[str, Any]:
+    if not osp.isfile(path):
+        raise FileNotFoundError(f'--resume {path}: there is no such checkpoint.')
+    try:
+        # Only names and shapes are looked at. Checkpoints of the format before torch 1.6 cannot
+        # be mapped into memory.
+        mmap = zipfile.is_zipfile(path)
+        return torch.load(path, map_location='cpu', weights_only=False, mmap=mmap)
+    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise ValueError(f'--resume {path}: this is no checkpoint ({error}).') from error
 
 
 def _type(model: dict[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -45,6 +46,8 @@ class ProgressHook(Hook):
             disable=not (is_main_process() and self._console.is_terminal),
         )
         self._bar.start()
+        # Gives the cursor back if the training breaks off.
+        atexit.register(self._bar.stop)
         self._task = self._bar.add_task('', total=runner.max_iters, numbers='')
 
     def after_train_iter(
@@ -65,6 +68,7 @@ class ProgressHook(Hook):
 
     def after_train(self, runner: Runner) -> None:
         self._bar.stop()
+        atexit.unregister(self._bar.stop)
 
 
 def _numbers(runner: Runner) -> str:

@@ -11,6 +11,10 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import SyncBatchNorm, _BatchNorm
 
 
+class ViewsError(ValueError):
+    """What the loader gives does not fit the algorithm."""
+
+
 def check_views(views: Any, candidates: Sequence[int]) -> None:
     """Raise unless the loader gives one batch of images per candidate view.
 
@@ -21,7 +25,7 @@ def check_views(views: Any, candidates: Sequence[int]) -> None:
 
     Raises:
         TypeError: If it is no list of tensors.
-        ValueError: If their number differs, or the views of one group differ in shape.
+        ViewsError: If their number differs, or the views of one group differ in shape.
     """
     way_out = (
         "draw them with dict(type='CandidateViews', transforms=[...], "
@@ -33,7 +37,7 @@ def check_views(views: Any, candidates: Sequence[int]) -> None:
             f'{type(views).__name__}: {way_out}, and use collate_fn=dict(type="default_collate").'
         )
     if len(views) != sum(candidates):
-        raise ValueError(
+        raise ViewsError(
             f'the loader gives {len(views)} views per image, but candidates={list(candidates)} '
             f'needs {sum(candidates)}: {way_out}.'
         )
@@ -41,7 +45,7 @@ def check_views(views: Any, candidates: Sequence[int]) -> None:
     for group, count in enumerate(candidates):
         shapes = {tuple(view.shape) for view in views[start : start + count]}
         if len(shapes) > 1:
-            raise ValueError(
+            raise ViewsError(
                 f'the views of group {group} (candidates={list(candidates)}) differ in shape: '
                 f'{sorted(shapes)}. One pipeline must give views of one size; put views of '
                 'another size into a group of their own.'
@@ -56,14 +60,14 @@ def check_batch_size(algorithm: nn.Module, batch_size: int) -> None:
     after it, or the statistics it would use, would be meaningless.
 
     Raises:
-        ValueError: If the batch has one sample and a BatchNorm layer is in train mode.
+        ViewsError: If the batch has one sample and a BatchNorm layer is in train mode.
     """
     if batch_size > 1:
         return
     for name, module in algorithm.named_modules():
         synchronized = isinstance(module, SyncBatchNorm) and get_world_size() > 1
         if isinstance(module, _BatchNorm) and module.training and not synchronized:
-            raise ValueError(
+            raise ViewsError(
                 f'batch size 1 with BatchNorm ({type(algorithm).__name__}, layer {name!r}): its '
                 'statistics need at least 2 samples. Raise train_dataloader.batch_size, set '
                 'train_dataloader.drop_last=True if this is the rest of an epoch, or use '
@@ -74,12 +78,16 @@ def check_batch_size(algorithm: nn.Module, batch_size: int) -> None:
 class FiniteViewsCheck:
     """Raises about NaN or infinite pixels without making the host wait for the device.
 
-    On the CPU at once. On a GPU the answer for one batch is read when the next one comes: by then
-    it has been computed, and asking for it stalls nothing.
+    On the CPU at once. On a GPU the answer for one batch is read when the next one comes, or before
+    a checkpoint is saved: by then it has been computed, and asking for it stalls nothing.
     """
 
     def __init__(self) -> None:
         self._pending: tuple[Tensor, torch.cuda.Event, Sequence[Any] | None] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A copied or pickled model does not answer for batches of the original.
+        return {'_pending': None}
 
     def __call__(self, views: Sequence[Tensor], data_samples: Sequence[Any] | None) -> None:
         """Check a batch, and the one before it on a GPU.
@@ -89,15 +97,12 @@ class FiniteViewsCheck:
             data_samples: B data samples, to name the images by their path.
 
         Raises:
-            ValueError: If a view has a pixel that is not finite.
+            ViewsError: If a view has a pixel that is not finite.
         """
-        if self._pending is not None:
-            flags, event, samples = self._pending
-            self._pending = None
-            event.synchronize()
-            _raise_unless_finite(flags, samples, ' of the batch before this one')
+        self.flush()
         # The sum of a view is finite only if all its pixels are: (S, B)
-        flags = torch.stack([view.flatten(1).sum(1).isfinite() for view in views])
+        sums = [view.flatten(1).sum(1, dtype=torch.float32) for view in views]
+        flags = torch.stack(sums).isfinite()
         if flags.device.type != 'cuda':
             _raise_unless_finite(flags, data_samples, '')
             return
@@ -106,6 +111,18 @@ class FiniteViewsCheck:
         event = torch.cuda.Event()
         event.record()
         self._pending = (host, event, data_samples)
+
+    def flush(self) -> None:
+        """Read the answer that is still outstanding, if any.
+
+        Raises:
+            ViewsError: If a view of that batch had a pixel that is not finite.
+        """
+        if self._pending is not None:
+            flags, event, samples = self._pending
+            self._pending = None
+            event.synchronize()
+            _raise_unless_finite(flags, samples, ' of the batch before this one')
 
 
 def _raise_unless_finite(
@@ -116,7 +133,7 @@ def _raise_unless_finite(
     bad = (~flags).nonzero().tolist()
     view, sample = bad[0]
     path = getattr(data_samples[sample], 'img_path', None) if data_samples else None
-    raise ValueError(
+    raise ViewsError(
         f'{len(bad)} candidate view(s) hold NaN or infinite pixels, the first: view {view} of '
         f'sample {sample}{which_batch}' + (f' ({path})' if path else '') + '. Selection would '
         'avoid it, but batch statistics spread it to the whole batch. Check this image and the '

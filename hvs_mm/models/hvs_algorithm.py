@@ -108,10 +108,18 @@ class HVSAlgorithm(BaseModel):
             self.__dict__[name] = algorithm.__dict__[name]
         self.training = algorithm.training
 
-        self.selector = selector
-        self.pair_loss = build_pair_loss(pair_loss, algorithm)
+        # Past nn.Module, which would save one that is a module with the algorithm's weights.
+        self.__dict__['selector'] = selector
+        self.__dict__['pair_loss'] = build_pair_loss(pair_loss, algorithm)
         self.pair_loss.check(algorithm, groups)
-        self._candidates, self._keep = groups.candidates, groups.keep
+        if self.pair_loss.all_targets:
+            if num_target_groups not in (None, len(groups.candidates)):
+                raise ValueError(
+                    f'target_groups={list(target_groups)}: every view that '
+                    f'{type(algorithm).__name__} trains on is a target; leave target_groups out.'
+                )
+            num_target_groups = len(groups.candidates)
+        self.candidates, self.keep = groups.candidates, groups.keep
         self._num_target_groups = num_target_groups
         self._check_finite = FiniteViewsCheck()
         #: The record of the last training step, for hooks.
@@ -125,6 +133,19 @@ class HVSAlgorithm(BaseModel):
             if 'algorithm' not in self.__dict__:
                 raise
             return getattr(self.algorithm, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        algorithm = self.__dict__.get('algorithm')
+        # Hooks that steer an algorithm by its attributes must reach it, too.
+        if algorithm is not None and name in algorithm.__dict__ and name not in self.__dict__:
+            setattr(algorithm, name, value)
+        else:
+            super().__setattr__(name, value)
+
+    def _save_to_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        # A checkpoint must not be written of weights that a bad batch has spoiled.
+        self._check_finite.flush()
+        super()._save_to_state_dict(*args, **kwargs)
 
     def train(self, mode: bool = True) -> HVSAlgorithm:
         self.training = mode
@@ -170,15 +191,19 @@ class HVSAlgorithm(BaseModel):
             ValueError: If the views do not fit ``candidates``, hold pixels that are not finite,
                 or the batch is too small for BatchNorm.
         """
-        check_views(inputs, self._candidates)
+        check_views(inputs, self.candidates)
         check_batch_size(self.algorithm, len(inputs[0]))
         self._check_finite(inputs, data_samples)
-        selection = self.select_views(inputs, data_samples)
+        selection, targets = self._select(inputs, data_samples)
         self.last_selection = selection
-        losses = self.algorithm.loss(self.gather(inputs, selection.indices), data_samples)
+        kept_targets = selection.indices[:, : selection.groups.num_kept_targets]
+        samples = torch.arange(len(kept_targets), device=kept_targets.device)[:, None]
+        # (B, T, ...) -> (B, kept targets, ...)
+        known = {name: value[samples, kept_targets] for name, value in targets.items()}
+        kept = self.gather(inputs, selection.indices)
+        losses = self.algorithm.loss(kept, data_samples, **known)
         return {**losses, **_log_entries(selection)}
 
-    @torch.no_grad()
     def select_views(
         self, inputs: list[Tensor], data_samples: list[Any] | None = None
     ) -> Selection:
@@ -196,15 +221,25 @@ class HVSAlgorithm(BaseModel):
             TypeError: If the inputs are no list of tensors.
             ValueError: If they do not fit ``candidates``.
         """
-        check_views(inputs, self._candidates)
+        check_views(inputs, self.candidates)
+        return self._select(inputs, data_samples)[0]
+
+    @torch.no_grad()
+    def _select(
+        self, inputs: list[Tensor], data_samples: list[Any] | None
+    ) -> tuple[Selection, dict[str, Tensor]]:
+        """The selection, and what the training step need not compute again."""
         groups = self._groups(inputs)
         with preserve_state(self.algorithm):
-            pair_loss = self.pair_loss(self.algorithm, inputs, groups.num_targets)
+            pair_loss, targets = self.pair_loss.with_targets(
+                self.algorithm, inputs, groups.num_targets, data_samples
+            )
         # Autocast remembers the weights it has cast. Those it cast here have no gradient history,
         # so the training step must not find them (torch 2.10: gradients would be None).
         torch.clear_autocast_cache()
         with torch.autocast(pair_loss.device.type, enabled=False):
-            return self.selector(pair_loss.float(), groups, self.pair_loss.weights)
+            selection = self.selector(pair_loss.float(), groups, self.pair_loss.weights)
+        return selection, targets
 
     def gather(self, inputs: list[Tensor], indices: Tensor) -> list[Tensor]:
         """Collect the kept views of every sample.
@@ -218,7 +253,7 @@ class HVSAlgorithm(BaseModel):
         """
         samples = torch.arange(len(indices), device=indices.device)
         kept, column = [], 0
-        groups = ViewGroups(self._candidates, self._keep)
+        groups = ViewGroups(self.candidates, self.keep)
         for span, count in zip(groups.spans(), groups.keep):
             # (candidates, B, 3, H, W)
             views = torch.stack(inputs[span.start : span.stop])
@@ -228,7 +263,7 @@ class HVSAlgorithm(BaseModel):
         return kept
 
     def _groups(self, inputs: list[Tensor]) -> ViewGroups:
-        groups = ViewGroups(self._candidates, self._keep)
+        groups = ViewGroups(self.candidates, self.keep)
         count = self._num_target_groups
         if count is None:
             sizes = [tuple(inputs[span.start].shape[2:]) for span in groups.spans()]
@@ -240,7 +275,7 @@ class HVSAlgorithm(BaseModel):
                     'are the target groups and must come first. Reorder the pipelines of '
                     'CandidateViews, or name the target groups with target_groups=[...].'
                 )
-        return ViewGroups(self._candidates, self._keep, count)
+        return ViewGroups(self.candidates, self.keep, count)
 
 
 def _count_target_groups(target_groups: Sequence[int] | None, num_groups: int) -> int | None:

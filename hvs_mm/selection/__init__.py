@@ -4,15 +4,21 @@ from .geometry import pair_ious
 from .groups import ViewGroups
 from .pair_losses import (
     BYOLPairLoss,
+    DINOPairLoss,
+    IBOTPairLoss,
     PairLoss,
     SimCLRPairLoss,
     SimSiamPairLoss,
     build_pair_loss,
     byol_pair_loss,
+    dino_pair_loss,
     forward_views,
+    masked_patch_loss,
+    mean_of_cross_terms,
     ntxent_pair_loss,
     registered_pair_losses,
     simsiam_pair_loss,
+    with_diagonal,
 )
 from .record import Selection
 from .scores import ScoreWeights
@@ -27,8 +33,10 @@ from .selectors import (
 
 __all__ = [
     'BYOLPairLoss',
+    'DINOPairLoss',
     'EasiestSelector',
     'HardestSelector',
+    'IBOTPairLoss',
     'PairLoss',
     'RandomSelector',
     'ScoreWeights',
@@ -41,9 +49,13 @@ __all__ = [
     'build_selector',
     'byol_pair_loss',
     'combination_scores',
+    'dino_pair_loss',
     'forward_views',
+    'masked_patch_loss',
+    'mean_of_cross_terms',
     'ntxent_pair_loss',
     'pair_ious',
     'registered_pair_losses',
     'simsiam_pair_loss',
+    'with_diagonal',
 ]

@@ -168,7 +168,8 @@ class RandomSelector(Selector):
     """Control: keeps a uniformly random admissible combination of each sample.
 
     The candidates are forwarded and scored as for :class:`HardestSelector`, so a run costs the
-    same and differs in the choice alone. Draws from torch's global generator of the device.
+    same and differs in the choice alone. Draws from torch's global generator of the device. A
+    sample whose draw has a score that is not finite keeps its hardest combination instead.
     """
 
     def __call__(
@@ -184,11 +185,14 @@ class RandomSelector(Selector):
             noise = torch.rand if kept < len(span) else torch.zeros
             order = noise(shape, device=pair_loss.device).argsort(dim=1, stable=True)
             picks.append(order[:, :kept].sort(dim=1).values + span.start)
-        indices = torch.cat(picks, dim=1)
+        drawn = torch.cat(picks, dim=1)
         reference = HardestSelector()(pair_loss, groups, weights)
+        score = _kept_scores(pair_loss, drawn, groups, weights)
+        is_finite = score.isfinite()
+        indices = torch.where(is_finite[:, None], drawn, reference.indices)
         return Selection(
             indices=indices,
-            score=_kept_scores(pair_loss, indices, groups, weights),
+            score=torch.where(is_finite, score, reference.score),
             pair_loss=pair_loss,
             mean_score=reference.mean_score,
             target_choice=_target_choice(indices, groups),

@@ -95,7 +95,7 @@ PIPELINES = {
     ],
     'short edge, center crop': [
         dict(type='ResizeEdge', scale=64, edge='short'),
-        dict(type='CenterCrop', crop_size=50),
+        dict(type='CenterCrop', crop_size=51),
     ],
     'crop twice': [
         dict(type='RandomResizedCrop', scale=80),
@@ -157,6 +157,18 @@ def test_boxes_of_padded_crops_reach_beyond_the_image():
     assert 0 <= inside < 30
 
 
+def test_padding_of_each_side():
+    crop = dict(type='RandomCrop', crop_size=90, padding=(1, 2, 3, 4))
+    for view, box in zip(*(draw([crop], 20)[key] for key in ('img', 'view_boxes'))):
+        left, top = box[:2].astype(int)
+        assert -1 <= left <= 33
+        assert -2 <= top <= 4
+        shown = image()[max(top, 0) : top + 90, max(left, 0) : left + 90]
+        row, column = max(-top, 0), max(-left, 0)
+        height, width = shown.shape[:2]
+        assert np.array_equal(view[row : row + height, column : column + width], shown)
+
+
 def test_pad_if_needed():
     crop = dict(type='RandomCrop', crop_size=(101, 50), pad_if_needed=True)
     for view, box in zip(*(draw([crop], 20)[key] for key in ('img', 'view_boxes'))):
@@ -207,7 +219,7 @@ def test_writing_into_the_shared_image_is_an_error():
         results['img'][:] = 0
         return results
 
-    with pytest.raises(ValueError, match='read-only'):
+    with pytest.raises(ValueError, match='function in CandidateViews writes into the decoded'):
         CandidateViews(transforms=[[blacken]], num_views=2)({'img': image()})
 
 
@@ -260,6 +272,8 @@ def test_geometry_reaches_the_data_samples():
     ('kwargs', 'error', 'message'),
     [
         (dict(transforms=[[]], num_views=[1, 2]), ValueError, 'gives 2 count.s. for 1 pipeline'),
+        (dict(transforms=[[]], num_views=4.0), TypeError, 'num_views=4.0 must be an integer'),
+        (dict(transforms=[], num_views=[]), ValueError, 'gives 0 count'),
         (dict(transforms=[[]], num_views=0), ValueError, 'num_views=0: every count must be'),
         (dict(transforms=[[]], num_views=[1.5]), TypeError, r'num_views=\[1.5\] must be'),
         (dict(transforms=[dict(type='Resize', scale=4)], num_views=1), TypeError, 'list of pipe'),

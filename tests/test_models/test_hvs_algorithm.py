@@ -7,12 +7,14 @@ from copy import deepcopy
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.model import ExponentialMovingAverage
 from mmengine.optim import OptimWrapper
 from mmpretrain.registry import MODELS, OPTIM_WRAPPERS
 from torch import nn
 
 from hvs_mm.engine import AutocastOptimWrapper
 from hvs_mm.models import HVSAlgorithm
+from hvs_mm.selection import PairLoss
 from tests.tiny import (
     BATCH_NORM,
     GROUP_NORM,
@@ -124,20 +126,40 @@ def test_gather_takes_each_samples_own_views():
             assert (kept[slot][sample] == expected).all()
 
 
-def test_groups_of_different_sizes():
-    """Views of another size than the first group's are no targets."""
-    model = build_hvs('SimSiam', candidates=[2, 3], keep=[1, 1])
-    views = random_views(2, size=32) + random_views(3, size=16)
+@pytest.mark.parametrize('name', ['SimSiam', 'BYOL'])
+def test_every_view_of_a_symmetric_loss_is_a_target(name):
+    """Also if its size differs: the score stays the training loss."""
+    model = build_hvs(name, GROUP_NORM, candidates=[2, 3], keep=[1, 1])
+    views = random_views(2, size=32) + random_views(3, size=48)
     selection = model.select_views(views)
+    assert selection.pair_loss.shape == (3, 5, 5)
+    kept = model.gather(views, selection.indices)
+    assert [view.shape[-1] for view in kept] == [32, 48]
+    losses = model.loss(views)
+    expected = 2 + losses['loss'] / 2 if name == 'BYOL' else losses['loss']
+    torch.testing.assert_close(losses['hvs_score'], expected.detach())
+
+
+class OneSided(PairLoss):
+    """Any tensor for any number of views."""
+
+    def __call__(self, algorithm, views, num_targets, data_samples=None):
+        return torch.rand(len(views[0]), num_targets, len(views))
+
+
+def test_views_of_another_size_are_no_targets():
+    model = build_hvs('SimSiam', candidates=[2, 3], keep=[1, 1], pair_loss=OneSided())
+    selection = model.select_views(random_views(2, size=32) + random_views(3, size=16))
     assert selection.pair_loss.shape == (3, 2, 5)
     assert selection.groups.num_target_groups == 1
-    kept = model.gather(views, selection.indices)
-    assert [view.shape[-1] for view in kept] == [32, 16]
 
 
 def test_target_groups_can_be_named():
-    model = build_hvs('SimSiam', candidates=[2, 2], keep=[1, 1], target_groups=[0])
+    settings = {'candidates': [2, 2], 'keep': [1, 1], 'target_groups': [0]}
+    model = build_hvs('SimSiam', pair_loss=OneSided(), **settings)
     assert model.select_views(random_views()).pair_loss.shape == (3, 2, 4)
+    with pytest.raises(ValueError, match='every view that SimSiam trains on is a target'):
+        build_hvs('SimSiam', **settings)
 
 
 def test_training_uses_the_selected_views():
@@ -208,6 +230,54 @@ def test_attributes_of_the_algorithm():
         _ = model.nonsense
     images = torch.randn(2, 3, 32, 32)
     torch.testing.assert_close(model.eval()(images), model.algorithm(images, mode='tensor'))
+
+
+def test_attributes_set_on_the_wrapper_reach_the_algorithm():
+    """As upstream's hooks do that change a weight of the loss over the run."""
+    model = build_hvs('SimSiam')
+    model.algorithm.loss_lambda = 0.5
+    model.loss_lambda = 1.0
+    assert model.algorithm.loss_lambda == 1.0
+
+
+def test_state_dict_hooks_and_unsaved_buffers_of_the_algorithm_are_kept():
+    algorithm = build_algorithm('SimSiam')
+    algorithm.register_buffer('scratch', torch.zeros(3), persistent=False)
+    called = []
+    algorithm._register_state_dict_hook(lambda *args: called.append('saved'))
+    algorithm.register_load_state_dict_post_hook(lambda *args: called.append('loaded'))
+    algorithm._register_load_state_dict_pre_hook(lambda *args: called.append('loading'))
+    model = HVSAlgorithm(algorithm, [4], [2])
+    state = model.state_dict()
+    assert 'scratch' not in state
+    model.load_state_dict(state)
+    assert called == ['saved', 'loading', 'loaded']
+
+
+def test_an_algorithm_in_eval_mode_stays_so():
+    assert not HVSAlgorithm(build_algorithm('SimSiam').eval(), [4], [2]).training
+
+
+def test_a_pair_loss_that_is_a_module_is_not_saved():
+    class Module(OneSided, nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.zeros(1))
+
+    model = build_hvs('SimSiam', pair_loss=Module())
+    assert list(model.state_dict()) == list(build_algorithm('SimSiam').state_dict())
+
+
+def test_averaged_copies_of_the_model():
+    """What MMEngine's EMAHook makes of it."""
+    model = build_hvs('SimSiam')
+    averaged = ExponentialMovingAverage(model, momentum=0.5)
+    before = model.backbone.conv1.weight.clone()
+    averaged.update_parameters(model)
+    with torch.no_grad():
+        model.backbone.conv1.weight += 1
+    averaged.update_parameters(model)
+    torch.testing.assert_close(averaged.module.backbone.conv1.weight, before + 0.5)
 
 
 def test_modes_and_devices_reach_the_algorithm():
@@ -374,18 +444,10 @@ def test_views_of_unequal_size_inside_a_group():
 
 
 def test_target_groups_must_come_first():
-    model = build_hvs('SimCLR', candidates=[1, 1, 1], keep=[1, 1, 1], pair_loss=_AnyNumber())
+    model = build_hvs('SimCLR', candidates=[1, 1, 1], keep=[1, 1, 1], pair_loss=OneSided())
     views = random_views(1) + random_views(1, size=16) + random_views(1)
     with pytest.raises(ValueError, match='must come first'):
         model.select_views(views)
-
-
-def _AnyNumber():  # noqa: N802
-    from hvs_mm.selection import SimCLRPairLoss
-
-    pair_loss = SimCLRPairLoss()
-    pair_loss.num_kept = None
-    return pair_loss
 
 
 @pytest.mark.parametrize('target_groups', [[1], [0, 0], [0, 1, 2], []])
@@ -414,6 +476,11 @@ def test_pixels_that_are_not_finite(value):
     with pytest.raises(ValueError, match=r'1 candidate view.*NaN or infinite.*view 2 of sample 1'):
         model.loss(views)
     assert_same_state(before, full_state(model))
+
+
+def test_half_precision_pixels_do_not_overflow():
+    views = [torch.full((3, 3, 224, 224), 2.0, dtype=torch.float16) for _ in range(4)]
+    build_hvs('SimSiam')._check_finite(views, None)
 
 
 def test_path_of_the_image_is_named():

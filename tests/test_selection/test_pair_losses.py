@@ -107,6 +107,24 @@ def test_byol_before_the_first_update_reads_the_online_network():
     torch.testing.assert_close((pair_loss[:, 1, 2] + pair_loss[:, 2, 1]).mean() / 2, expected)
 
 
+def test_byol_that_is_reset_reads_the_online_network_again():
+    algorithm = build_algorithm('BYOL', GROUP_NORM)
+    pair_loss, views, fresh = (
+        build_pair_loss(None, algorithm),
+        random_views(),
+        algorithm.state_dict(),
+    )
+    fresh = {key: value.clone() for key, value in fresh.items()}
+    with torch.no_grad():
+        expected = pair_loss(algorithm, views, 4)
+        algorithm.target_net.steps += 1
+        for parameter in algorithm.target_net.parameters():
+            parameter.data += 1
+        assert not torch.allclose(pair_loss(algorithm, views, 4), expected)
+        algorithm.load_state_dict(fresh)
+        torch.testing.assert_close(pair_loss(algorithm, views, 4), expected)
+
+
 def simclr_losses_per_sample(algorithm, view_a, view_b):
     """Upstream's NT-Xent of each sample if the whole batch has this pair of views."""
     algorithm.head.loss_module.reduction = 'none'
@@ -283,7 +301,7 @@ def test_algorithm_without_pair_loss():
 def test_pair_loss_of_ones_own():
     @TASK_UTILS.register_module(force=True)
     class ConstantPairLoss(PairLoss):
-        def __call__(self, algorithm, views, num_targets):
+        def __call__(self, algorithm, views, num_targets, data_samples=None):
             return torch.zeros(len(views[0]), num_targets, len(views))
 
     model = HVSAlgorithm(

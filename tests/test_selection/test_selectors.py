@@ -116,6 +116,7 @@ def test_nonfinite_never_wins(selector, sign, problem):
         if math.isfinite(score):
             assert kept == views
             assert selection.score[row].item() == pytest.approx(score)
+            assert selection.mean_score[row].isfinite()
         else:
             # Nothing to choose from, but still admissible views and an honest score.
             assert kept in all_combinations(groups)
@@ -207,6 +208,15 @@ def test_random_is_uniform_per_sample_and_independent_of_the_losses():
     torch.testing.assert_close(
         selection.mean_score, HardestSelector()(pair_loss, groups).mean_score
     )
+
+
+def test_random_avoids_scores_that_are_not_finite():
+    pair_loss = torch.rand(200, 4, 4)
+    pair_loss[:, 0] = math.nan
+    selection = RandomSelector()(pair_loss, ViewGroups([4], [2]))
+    assert (selection.indices != 0).all()
+    assert selection.score.isfinite().all()
+    assert selection.nonfinite.tolist() == [0.5] * 200
 
 
 def test_random_with_locals_and_diagonal():

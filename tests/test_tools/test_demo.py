@@ -30,7 +30,7 @@ def test_demo(tmp_path):
     for label in ('before', 'after'):
         accuracy = re.search(rf'k-NN accuracy {label}\s+│ ([\d.]+) %', output)
         assert 0 <= float(accuracy[1]) <= 100
-    assert re.search(r'lowest-IoU pair kept\s+│ [\d.]+ % of 128 images .by chance 1', output)
+    assert re.search(r'lowest-IoU pair kept\s+│ [\d.]+% of 128 images .by chance 1', output)
     for label in ('log', 'checkpoint', 'picture'):
         path = ROOT / re.search(rf'^{label}: +(.*)$', output, re.MULTILINE)[1]
         assert path.stat().st_size > 1000

@@ -114,6 +114,11 @@ def test_resume_goes_on_as_if_there_had_been_no_stop(tmp_path):
         ([DEMO, '--cfg-options', 'model.algorithm.type=BarlowTwins'], 'has no pair loss'),
         ([DEMO, '--resume', 'nothing.pth'], 'no such checkpoint'),
         ([DEMO, '--auto-scale-lr'], 'auto_scale_lr'),
+        ([DEMO, '--cfg-options', 'train_dataloader.batch_size=1'], 'batch size 1 with BatchNorm'),
+        (
+            [DEMO, '--cfg-options', 'train_dataloader.dataset.pipeline.0.num_views=[3]'],
+            'the loader gives 3 views per image, but candidates=[4] needs 4',
+        ),
     ],
 )
 def test_errors_are_one_line_and_leave_nothing_behind(tmp_path, arguments, message):
@@ -126,11 +131,32 @@ def test_errors_are_one_line_and_leave_nothing_behind(tmp_path, arguments, messa
     assert not (tmp_path / 'run').exists()
 
 
-def test_a_loader_with_too_few_views(tmp_path):
+def test_the_batch_size_scales_the_learning_rate(tmp_path):
     process = train(
-        DEMO, '--work-dir', tmp_path, '--cfg-options', *SMALL,
-        'train_dataloader.dataset.pipeline.0.num_views=[3]',
+        DEMO, '--auto-scale-lr', '--work-dir', tmp_path, '--cfg-options', *SMALL,
+        'auto_scale_lr.base_batch_size=16',
     )  # fmt: skip
+    assert process.returncode == 0, process.stderr
+    assert scalars(tmp_path)[0]['lr'] == pytest.approx(0.1 * 8 / 16)
+
+
+def test_pixels_that_are_not_finite(tmp_path):
+    process = train(
+        DEMO, '--work-dir', tmp_path, '--cfg-options', *SMALL, 'data_preprocessor.std=[0,0,0]'
+    )
     assert process.returncode == 1
-    assert 'the loader gives 3 views per image, but candidates=[4] needs 4' in process.stderr
+    assert process.stderr.strip().splitlines()[-1].startswith('error: ')
+    assert 'NaN or infinite pixels' in process.stderr
     assert not list(tmp_path.glob('*.pth'))
+
+
+def test_mim_runs_the_config(tmp_path):
+    mim = Path(sys.executable).with_name('mim')
+    if not mim.exists():
+        pytest.skip('openmim does not install beside this torch, see docs/installation.md')
+    process = run(
+        mim, 'train', 'onedl-mmpretrain', DEMO, '--gpus', '0', '--work-dir', tmp_path,
+        '--cfg-options', *SMALL,
+    )  # fmt: skip
+    assert process.returncode == 0, process.stderr
+    assert len(scalars(tmp_path)) == 4

@@ -26,6 +26,8 @@ class PairLoss(ABC):
     algorithms: ClassVar[tuple[str, ...]] = ()
     #: How many views the algorithm trains on, ``None`` for any number.
     num_kept: ClassVar[int | None] = None
+    #: Whether every kept view is a target, whatever its size: the loss is symmetric.
+    all_targets: ClassVar[bool] = False
     #: How the tensor's parts enter a score.
     weights: ScoreWeights = ScoreWeights()
 
@@ -46,7 +48,13 @@ class PairLoss(ABC):
             )
 
     @abstractmethod
-    def __call__(self, algorithm: nn.Module, views: Sequence[Tensor], num_targets: int) -> Tensor:
+    def __call__(
+        self,
+        algorithm: nn.Module,
+        views: Sequence[Tensor],
+        num_targets: int,
+        data_samples: Sequence[Any] | None = None,
+    ) -> Tensor:
         """Fill the pair-loss tensor.
 
         Called without gradient and with the state of the algorithm guarded, see
@@ -56,11 +64,31 @@ class PairLoss(ABC):
             algorithm: The self-supervised algorithm, in its current state.
             views: S tensors (B, 3, H, W), preprocessed; the target views come first.
             num_targets: T, how many of them are targets.
+            data_samples: B data samples.
 
         Returns:
             (B, T, S) float32: the loss of the sample when online view ``s`` has to match target
             view ``t``.
         """
+
+    def with_targets(
+        self,
+        algorithm: nn.Module,
+        views: Sequence[Tensor],
+        num_targets: int,
+        data_samples: Sequence[Any] | None = None,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Fill the tensor, and hand on what the training step need not compute again.
+
+        Args:
+            As for the call itself.
+
+        Returns:
+            The tensor, and outputs (B, T, ...) of target views by the name under which the
+            algorithm's ``loss`` takes those of the kept ones. Only what is the same computation
+            may be handed on: outputs that depend on the rest of the batch are not.
+        """
+        return self(algorithm, views, num_targets, data_samples), {}
 
 
 def forward_views(forward: Callable[[Tensor], Tensor], views: Sequence[Tensor]) -> Tensor:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
+import torch
 from mmpretrain.registry import TASK_UTILS
 from torch import Tensor, nn
 
 from ..groups import ViewGroups
 from .base import PairLoss, forward_views
-from .cosine import cosine_loss_factors, cosine_similarities
+from .cosine import cosine_loss_factors, cosine_similarities, project_and_predict
 
 
 def byol_pair_loss(prediction: Tensor, target_projection: Tensor) -> Tensor:
@@ -37,27 +39,25 @@ class BYOLPairLoss(PairLoss):
 
     algorithms = ('BYOL',)
     num_kept = 2
-
-    def __init__(self) -> None:
-        # Once the target has been updated it stays so; remembering spares a device
-        # synchronization per step.
-        self._target_updated = False
+    all_targets = True
 
     def check(self, algorithm: nn.Module, groups: ViewGroups) -> None:
         super().check(algorithm, groups)
         cosine_loss_factors(algorithm.head)
 
-    def __call__(self, algorithm: nn.Module, views: Sequence[Tensor], num_targets: int) -> Tensor:
-        projection = forward_views(lambda x: algorithm.neck(algorithm.backbone(x))[0], views)
-        # The predictor has a BatchNorm of its own: (B, S, D) -> (B * S, D) and back.
-        prediction = algorithm.head.predictor([projection.flatten(0, 1)])[0]
-        prediction = prediction.unflatten(0, projection.shape[:2])
-        if not self._target_updated:
-            self._target_updated = bool(algorithm.target_net.steps > 0)
-        if self._target_updated:
-            target = forward_views(lambda x: algorithm.target_net(x)[0], views[:num_targets])
-        else:
-            target = projection[:, :num_targets]
+    def __call__(
+        self,
+        algorithm: nn.Module,
+        views: Sequence[Tensor],
+        num_targets: int,
+        data_samples: Sequence[Any] | None = None,
+    ) -> Tensor:
+        projection, prediction = project_and_predict(algorithm, views)
+        target = forward_views(lambda x: algorithm.target_net(x)[0], views[:num_targets])
+        # Chosen on the device: asking for the count would make the host wait for it.
+        is_updated = algorithm.target_net.steps > 0
+        target = torch.where(is_updated, target, projection[:, :num_targets])
         shift, scale = cosine_loss_factors(algorithm.head)
-        # Upstream adds 2 (shift - scale cos) per direction: BYOL's loss without its constant 2.
-        return 2 * shift + 2 * (1 - scale) + scale * byol_pair_loss(prediction, target)
+        # Upstream's loss of one direction is shift - scale cos. BYOL's is twice that plus 2, and
+        # is 2 - 2 cos with upstream's defaults.
+        return 2 + 2 * (shift - scale) + scale * byol_pair_loss(prediction, target)

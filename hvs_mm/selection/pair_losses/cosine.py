@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from .base import forward_views
 
 
 def cosine_similarities(online: Tensor, target: Tensor) -> Tensor:
@@ -37,3 +41,19 @@ def cosine_loss_factors(head: nn.Module) -> tuple[float, float]:
             'CosineSimilarityLoss. Pass a pair_loss of your own for another loss.'
         )
     return loss.shift_factor, loss.scale_factor
+
+
+def project_and_predict(algorithm: nn.Module, views: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Forward views through backbone, projector and predictor of SimSiam or BYOL.
+
+    Args:
+        algorithm: The algorithm.
+        views: S tensors (B, 3, H, W).
+
+    Returns:
+        Projections and predictions, (B, S, D) each.
+    """
+    projection = forward_views(lambda x: algorithm.neck(algorithm.backbone(x))[0], views)
+    # All views in one batch here, too: (B, S, D) -> (B * S, D) and back.
+    prediction = algorithm.head.predictor([projection.flatten(0, 1)])[0]
+    return projection, prediction.unflatten(0, projection.shape[:2])

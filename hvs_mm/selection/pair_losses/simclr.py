@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from mmengine.dist import all_gather, get_rank
@@ -71,6 +72,7 @@ class SimCLRPairLoss(PairLoss):
 
     algorithms = ('SimCLR',)
     num_kept = 2
+    all_targets = True
 
     def check(self, algorithm: nn.Module, groups: ViewGroups) -> None:
         super().check(algorithm, groups)
@@ -81,10 +83,14 @@ class SimCLRPairLoss(PairLoss):
                 'CrossEntropyLoss. Pass a pair_loss of your own for another loss.'
             )
 
-    def __call__(self, algorithm: nn.Module, views: Sequence[Tensor], num_targets: int) -> Tensor:
+    def __call__(
+        self,
+        algorithm: nn.Module,
+        views: Sequence[Tensor],
+        num_targets: int,
+        data_samples: Sequence[Any] | None = None,
+    ) -> Tensor:
         embedding = forward_views(lambda x: algorithm.neck(algorithm.backbone(x))[0], views)
-        # Gathered in float32: ranks must not differ in what rounding did to them.
-        embedding = embedding.to(torch.promote_types(embedding.dtype, torch.float32))
         gathered = torch.cat(all_gather(embedding.contiguous()))
         temperature = algorithm.head.temperature
         return ntxent_pair_loss(embedding, num_targets, temperature, get_rank(), gathered)

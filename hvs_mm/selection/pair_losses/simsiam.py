@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from mmpretrain.registry import TASK_UTILS
 from torch import Tensor, nn
 
 from ..groups import ViewGroups
-from .base import PairLoss, forward_views
-from .cosine import cosine_loss_factors, cosine_similarities
+from .base import PairLoss
+from .cosine import cosine_loss_factors, cosine_similarities, project_and_predict
 
 
 def simsiam_pair_loss(prediction: Tensor, projection: Tensor) -> Tensor:
@@ -31,15 +32,19 @@ class SimSiamPairLoss(PairLoss):
 
     algorithms = ('SimSiam',)
     num_kept = 2
+    all_targets = True
 
     def check(self, algorithm: nn.Module, groups: ViewGroups) -> None:
         super().check(algorithm, groups)
         cosine_loss_factors(algorithm.head)
 
-    def __call__(self, algorithm: nn.Module, views: Sequence[Tensor], num_targets: int) -> Tensor:
-        projection = forward_views(lambda x: algorithm.neck(algorithm.backbone(x))[0], views)
-        # The predictor has a BatchNorm of its own: (B, S, D) -> (B * S, D) and back.
-        prediction = algorithm.head.predictor([projection.flatten(0, 1)])[0]
-        prediction = prediction.unflatten(0, projection.shape[:2])
+    def __call__(
+        self,
+        algorithm: nn.Module,
+        views: Sequence[Tensor],
+        num_targets: int,
+        data_samples: Sequence[Any] | None = None,
+    ) -> Tensor:
+        projection, prediction = project_and_predict(algorithm, views)
         shift, scale = cosine_loss_factors(algorithm.head)
         return shift + scale * simsiam_pair_loss(prediction, projection[:, :num_targets])

@@ -1,0 +1,41 @@
+# DINO, ResNet-50, 100 epochs of ImageNet-1k. Optimizer and crops are those of DINO's authors for
+# this network: SGD with 0.03 per 256 images and a constant weight decay.
+_base_ = 'dino_vit-small_100e.py'
+
+model = dict(
+    backbone=dict(_delete_=True, type='ResNet', depth=50, norm_cfg=dict(type='SyncBN')),
+    neck=dict(in_channels=2048))
+
+global_crop = dict(
+    type='RandomResizedCrop',
+    scale=224,
+    crop_ratio_range=(0.14, 1.),
+    interpolation='bicubic',
+    backend='pillow')
+global_pipeline1 = [global_crop, *_base_.global_pipeline1[1:]]
+global_pipeline2 = [global_crop, *_base_.global_pipeline2[1:]]
+local_pipeline = [
+    dict(
+        type='RandomResizedCrop',
+        scale=96,
+        crop_ratio_range=(0.05, 0.14),
+        interpolation='bicubic',
+        backend='pillow'),
+    *_base_.local_pipeline[1:],
+]
+train_dataloader = dict(
+    dataset=dict(pipeline=[
+        dict(type='LoadImageFromFile'),
+        dict(
+            type='MultiView',
+            num_views=[1, 1, 8],
+            transforms=[global_pipeline1, global_pipeline2, local_pipeline]),
+        dict(type='PackInputs'),
+    ]))
+
+optim_wrapper = dict(
+    optimizer=dict(_delete_=True, type='SGD', lr=0.12, momentum=0.9, weight_decay=1e-4))
+param_scheduler = [
+    dict(type='LinearLR', start_factor=1e-9, begin=0, end=10, convert_to_iter_based=True),
+    dict(type='CosineAnnealingLR', eta_min=1e-6, begin=10, end=100, convert_to_iter_based=True),
+]

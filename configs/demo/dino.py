@@ -1,0 +1,61 @@
+# DINO on the built-in shapes, small enough for two CPU cores.
+_base_ = ['../baselines/dino_vit-small_100e.py']
+
+model = dict(
+    backbone=dict(
+        arch=dict(_delete_=True, embed_dims=96, num_layers=4, num_heads=3, feedforward_channels=192),
+        img_size=32,
+        patch_size=4,
+        drop_path_rate=0.05),
+    neck=dict(in_channels=96, out_channels=1024, hidden_channels=256, bottleneck_channels=64),
+    head=dict(out_channels=1024, num_crops=6))
+
+# The class is the shape: color carries nothing, and views without it learn faster.
+to_gray = dict(
+    type='RandomGrayscale',
+    prob=1.0,
+    keep_channels=True,
+    channel_weights=(0.114, 0.587, 0.2989))
+flip = dict(type='RandomFlip', prob=0.5)
+global_pipeline1 = [
+    dict(type='RandomResizedCrop', scale=32, crop_ratio_range=(0.2, 0.5)), flip, to_gray
+]
+global_pipeline2 = [*global_pipeline1, dict(type='Solarize', thr=128, prob=0.2)]
+local_pipeline = [
+    dict(type='RandomResizedCrop', scale=16, crop_ratio_range=(0.05, 0.15)), flip, to_gray
+]
+# What the nearest-neighbor classifier of tools/demo.py sees.
+knn_pipeline = [
+    dict(type='Resize', scale=48, interpolation='area'), to_gray, dict(type='PackInputs')
+]
+
+train_dataloader = dict(
+    batch_size=32,
+    num_workers=1,
+    dataset=dict(
+        _delete_=True,
+        type='ShapesDataset',
+        split='train',
+        num_samples=2048,
+        pipeline=[
+            dict(
+                type='MultiView',
+                num_views=[1, 1, 4],
+                transforms=[global_pipeline1, global_pipeline2, local_pipeline]),
+            dict(type='PackInputs'),
+        ]))
+
+optim_wrapper = dict(optimizer=dict(lr=1e-3))
+train_cfg = dict(max_epochs=8)
+param_scheduler = [
+    dict(type='LinearLR', start_factor=1e-9, begin=0, end=1, convert_to_iter_based=True),
+    dict(type='CosineAnnealingLR', eta_min=1e-6, begin=1, end=8, convert_to_iter_based=True),
+    dict(type='CosineWeightDecay', eta_min=0.4, begin=0, end=8, convert_to_iter_based=True),
+]
+custom_hooks = [
+    dict(type='TeacherHook', momentum=0.01),
+    dict(type='GradientHook', clip=3.0, freeze_epochs=1),
+    dict(type='ProgressHook'),
+]
+default_hooks = dict(logger=dict(interval=16), checkpoint=dict(interval=1))
+randomness = dict(seed=0)

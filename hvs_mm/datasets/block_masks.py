@@ -1,0 +1,134 @@
+"""Block-wise masks of patches for masked image modeling."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from mmcv.transforms import BaseTransform
+from mmpretrain.registry import TRANSFORMS
+
+from .geometry import image_size
+
+#: Rectangles are between this ratio of sides and its inverse.
+_MIN_ASPECT = 0.3
+_ATTEMPTS = 10
+
+
+def block_mask(height: int, width: int, ratio: float, rng: Any) -> np.ndarray:
+    """Mask random rectangles until a share of the patches is reached.
+
+    The share is an upper bound: a rectangle that would exceed it is not placed.
+
+    Args:
+        height: Patches in a column.
+        width: Patches in a row.
+        ratio: Share of patches to mask, in [0, 1).
+        rng: Source of random numbers with ``uniform`` and ``randint``.
+
+    Returns:
+        (height, width) bool, true for masked patches.
+    """
+    mask = np.zeros((height, width), dtype=bool)
+    # As in the published code: a fraction of a patch counts.
+    budget = ratio * height * width
+    smallest = (min(height, width) // 3) ** 2
+    log_aspect = math.log(_MIN_ASPECT)
+    while mask.sum() < budget:
+        left_over = budget - mask.sum()
+        for _ in range(_ATTEMPTS):
+            area = rng.uniform(smallest, left_over)
+            aspect = math.exp(rng.uniform(log_aspect, -log_aspect))
+            rows, columns = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
+            if rows >= height or columns >= width:
+                continue
+            top = rng.randint(0, height - rows + 1)
+            left = rng.randint(0, width - columns + 1)
+            block = mask[top : top + rows, left : left + columns]
+            if 0 < block.size - block.sum() <= left_over:
+                block[:] = True
+                break
+        else:
+            # No rectangle fits any more.
+            break
+    return mask
+
+
+@TRANSFORMS.register_module()
+class BlockMasks(BaseTransform):
+    """Draw a block-wise mask for every full-size view, as iBOT does.
+
+    Source: section 4.1 of `arXiv 2111.07832 <https://arxiv.org/abs/2111.07832>`_ and the published
+    code. Comes after ``CandidateViews`` (or ``MultiView``) and before ``PackViews``.
+
+    **Required Keys:** ``img``, a list of views.
+
+    **Added Keys:** ``view_masks``, (T, h, w) bool, for the T leading views that have the size of
+    the first one; true for masked patches.
+
+    Args:
+        patch_size: Side of a patch in pixels. Defaults to 16.
+        ratio: Share of masked patches, or several, of which one is drawn per view. Defaults to
+            ``(0.0, 0.3)``.
+        ratio_spread: Half the width of the interval around each share that the actual one is
+            drawn from. Defaults to ``(0.0, 0.2)``.
+
+    Raises:
+        ValueError: If a share with its spread leaves [0, 1), or the lengths differ.
+    """
+
+    def __init__(
+        self,
+        patch_size: int = 16,
+        ratio: float | Sequence[float] = (0.0, 0.3),
+        ratio_spread: float | Sequence[float] = (0.0, 0.2),
+    ) -> None:
+        ratios = [ratio] if isinstance(ratio, (int, float)) else list(ratio)
+        spreads = [ratio_spread] if isinstance(ratio_spread, (int, float)) else list(ratio_spread)
+        if len(ratios) != len(spreads) or not ratios:
+            raise ValueError(
+                f'ratio={ratio!r} and ratio_spread={ratio_spread!r} must have the same length.'
+            )
+        for share, spread in zip(ratios, spreads):
+            if spread < 0 or not (share - spread >= 0 and share + spread < 1):
+                raise ValueError(
+                    f'mask ratio {share} with spread {spread}: all shares must lie in [0, 1). '
+                    'Correct ratio and ratio_spread of BlockMasks.'
+                )
+        if patch_size < 1:
+            raise ValueError(f'patch_size={patch_size} must be at least 1.')
+        self.patch_size = patch_size
+        self.ratios = ratios
+        self.spreads = spreads
+
+    def draw_ratio(self) -> float:
+        """Draw the share of masked patches of one view."""
+        # Upstream's transforms draw from numpy's global generator, which workers seed.
+        drawn = [
+            np.random.uniform(share - spread, share + spread)  # noqa: NPY002
+            for share, spread in zip(self.ratios, self.spreads)
+        ]
+        return drawn[np.random.randint(len(drawn))]  # noqa: NPY002
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Draw the masks.
+
+        Raises:
+            ValueError: If the size of a view is no multiple of the patch size.
+        """
+        sizes = [image_size(view) for view in results['img']]
+        masks = []
+        for size in sizes:
+            if size != sizes[0]:
+                break
+            if size[0] % self.patch_size or size[1] % self.patch_size:
+                raise ValueError(
+                    f'views of {size[0]} x {size[1]} pixels cannot be cut into patches of '
+                    f'patch_size={self.patch_size}: make the crop size a multiple of it.'
+                )
+            grid = size[0] // self.patch_size, size[1] // self.patch_size
+            masks.append(block_mask(*grid, self.draw_ratio(), np.random))
+        results['view_masks'] = np.stack(masks)
+        return results

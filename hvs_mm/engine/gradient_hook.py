@@ -1,0 +1,87 @@
+"""What DINO and iBOT do to gradients between backward pass and optimizer step."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import torch
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+from mmpretrain.registry import HOOKS
+from torch import Tensor, nn
+
+
+def clip_each_gradient(parameters: list[nn.Parameter], max_norm: float) -> None:
+    """Scale the gradient of every tensor to a norm of at most ``max_norm``.
+
+    As the code published with DINO does: tensor by tensor, unlike
+    ``torch.nn.utils.clip_grad_norm_``, which scales all by their common norm. No device
+    synchronization.
+
+    Args:
+        parameters: Those without a gradient are skipped.
+        max_norm: Largest norm of a single gradient.
+    """
+    gradients: list[Tensor] = [p.grad for p in parameters if p.grad is not None]
+    if gradients:
+        factors = [
+            (max_norm / (norm + 1e-6)).clamp(max=1) for norm in torch._foreach_norm(gradients)
+        ]
+        torch._foreach_mul_(gradients, factors)
+
+
+@HOOKS.register_module()
+class GradientHook(Hook):
+    """Clips gradients tensor by tensor and keeps some parameters frozen in the first epochs.
+
+    Acts right before every optimizer step, after the loss scaler of mixed precision. Frozen
+    parameters lose their gradient there: neither weights nor the optimizer's averages change,
+    weight decay included, and DistributedDataParallel sees the same set of parameters throughout.
+
+    Args:
+        clip: Largest norm of the gradient of one tensor. ``None`` does not clip.
+        freeze: Regular expression; parameters whose name it is found in are frozen.
+        freeze_epochs: For so many epochs. Defaults to 0.
+
+    Raises:
+        ValueError: If ``clip`` is not positive, ``freeze_epochs`` negative, or no parameter is
+            meant by ``freeze``.
+    """
+
+    def __init__(
+        self,
+        clip: float | None = None,
+        freeze: str = r'(^|\.)neck\.last_layer',
+        freeze_epochs: int = 0,
+    ) -> None:
+        if clip is not None and clip <= 0:
+            raise ValueError(f'clip={clip} must be positive, or None not to clip.')
+        if freeze_epochs < 0:
+            raise ValueError(f'freeze_epochs={freeze_epochs} must not be negative.')
+        self.clip = clip
+        self.freeze = freeze
+        self.freeze_epochs = freeze_epochs
+
+    def before_train(self, runner: Runner) -> None:
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        frozen = [p for name, p in trained.items() if re.search(self.freeze, name)]
+        if self.freeze_epochs and not frozen:
+            raise ValueError(
+                f'freeze={self.freeze!r} is found in the name of no trained parameter, such as '
+                f'{next(iter(trained))!r}: correct it, or set freeze_epochs=0.'
+            )
+
+        def before_step(*args: Any) -> None:
+            if self.clip is not None:
+                clip_each_gradient(list(trained.values()), self.clip)
+            if runner.epoch < self.freeze_epochs:
+                for parameter in frozen:
+                    parameter.grad = None
+
+        self._handle = runner.optim_wrapper.optimizer.register_step_pre_hook(before_step)
+
+    def after_train(self, runner: Runner) -> None:
+        self._handle.remove()

@@ -1,0 +1,146 @@
+"""Check that overridden settings exist, which MMEngine does not."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import Any
+
+import mmpretrain.registry
+from mmengine.config import Config
+from mmengine.registry import Registry
+from mmengine.runner import LogProcessor, Runner
+from torch.utils.data import DataLoader
+
+#: What MMEngine reads from a config beside the arguments of its Runner.
+_OTHER_RUNNER_KEYS = {
+    'activation_checkpointing',
+    'compile',
+    'custom_imports',
+    'efficient_conv_bn_eval',
+    'find_unused_parameters',
+    'model_wrapper_cfg',
+    'runner_type',
+    'sync_bn',
+}
+
+
+def _arguments(function: Any) -> set[str]:
+    return {p.name for p in inspect.signature(function).parameters.values()}
+
+
+_LOADER_KEYS = _arguments(DataLoader) | {'num_batch_per_epoch'}
+#: Dicts without a ``type``, and the keys they may have.
+_UNTYPED = {
+    'auto_scale_lr': {'base_batch_size', 'enable'},
+    'env_cfg': {'cudnn_benchmark', 'dist_cfg', 'mp_cfg', 'resource_limit'},
+    'log_processor': _arguments(LogProcessor),
+    'optim_wrapper.paramwise_cfg': {
+        'bias_decay_mult',
+        'bias_lr_mult',
+        'bypass_duplicate',
+        'custom_keys',
+        'dcn_offset_lr_mult',
+        'dwconv_decay_mult',
+        'flat_decay_mult',
+        'norm_decay_mult',
+    },
+    'randomness': _arguments(Runner.set_randomness) - {'self'},
+    'test_dataloader': _LOADER_KEYS,
+    'train_dataloader': _LOADER_KEYS,
+    'val_dataloader': _LOADER_KEYS,
+}
+
+
+def check_overrides(cfg: Config, overrides: dict[str, Any]) -> None:
+    """Check that every overridden key exists: MMEngine would silently add it to the config.
+
+    A key exists if the config has it, or if what the dict around it configures takes an argument
+    of that name. The types that the overrides themselves set count.
+
+    Args:
+        cfg: The config, not yet overridden.
+        overrides: Values by dotted keys, as ``--cfg-options`` gives them.
+
+    Raises:
+        ValueError: If a key does not exist, with the keys that look like it.
+    """
+    types = {key: value for key, value in overrides.items() if key.split('.')[-1] == 'type'}
+    cfg = Config(cfg.to_dict())
+    for key, value in types.items():
+        _check_key(cfg, key, is_new_type=True)
+        cfg.merge_from_dict({key: value})
+    for key in overrides.keys() - types.keys():
+        _check_key(cfg, key)
+
+
+def _check_key(cfg: Config, key: str, is_new_type: bool = False) -> None:
+    node: Any = cfg._cfg_dict
+    parts = key.split('.')
+    for depth, part in enumerate(parts):
+        path = '.'.join(parts[:depth])
+        if isinstance(node, (list, tuple)):
+            if not part.isdigit() or int(part) >= len(node):
+                _raise_unknown(key, path, part, map(str, range(len(node))))
+            node = node[int(part)]
+        elif isinstance(node, dict) and part in node:
+            node = node[part]
+        elif isinstance(node, dict):
+            known = _known_keys(node, path)
+            # A hook or the like may be added under a name of its own, with its type.
+            adds = is_new_type and path in ('default_hooks', '') and depth == len(parts) - 2
+            if known is not None and part not in known and not adds:
+                _raise_unknown(key, path, part, known)
+            return
+        else:
+            _raise_unknown(key, path, part, [])
+
+
+def _known_keys(node: dict[str, Any], path: str) -> set[str] | None:
+    """The keys a dict may have, ``None`` if any."""
+    if not path:
+        return {*node, *_arguments(Runner), *_OTHER_RUNNER_KEYS}
+    if path == 'default_hooks':
+        return set(node)
+    if path in _UNTYPED:
+        return {*node, *_UNTYPED[path]}
+    if 'type' not in node:
+        return None
+    cls = node['type'] if inspect.isclass(node['type']) else _find_class(node['type'])
+    taken = None if cls is None else _arguments_of_class(cls)
+    return None if taken is None else {*node, *taken}
+
+
+def _arguments_of_class(cls: Any) -> set[str] | None:
+    """The arguments of a class and, where it hands them on, of those it derives from."""
+    if not inspect.isclass(cls):
+        parameters = inspect.signature(cls).parameters.values()
+        is_open = any(p.kind is p.VAR_KEYWORD for p in parameters)
+        return None if is_open else {p.name for p in parameters}
+    names: set[str] = set()
+    for base in cls.__mro__:
+        if '__init__' not in vars(base):
+            continue
+        if base is object:
+            return None
+        parameters = inspect.signature(base.__init__).parameters.values()
+        names |= {p.name for p in parameters if p.kind is not p.VAR_KEYWORD} - {'self'}
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+            return names
+    return None
+
+
+def _find_class(name: str) -> Any | None:
+    for registry in vars(mmpretrain.registry).values():
+        if isinstance(registry, Registry) and (found := registry.get(name)) is not None:
+            return found
+    return None
+
+
+def _raise_unknown(key: str, parent: str, part: str, known: Iterable[str]) -> None:
+    known = sorted(known)
+    close = get_close_matches(part, known, n=3)
+    place = f'{parent!r}' if parent else 'the config'
+    hint = f'did you mean {" or ".join(map(repr, close))}?' if close else f'it has {known}.'
+    raise ValueError(f'--cfg-options {key}=...: {place} has no key {part!r}; {hint}')

@@ -1,0 +1,54 @@
+"""A vision transformer whose patch tokens can be masked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from mmpretrain.models import VisionTransformer
+from mmpretrain.registry import MODELS
+from torch import Tensor, nn
+
+
+@MODELS.register_module()
+class MaskedVisionTransformer(VisionTransformer):
+    """MMPretrain's ``VisionTransformer`` that takes a mask of patches.
+
+    Masked patches are replaced by a learned token after the patch embedding and before the
+    position embedding (`iBOT, arXiv 2111.07832 <https://arxiv.org/abs/2111.07832>`_, section 3.1).
+    All other parameters have the names of ``VisionTransformer``, which loads a trained backbone.
+
+    Args:
+        **kwargs: As for ``VisionTransformer``; ``out_type`` is always ``'raw'``.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**{**kwargs, 'out_type': 'raw'})
+        self.mask_token = nn.Parameter(torch.zeros(1, 1, self.embed_dims))
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor]:
+        """Encode images.
+
+        Args:
+            x: (B, 3, H, W); H and W are multiples of the patch size.
+            mask: (B, H / patch, W / patch) bool, true for masked patches.
+
+        Returns:
+            A tuple with the tokens (B, 1 + N, C), the [CLS] token first.
+        """
+        tokens, resolution = self.patch_embed(x)
+        if mask is not None:
+            # (B, h, w) -> (B, N, 1)
+            tokens = torch.where(mask.flatten(1)[..., None], self.mask_token.to(tokens), tokens)
+        tokens = torch.cat((self.cls_token.expand(len(tokens), -1, -1), tokens), dim=1)
+        tokens = tokens + self.resize_pos_embed(
+            self.pos_embed,
+            self.patch_resolution,
+            resolution,
+            mode=self.interpolate_mode,
+            num_extra_tokens=self.num_extra_tokens,
+        )
+        tokens = self.pre_norm(self.drop_after_pos(tokens))
+        for layer in self.layers:
+            tokens = layer(tokens)
+        return (self.ln1(tokens) if self.final_norm else tokens,)

@@ -1,0 +1,107 @@
+"""Read and write checkpoints of others without running code that may be in them."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import re
+from argparse import Namespace
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.logging import HistoryBuffer
+
+try:  # NumPy 2
+    from numpy._core import multiarray
+except ImportError:
+    from numpy.core import multiarray
+
+
+def load_checkpoint(path: str | Path, trust: bool = False) -> Any:
+    """Read a checkpoint to the CPU.
+
+    Beside tensors and plain Python objects it may hold what published checkpoints and those of
+    MMEngine do: an ``argparse.Namespace``, NumPy's numbers and arrays, MMEngine's
+    ``HistoryBuffer``.
+
+    Args:
+        path: The file.
+        trust: Unpickle anything else, too, which can run any code.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it cannot be read.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f'checkpoint {str(path)!r} does not exist.')
+    try:
+        with torch.serialization.safe_globals(_safe_globals()):
+            return torch.load(path, map_location='cpu', weights_only=not trust)
+    except pickle.UnpicklingError as error:
+        refused = re.search(r'GLOBAL ([\w.]+)', str(error))
+        if refused is None:
+            raise ValueError(f'{path} is no checkpoint that torch can read: {error}') from error
+        raise ValueError(
+            f'{path} holds a {refused[1]}, which is not read because a pickle can run any code. If '
+            'you trust the source of the file, read it with --trust.'
+        ) from error
+    except (EOFError, RuntimeError) as error:
+        raise ValueError(f'{path} is no checkpoint that torch can read: {error}') from error
+
+
+def check_output(path: str | Path, overwrite: bool) -> None:
+    """Raise ``FileExistsError`` if a file would be overwritten that must not be."""
+    if Path(path).exists() and not overwrite:
+        raise FileExistsError(f'{str(path)!r} exists: name another file, or add --force.')
+
+
+def save_checkpoint(checkpoint: Any, path: str | Path) -> None:
+    """Write a checkpoint; nothing is left, and an older file stays, if that fails."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f'{path.name}.{os.getpid()}.tmp')
+    try:
+        torch.save(checkpoint, unfinished)
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _safe_globals() -> list[Any]:
+    dtypes = {type(np.dtype(name)) for name in ('bool', 'float32', 'float64', 'int32', 'int64')}
+    return [
+        Namespace,
+        HistoryBuffer,
+        np.dtype,
+        np.ndarray,
+        *dtypes,
+        _under_name(_method_of_history_buffer, 'builtins', 'getattr'),
+        *(
+            _under_name(getattr(multiarray, name), module, name)
+            for name in ('scalar', '_reconstruct')
+            for module in ('numpy.core.multiarray', 'numpy._core.multiarray')
+        ),
+    ]
+
+
+def _method_of_history_buffer(owner: Any, name: str) -> Any:
+    # A HistoryBuffer is pickled together with its statistics, which are methods of the class.
+    if owner is not HistoryBuffer or name.startswith('_'):
+        raise pickle.UnpicklingError(f'Unsupported: GLOBAL builtins.getattr of {owner!r}')
+    return getattr(owner, name)
+
+
+def _under_name(function: Callable[..., Any], module: str, name: str) -> Callable[..., Any]:
+    """A function under the name it has in a file: NumPy 2 moved its own.
+
+    torch 2.5 finds an allowed function only by the name it carries.
+    """
+
+    def call(*args: Any) -> Any:
+        return function(*args)
+
+    call.__module__, call.__name__, call.__qualname__ = module, name, name
+    return call

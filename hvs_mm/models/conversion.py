@@ -1,0 +1,372 @@
+"""The weights that the authors of DINO and iBOT published, in the names of this package and back.
+
+Names and shapes are those of `facebookresearch/dino <https://github.com/facebookresearch/dino>`_
+(``main_dino.py``, ``vision_transformer.py``, ``hubconf.py``) and `bytedance/ibot
+<https://github.com/bytedance/ibot>`_ (``main_ibot.py``, ``models/head.py``,
+``extract_backbone_weights.py``). Both publish two kinds of files:
+
+- full checkpoints: ``student`` and ``teacher`` with ``backbone.*`` and ``head.*`` (``module.*``
+  where they were wrapped for several GPUs), the centers in ``dino_loss`` or ``ibot_loss``, and the
+  state of the training;
+- backbones: bare names, in iBOT inside of ``state_dict``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+# {n} is a number, {p} and {s} the tensors of a layer without and with statistics, {g} the two of
+# a weight-normalized one. Fields stand in the same order on both sides.
+_FIELDS = {
+    'n': r'(\d+)',
+    'p': '(weight|bias)',
+    's': '(weight|bias|running_mean|running_var|num_batches_tracked)',
+    'g': '(weight_g|weight_v)',
+}
+# Published name, our name.
+_BACKBONE = (
+    ('cls_token', 'cls_token'),
+    ('pos_embed', 'pos_embed'),
+    ('masked_embed', 'mask_token'),
+    ('patch_embed.proj.{p}', 'patch_embed.projection.{p}'),
+    ('norm.{p}', 'ln1.{p}'),
+    ('blocks.{n}.norm1.{p}', 'layers.{n}.ln1.{p}'),
+    ('blocks.{n}.norm2.{p}', 'layers.{n}.ln2.{p}'),
+    ('blocks.{n}.attn.qkv.{p}', 'layers.{n}.attn.qkv.{p}'),
+    ('blocks.{n}.attn.proj.{p}', 'layers.{n}.attn.proj.{p}'),
+    ('blocks.{n}.mlp.fc1.{p}', 'layers.{n}.ffn.layers.0.0.{p}'),
+    ('blocks.{n}.mlp.fc2.{p}', 'layers.{n}.ffn.layers.1.{p}'),
+    ('blocks.{n}.gamma_1', 'layers.{n}.attn.gamma1.weight'),
+    ('blocks.{n}.gamma_2', 'layers.{n}.ffn.gamma2.weight'),
+    # torchvision's ResNet and MMPretrain's have the same names.
+    ('conv1.{p}', 'conv1.{p}'),
+    ('bn1.{s}', 'bn1.{s}'),
+    ('layer{n}.{n}.conv{n}.{p}', 'layer{n}.{n}.conv{n}.{p}'),
+    ('layer{n}.{n}.bn{n}.{s}', 'layer{n}.{n}.bn{n}.{s}'),
+    ('layer{n}.{n}.downsample.{n}.{s}', 'layer{n}.{n}.downsample.{n}.{s}'),
+)
+_NECK = (
+    ('mlp.{n}.{s}', 'mlp.{n}.{s}'),
+    ('last_layer.{g}', 'last_layer.{g}'),
+    ('last_layer2.{g}', 'last_layer2.{g}'),
+)
+_CENTERS = (('center', 'head.center'), ('center2', 'head.patch_center'))
+# Only MMPretrain's ViT and the projections of this package have such names.
+_UPSTREAM = re.compile(r'(^|\.)(neck|layers\.\d+\.(ln1|ffn)|patch_embed\.projection)\.')
+_TRAINING_STATE = ('optimizer', 'fp16_scaler', 'epoch', 'args')
+_WEIGHT_NORM = ('weight_g', 'weight_v')
+_TEACHER = 'teacher.'
+
+
+class Converted(NamedTuple):
+    """What a conversion gives.
+
+    Attributes:
+        weights: The converted tensors: a flat state dict in our names, or a checkpoint as
+            published.
+        unmatched: Names of the source without a counterpart; they were not converted.
+        notes: What else differs between source and result, one sentence each.
+    """
+
+    weights: dict[str, Any]
+    unmatched: list[str]
+    notes: list[str]
+
+
+def from_published(checkpoint: Mapping[str, Any]) -> Converted:
+    """Convert a published checkpoint.
+
+    Args:
+        checkpoint: The content of the file.
+
+    Returns:
+        ``backbone.*``, and from a full checkpoint ``neck.*``, ``head.center`` (1, K),
+        ``head.patch_center`` (1, K') and ``teacher.*``.
+
+    Raises:
+        TypeError: If it is no dict.
+        ValueError: If it has the names of MMPretrain already, or most names are unknown.
+    """
+    if not isinstance(checkpoint, Mapping):
+        raise TypeError(f'a checkpoint is a dict, this is {type(checkpoint).__name__}.')
+    weights: dict[str, Any] = {}
+    unmatched: list[str] = []
+    for source, target, value in _published_entries(checkpoint):
+        if target is None or target in weights or not isinstance(value, Tensor):
+            unmatched.append(source)
+        else:
+            weights[target] = _our_shape(target, value)
+    upstream = next((key for key in unmatched if _UPSTREAM.search(key)), None)
+    if upstream is not None:
+        raise ValueError(
+            f'{upstream!r} is a name of MMPretrain: this checkpoint needs no conversion (the way '
+            'back is hvs_to_published.py).'
+        )
+    # A Swin or XCiT has some names of a ViT.
+    if not weights or len(unmatched) > len(weights):
+        raise ValueError(_unknown(weights, unmatched, 'published with DINO or iBOT'))
+    notes = _training_state_note(checkpoint) + _merge_shared_prototypes(weights)
+    token = weights.get('backbone.mask_token')
+    if token is not None and f'{_TEACHER}backbone.cls_token' in weights:
+        weights.setdefault(f'{_TEACHER}backbone.mask_token', token.clone())
+        notes.append(
+            "teacher.backbone.mask_token is a copy of the student's: the published teacher, "
+            'which sees no masks, has none.'
+        )
+    return Converted(weights, unmatched, notes)
+
+
+def to_published(checkpoint: Mapping[str, Any]) -> Converted:
+    """Convert a checkpoint of this package.
+
+    Args:
+        checkpoint: The content of a file that training wrote, or a state dict; with or without
+            hard view selection.
+
+    Returns:
+        A full checkpoint with ``student``, ``teacher`` and the centers; bare names if there is a
+        backbone alone.
+
+    Raises:
+        TypeError: If it is no dict.
+        ValueError: If no name is known.
+    """
+    if not isinstance(checkpoint, Mapping):
+        raise TypeError(f'a checkpoint is a dict, this is {type(checkpoint).__name__}.')
+    state_dict = checkpoint.get('state_dict', checkpoint)
+    student: dict[str, Tensor] = {}
+    teacher: dict[str, Tensor] = {}
+    centers: dict[str, Tensor] = {}
+    unmatched: list[str] = []
+    notes: list[str] = []
+    for key, value in state_dict.items():
+        network = teacher if key.startswith(_TEACHER) else student
+        name = _published_name(key.removeprefix(_TEACHER))
+        center = _rename(key, [(ours, theirs) for theirs, ours in _CENTERS])
+        if not isinstance(value, Tensor) or (name is None and center is None):
+            unmatched.append(key)
+        elif center is not None:
+            centers[center] = value.reshape(1, 1, -1) if center == 'center2' else value
+        elif network is teacher and name == 'backbone.masked_embed':
+            notes.append(f'{key} is left out: the published teacher has none.')
+        else:
+            network[name] = value.reshape(1, -1) if name == 'backbone.masked_embed' else value
+    if not student and not teacher:
+        raise ValueError(_unknown({}, unmatched, 'of DINO or IBOT of this package'))
+    if not teacher and not centers and all(name.startswith('backbone.') for name in student):
+        bare = {name.removeprefix('backbone.'): value for name, value in student.items()}
+        return Converted(bare, unmatched, notes)
+    is_ibot = 'center2' in centers
+    if is_ibot:
+        _repeat_shared_prototypes(student)
+        _repeat_shared_prototypes(teacher)
+    # The published code wraps the student always, the teacher if its BatchNorm is synchronized.
+    wrap_teacher = any(name.endswith('running_mean') for name in teacher)
+    result = {
+        'student': {f'module.{name}': value for name, value in student.items()},
+        'teacher': {
+            f'module.{name}' if wrap_teacher else name: value for name, value in teacher.items()
+        },
+        'ibot_loss' if is_ibot else 'dino_loss': centers,
+    }
+    notes.append(
+        'optimizer, epoch and args are not written: the published code evaluates the result, but '
+        'cannot resume from it.'
+    )
+    return Converted({key: value for key, value in result.items() if value}, unmatched, notes)
+
+
+def check_fit(state_dict: Mapping[str, Tensor], model: nn.Module, config: str) -> list[str]:
+    """Load converted weights and check that they are those of the model.
+
+    Args:
+        state_dict: Our names. Parts that it has nothing of, such as ``neck.*`` of a backbone, are
+            not needed.
+        model: The model, which is changed.
+        config: Where the model was configured, for the message.
+
+    Returns:
+        What differs without harm, one sentence each.
+
+    Raises:
+        ValueError: If a tensor is missing, has no place, or has another shape.
+    """
+    own = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    given = {name: tuple(value.shape) for name, value in state_dict.items()}
+    parts = {_part(name) for name in given}
+    notes = []
+    absent = sorted({_part(name) for name in own} - parts)
+    if absent:
+        notes.append(f'not in the checkpoint, initialized as configured: {", ".join(absent)}.')
+    differing = []
+    for name in [*own, *(name for name in given if name not in own)]:
+        ours, theirs = own.get(name), given.get(name)
+        if ours == theirs or (theirs is None and _part(name) in absent):
+            continue
+        if theirs is None and name.endswith('backbone.mask_token'):
+            notes.append(f'not in the checkpoint, initialized as configured: {name}.')
+        elif _is_resizable(name, ours, theirs):
+            notes.append(f'{name} {theirs} is resized to {ours} on loading.')
+        else:
+            differing.append((name, theirs, ours))
+    if differing:
+        raise ValueError(_misfit(differing, config, len(own.keys() | given.keys())))
+    # A copy of the dict: MMPretrain's resizing writes to it.
+    model.load_state_dict(dict(state_dict), strict=False)
+    return notes
+
+
+def summary(state_dict: Mapping[str, Tensor]) -> str:
+    """Number of tensors by part, e.g. ``'backbone.* 150, head.* 1'``."""
+    counts: dict[str, int] = {}
+    for name in state_dict:
+        counts[_part(name)] = counts.get(_part(name), 0) + 1
+    return ', '.join(f'{part} {count}' for part, count in counts.items())
+
+
+@cache
+def _pattern(template: str) -> re.Pattern[str]:
+    parts = re.split(r'\{(\w)\}', template)
+    return re.compile(''.join(_FIELDS[p] if i % 2 else re.escape(p) for i, p in enumerate(parts)))
+
+
+def _rename(key: str, names: Iterable[tuple[str, str]]) -> str | None:
+    for source, target in names:
+        match = _pattern(source).fullmatch(key)
+        if match:
+            values = iter(match.groups())
+            return re.sub(r'\{\w\}', lambda _, values=values: next(values), target)
+    return None
+
+
+def _our_name(key: str) -> str | None:
+    key = key.removeprefix('module.')
+    if key.startswith('head.'):
+        name = _rename(key.removeprefix('head.'), _NECK)
+        return name and f'neck.{name}'
+    name = _rename(key.removeprefix('backbone.'), _BACKBONE)
+    return name and f'backbone.{name}'
+
+
+def _published_name(key: str) -> str | None:
+    part, _, rest = key.partition('.')
+    if part == 'backbone':
+        name = _rename(rest, [(ours, theirs) for theirs, ours in _BACKBONE])
+        return name and f'backbone.{name}'
+    name = _rename(rest, _NECK) if part == 'neck' else None
+    return name and f'head.{name}'
+
+
+def _published_entries(checkpoint: Mapping[str, Any]) -> Iterator[tuple[str, str | None, Any]]:
+    """Every entry but the training state: its name, our name if there is one, its value."""
+    if not checkpoint.keys() & {'student', 'teacher'}:
+        network = checkpoint.get('state_dict', checkpoint)
+        for key, value in network.items():
+            yield key, _our_name(key), value
+        if network is not checkpoint:
+            rest = checkpoint.keys() - {'state_dict', *_TRAINING_STATE}
+            yield from ((key, None, None) for key in sorted(rest))
+        return
+    for group, content in checkpoint.items():
+        if group in _TRAINING_STATE:
+            continue
+        if not isinstance(content, Mapping):
+            yield group, None, None
+            continue
+        for key, value in content.items():
+            name = None
+            if group in ('student', 'teacher'):
+                name = _our_name(key)
+                if name is not None and group == 'teacher':
+                    name = _TEACHER + name
+            elif group in ('dino_loss', 'ibot_loss'):
+                name = _rename(key, _CENTERS)
+            yield f'{group}.{key}', name, value
+
+
+def _our_shape(name: str, value: Tensor) -> Tensor:
+    if name.endswith('backbone.mask_token'):
+        return value.reshape(1, 1, -1)
+    return value.reshape(1, -1) if name == 'head.patch_center' else value
+
+
+def _unknown(weights: Mapping[str, Any], unmatched: Sequence[str], expected: str) -> str:
+    return (
+        f'{len(weights)} of {len(weights) + len(unmatched)} names are known, expected a checkpoint '
+        f'{expected} with a ViT or a ResNet. The first unknown ones: '
+        f'{", ".join(unmatched[:5]) or "the file is empty"}.'
+    )
+
+
+def _training_state_note(checkpoint: Mapping[str, Any]) -> list[str]:
+    found = [key for key in _TRAINING_STATE if key in checkpoint]
+    return [f'left out, no weights: {", ".join(found)}.'] if found else []
+
+
+def _merge_shared_prototypes(weights: dict[str, Tensor]) -> list[str]:
+    """Drop ``last_layer2`` where all networks use ``last_layer`` for the patches, too."""
+    prefixes = [p for p in ('neck.', f'{_TEACHER}neck.') if f'{p}last_layer2.weight_v' in weights]
+    shared = [p for p in prefixes if _patches_share_prototypes(weights, p)]
+    if not shared:
+        return []
+    if shared != prefixes:
+        return [
+            f'{shared[0]}last_layer2 equals last_layer, while the other network has two different '
+            'ones: set shared_head=False in the neck. In further training the two part.'
+        ]
+    for prefix in prefixes:
+        for name in _WEIGHT_NORM:
+            weights.pop(f'{prefix}last_layer2.{name}', None)
+    return ['last_layer2 is last_layer under a second name: set shared_head=True in the neck.']
+
+
+def _patches_share_prototypes(weights: Mapping[str, Tensor], prefix: str) -> bool:
+    pairs = [
+        (weights.get(f'{prefix}last_layer.{name}'), weights.get(f'{prefix}last_layer2.{name}'))
+        for name in _WEIGHT_NORM
+    ]
+    return all(a is not None and b is not None and torch.equal(a, b) for a, b in pairs)
+
+
+def _repeat_shared_prototypes(network: dict[str, Tensor]) -> None:
+    for name in _WEIGHT_NORM:
+        if f'head.last_layer.{name}' in network:
+            network.setdefault(f'head.last_layer2.{name}', network[f'head.last_layer.{name}'])
+
+
+def _part(name: str) -> str:
+    prefix = _TEACHER if name.startswith(_TEACHER) else ''
+    return f'{prefix}{name.removeprefix(prefix).split(".")[0]}.*'
+
+
+def _is_resizable(name: str, ours: tuple | None, theirs: tuple | None) -> bool:
+    """Whether MMPretrain's ViT interpolates it, which it does for another image size."""
+    return (
+        name.endswith('backbone.pos_embed')
+        and ours is not None
+        and theirs is not None
+        and ours[-1] == theirs[-1]
+    )
+
+
+def _misfit(
+    differing: Sequence[tuple[str, tuple | None, tuple | None]], config: str, total: int
+) -> str:
+    lines = [
+        f'  {name}: {theirs or "not"} in the checkpoint, {ours or "not"} in the model'
+        for name, theirs, ours in differing[:5]
+    ]
+    more = f'\n  and {len(differing) - 5} more' if len(differing) > 5 else ''
+    return (
+        f'the checkpoint is of another architecture than {config}, {len(differing)} of {total} '
+        'tensors differ:\n' + '\n'.join(lines) + more + '\nGive the config of its architecture, or '
+        'change arch, patch_size, out_channels or shared_head in this one. For the backbone alone '
+        "convert without --config and set init_cfg=dict(type='Pretrained', checkpoint=..., "
+        "prefix='backbone.') in the config of the backbone."
+    )

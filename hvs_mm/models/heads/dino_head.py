@@ -1,0 +1,150 @@
+"""The loss of DINO."""
+
+from __future__ import annotations
+
+import torch
+from mmengine.dist import all_reduce
+from mmengine.logging import MessageHub
+from mmengine.model import BaseModule
+from mmpretrain.registry import MODELS
+from torch import Tensor
+
+from ...selection import dino_pair_loss, mean_of_cross_terms
+
+
+def warmed_up_temperature(start: float, end: float, warmup_epochs: int) -> float:
+    """The teacher's temperature in the current epoch.
+
+    It rises linearly from ``start`` in the first epoch to ``end`` in the last of the warm-up. The
+    epoch is read from MMEngine's ``MessageHub``, where the Runner keeps it: a resumed run goes on
+    with the right value. Without a Runner it is the first.
+
+    Args:
+        start: Temperature in the first epoch.
+        end: Temperature from the end of the warm-up on.
+        warmup_epochs: Length of the warm-up.
+
+    Raises:
+        ValueError: If the warm-up is longer than the run.
+    """
+    hub = MessageHub.get_current_instance()
+    max_epochs = hub.get_info('max_epochs')
+    if max_epochs is not None and warmup_epochs > max_epochs:
+        raise ValueError(
+            f'the teacher temperature warms up for {warmup_epochs} epochs, but the run has '
+            f'max_epochs={max_epochs}: lower model.head.warmup_teacher_temp_epochs (in an HVS '
+            'config model.algorithm.head.warmup_teacher_temp_epochs), or train longer.'
+        )
+    epoch = hub.get_info('epoch') or 0
+    if epoch >= warmup_epochs:
+        return end
+    return start + (end - start) * epoch / max(warmup_epochs - 1, 1)
+
+
+def updated_center(center: Tensor, teacher: Tensor, momentum: float) -> Tensor:
+    """Running mean of the teacher's logits over all processes (arXiv 2104.14294, eq. 4).
+
+    Args:
+        center: (1, K).
+        teacher: (N, K) logits of this process; N may differ between processes.
+        momentum: Share of the old center.
+
+    Returns:
+        (1, K), the new center.
+    """
+    total = teacher.detach().to(center.dtype).sum(0, keepdim=True)
+    count = total.new_full((1, 1), len(teacher))
+    all_reduce(total)
+    all_reduce(count)
+    moved = center * momentum + total / count.clamp(min=1) * (1 - momentum)
+    # Without any vector, such as patches in an epoch without masks, it stays.
+    return torch.where(count > 0, moved, center)
+
+
+@MODELS.register_module()
+class DINOHead(BaseModule):
+    """Temperatures and center of DINO, and the loss formed with them.
+
+    Source: section 3.1 of `arXiv 2104.14294 <https://arxiv.org/abs/2104.14294>`_.
+
+    Args:
+        out_channels: Number of prototypes ``K``, as in the neck. Defaults to 65536.
+        num_crops: Views the student sees per image, global and local. Defaults to 10.
+        student_temp: Temperature of the student. Defaults to 0.1.
+        teacher_temp: Temperature of the teacher after its warm-up. Defaults to 0.04.
+        warmup_teacher_temp: Temperature of the teacher in the first epoch. Defaults to 0.04.
+        warmup_teacher_temp_epochs: Epochs of its warm-up. Defaults to 0.
+        center_momentum: Momentum of the center. Defaults to 0.9.
+        init_cfg: As for ``BaseModule``.
+
+    Raises:
+        ValueError: If a temperature is not positive, or there are fewer than 2 crops.
+    """
+
+    def __init__(
+        self,
+        out_channels: int = 65536,
+        num_crops: int = 10,
+        student_temp: float = 0.1,
+        teacher_temp: float = 0.04,
+        warmup_teacher_temp: float = 0.04,
+        warmup_teacher_temp_epochs: int = 0,
+        center_momentum: float = 0.9,
+        init_cfg: dict | list[dict] | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        for name, value in (
+            ('student_temp', student_temp),
+            ('teacher_temp', teacher_temp),
+            ('warmup_teacher_temp', warmup_teacher_temp),
+        ):
+            if value <= 0:
+                raise ValueError(f'{name}={value} must be positive.')
+        if num_crops < 2:
+            raise ValueError(f'num_crops={num_crops} must be at least 2.')
+        self.num_crops = num_crops
+        self.student_temp = student_temp
+        self.teacher_temp = teacher_temp
+        self.warmup_teacher_temp = warmup_teacher_temp
+        self.warmup_teacher_temp_epochs = warmup_teacher_temp_epochs
+        self.center_momentum = center_momentum
+        self.register_buffer('center', torch.zeros(1, out_channels))
+
+    def current_teacher_temp(self) -> float:
+        """Temperature of the teacher in the current epoch."""
+        return warmed_up_temperature(
+            self.warmup_teacher_temp, self.teacher_temp, self.warmup_teacher_temp_epochs
+        )
+
+    def pair_loss(self, student: Tensor, teacher: Tensor) -> Tensor:
+        """The loss of every pair of views.
+
+        Args:
+            student: (B, S, K) logits.
+            teacher: (B, T, K) logits.
+
+        Returns:
+            (B, T, S)
+        """
+        return dino_pair_loss(
+            student, teacher, self.center, self.student_temp, self.current_teacher_temp()
+        )
+
+    def loss(self, student: Tensor, teacher: Tensor) -> Tensor:
+        """Mean over pairs of different views and samples; then update the center.
+
+        Args:
+            student: (B, S, K) logits.
+            teacher: (B, T, K) logits.
+
+        Returns:
+            The loss, a scalar.
+        """
+        loss = mean_of_cross_terms(self.pair_loss(student, teacher.detach())).mean()
+        self.update_center(teacher)
+        return loss
+
+    @torch.no_grad()
+    def update_center(self, teacher: Tensor) -> None:
+        """Move the center towards the mean of the teacher's logits (B, T, K) of all processes."""
+        self.center.copy_(updated_center(self.center, teacher.flatten(0, 1), self.center_momentum))

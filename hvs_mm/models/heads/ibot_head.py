@@ -1,0 +1,144 @@
+"""The loss of iBOT."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from mmengine.logging import MessageHub
+from mmpretrain.registry import MODELS
+from torch import Tensor
+
+from ...selection import masked_patch_loss, mean_of_cross_terms, with_diagonal
+from .dino_head import DINOHead, updated_center, warmed_up_temperature
+
+
+@dataclass
+class IBOTOutputs:
+    """What the loss of iBOT is formed from; S views, the first T of them global.
+
+    Attributes:
+        student: (B, S, K) logits of the [CLS] tokens.
+        teacher: (B, T, K) logits of the [CLS] tokens.
+        student_patches: (M, K') logits of the masked patches of all global views.
+        teacher_patches: (M, K') logits of the same patches, which the teacher sees.
+        rows: (M,) int64, ``b * T + t`` for a patch of view ``t`` of sample ``b``.
+        teacher_tokens: (B, T, 1 + N, C) tokens of the teacher.
+    """
+
+    student: Tensor
+    teacher: Tensor
+    student_patches: Tensor
+    teacher_patches: Tensor
+    rows: Tensor
+    teacher_tokens: Tensor
+
+
+@MODELS.register_module()
+class IBOTHead(DINOHead):
+    """Temperatures and centers of iBOT, and the loss formed with them.
+
+    Source: section 3 of `arXiv 2111.07832 <https://arxiv.org/abs/2111.07832>`_. The center of the
+    patches is the mean over the masked ones, as in DINOv2 and Lightly; the code published with
+    iBOT averages over all patches.
+
+    Args:
+        out_channels: Prototypes of the [CLS] token ``K``. Defaults to 8192.
+        patch_out_channels: Prototypes of the patches ``K'``. Defaults to ``out_channels``.
+        patch_teacher_temp: Temperature of the teacher for patches after its warm-up. Defaults to
+            0.07.
+        warmup_patch_teacher_temp: The same in the first epoch. Defaults to 0.04.
+        patch_center_momentum: Momentum of the center of the patches. Defaults to 0.9.
+        mask_start_epoch: First epoch with masks. Defaults to 0.
+        cls_weight: Weight of the [CLS] term, ``lambda1``. Defaults to 1.
+        patch_weight: Weight of the patch term, ``lambda2``. Defaults to 1.
+        **kwargs: As for :class:`DINOHead`; ``warmup_teacher_temp_epochs`` holds for both.
+
+    Raises:
+        ValueError: If a temperature is not positive or a weight negative.
+    """
+
+    def __init__(
+        self,
+        out_channels: int = 8192,
+        patch_out_channels: int | None = None,
+        patch_teacher_temp: float = 0.07,
+        warmup_patch_teacher_temp: float = 0.04,
+        patch_center_momentum: float = 0.9,
+        mask_start_epoch: int = 0,
+        cls_weight: float = 1.0,
+        patch_weight: float = 1.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(out_channels, **kwargs)
+        for name, value in (
+            ('patch_teacher_temp', patch_teacher_temp),
+            ('warmup_patch_teacher_temp', warmup_patch_teacher_temp),
+        ):
+            if value <= 0:
+                raise ValueError(f'{name}={value} must be positive.')
+        for name, value in (('cls_weight', cls_weight), ('patch_weight', patch_weight)):
+            if value < 0:
+                raise ValueError(f'{name}={value} must not be negative.')
+        self.patch_teacher_temp = patch_teacher_temp
+        self.warmup_patch_teacher_temp = warmup_patch_teacher_temp
+        self.patch_center_momentum = patch_center_momentum
+        self.mask_start_epoch = mask_start_epoch
+        self.cls_weight = cls_weight
+        self.patch_weight = patch_weight
+        self.register_buffer('patch_center', torch.zeros(1, patch_out_channels or out_channels))
+
+    def masks_are_on(self) -> bool:
+        """Whether the current epoch, known to MMEngine's ``MessageHub``, is one with masks."""
+        epoch = MessageHub.get_current_instance().get_info('epoch') or 0
+        return epoch >= self.mask_start_epoch
+
+    def current_patch_teacher_temp(self) -> float:
+        """Temperature of the teacher for patches in the current epoch."""
+        return warmed_up_temperature(
+            self.warmup_patch_teacher_temp,
+            self.patch_teacher_temp,
+            self.warmup_teacher_temp_epochs,
+        )
+
+    def pair_loss(self, outputs: IBOTOutputs) -> Tensor:
+        """The [CLS] loss of pairs of different views, the patch loss of a view on the diagonal.
+
+        Returns:
+            (B, T, S)
+        """
+        num_samples, num_targets = outputs.teacher.shape[:2]
+        patches = masked_patch_loss(
+            outputs.student_patches,
+            outputs.teacher_patches,
+            self.patch_center,
+            self.student_temp,
+            self.current_patch_teacher_temp(),
+            outputs.rows,
+            num_samples * num_targets,
+        )
+        cls = super().pair_loss(outputs.student, outputs.teacher)
+        return with_diagonal(cls, patches.unflatten(0, (num_samples, num_targets)))
+
+    def loss(self, outputs: IBOTOutputs) -> dict[str, Tensor]:
+        """Weighted sum of both means; then update the centers.
+
+        Returns:
+            ``loss``, and its parts ``cls_term`` and ``patch_term`` for the log.
+        """
+        pair_loss = self.pair_loss(outputs)
+        cls = mean_of_cross_terms(pair_loss).mean()
+        patch = pair_loss.diagonal(dim1=1, dim2=2).mean()
+        self.update_center(outputs.teacher)
+        with torch.no_grad():
+            self.patch_center.copy_(
+                updated_center(
+                    self.patch_center, outputs.teacher_patches, self.patch_center_momentum
+                )
+            )
+        return {
+            'loss': self.cls_weight * cls + self.patch_weight * patch,
+            'cls_term': cls.detach(),
+            'patch_term': patch.detach(),
+        }

@@ -1,0 +1,3 @@
+from .dino_neck import DINONeck, IBOTNeck
+
+__all__ = ['DINONeck', 'IBOTNeck']

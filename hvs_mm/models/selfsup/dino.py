@@ -1,0 +1,125 @@
+"""DINO: self-distillation with no labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from mmpretrain.models.selfsup.base import BaseSelfSupervisor
+from mmpretrain.registry import MODELS
+from torch import Tensor, nn
+
+from ...selection import forward_views
+from .teacher import build_teacher, is_per_sample, update_ema
+
+
+@MODELS.register_module()
+class DINO(BaseSelfSupervisor):
+    """DINO (`arXiv 2104.14294 <https://arxiv.org/abs/2104.14294>`_).
+
+    A student sees all crops of an image, a teacher the global ones. The student learns to give
+    the distribution of the teacher for every other crop; the teacher is a running average of the
+    student. :class:`hvs_mm.engine.TeacherHook` updates it after every optimizer step.
+
+    The global crops come first. They are those of the size of the first view.
+
+    Args:
+        backbone: Config of the backbone: a ``VisionTransformer`` with
+            ``out_type='cls_token'``, or one that gives feature maps.
+        neck: Config of the projection, see :class:`hvs_mm.models.DINONeck`.
+        head: Config of the loss, see :class:`hvs_mm.models.DINOHead`.
+        pretrained: Checkpoint to start from.
+        data_preprocessor: As for ``BaseSelfSupervisor``.
+        init_cfg: As for ``BaseSelfSupervisor``.
+    """
+
+    def __init__(
+        self,
+        backbone: dict[str, Any],
+        neck: dict[str, Any],
+        head: dict[str, Any],
+        pretrained: str | None = None,
+        data_preprocessor: dict[str, Any] | nn.Module | None = None,
+        init_cfg: list[dict] | dict | None = None,
+    ) -> None:
+        super().__init__(
+            backbone=backbone,
+            neck=neck,
+            head=head,
+            pretrained=pretrained,
+            data_preprocessor=data_preprocessor,
+            init_cfg=init_cfg,
+        )
+        self.teacher = build_teacher(backbone=self.backbone, neck=self.neck)
+
+    def init_weights(self) -> None:
+        super().init_weights()
+        self.teacher.load_state_dict(self._student().state_dict())
+
+    def _student(self) -> nn.ModuleDict:
+        return nn.ModuleDict({'backbone': self.backbone, 'neck': self.neck})
+
+    @property
+    def teacher_is_per_sample(self) -> bool:
+        """Whether the teacher's logits of a view do not depend on the rest of the batch."""
+        return is_per_sample(self.teacher)
+
+    def student_logits(self, views: Sequence[Tensor]) -> Tensor:
+        """Logits (B, S, K) of S views (B, 3, H, W)."""
+        return forward_views(lambda x: self.neck(self.backbone(x))[0], views)
+
+    @torch.no_grad()
+    def teacher_logits(self, views: Sequence[Tensor]) -> Tensor:
+        """Logits (B, T, K) of T views (B, 3, H, W)."""
+        teacher = self.teacher
+        return forward_views(lambda x: teacher['neck'](teacher['backbone'](x))[0], views)
+
+    def loss(
+        self,
+        inputs: Sequence[Tensor],
+        data_samples: Sequence[Any] | None = None,
+        teacher_logits: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        """Loss of a batch; updates the center.
+
+        Args:
+            inputs: ``num_crops`` views (B, 3, H, W), the global ones first.
+            data_samples: Unused.
+            teacher_logits: (B, T, K) if they are known already.
+
+        Returns:
+            A dict with the entry ``loss``.
+
+        Raises:
+            ValueError: If the number of views is not ``head.num_crops``.
+        """
+        self.check_num_crops(inputs)
+        if teacher_logits is None:
+            teacher_logits = self.teacher_logits(global_views(inputs))
+        return {'loss': self.head.loss(self.student_logits(inputs), teacher_logits)}
+
+    def check_num_crops(self, views: Sequence[Tensor]) -> None:
+        """Raise ``ValueError`` unless there are as many views as the head is for."""
+        if len(views) != self.head.num_crops:
+            raise ValueError(
+                f'{type(self).__name__} got {len(views)} views, but its head is for num_crops='
+                f'{self.head.num_crops}: set model.head.num_crops, or the number of views that '
+                'the pipeline draws.'
+            )
+
+    def update_teacher(self, momentum: float) -> None:
+        """Move the teacher towards the student.
+
+        Args:
+            momentum: Share of the student, e.g. 0.004.
+        """
+        update_ema(self.teacher, self._student(), momentum)
+
+
+def global_views(views: Sequence[Tensor]) -> list[Tensor]:
+    """The leading views that have the size of the first one."""
+    count = 0
+    while count < len(views) and views[count].shape == views[0].shape:
+        count += 1
+    return list(views[:count])

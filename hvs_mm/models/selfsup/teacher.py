@@ -1,0 +1,54 @@
+"""Momentum teachers."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+
+import torch
+from mmcv.cnn.bricks import DropPath
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+
+def build_teacher(**modules: nn.Module) -> nn.ModuleDict:
+    """Copy modules into a teacher: no gradient, no stochastic depth.
+
+    Args:
+        **modules: The student's modules by name.
+
+    Returns:
+        The copies under the same names.
+    """
+    teacher = nn.ModuleDict({name: deepcopy(module) for name, module in modules.items()})
+    teacher.requires_grad_(False)
+    for module in teacher.modules():
+        if isinstance(module, DropPath):
+            module.drop_prob = 0.0
+    return teacher
+
+
+def is_per_sample(module: nn.Module) -> bool:
+    """Whether a sample's output depends neither on the rest of the batch nor on chance."""
+    for child in module.modules():
+        if not child.training:
+            continue
+        if isinstance(child, _BatchNorm):
+            return False
+        if isinstance(child, nn.modules.dropout._DropoutNd) and child.p > 0:
+            return False
+        if isinstance(child, DropPath) and child.drop_prob:
+            return False
+    return True
+
+
+@torch.no_grad()
+def update_ema(teacher: nn.Module, student: nn.Module, momentum: float) -> None:
+    """Move the teacher's parameters towards the student's, ``t = (1 - m) t + m s``.
+
+    Args:
+        teacher: Averaged module.
+        student: Module of the same parameters.
+        momentum: ``m`` in MMEngine's convention: DINO's 0.996 is 0.004 here.
+    """
+    averaged = list(teacher.parameters())
+    torch._foreach_lerp_(averaged, [p.detach() for p in student.parameters()], momentum)

@@ -1,0 +1,46 @@
+"""Bring a checkpoint of DINO or iBOT of this package into the names of the published code."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from hvs_mm.models.checkpoint_files import check_output, load_checkpoint, save_checkpoint
+from hvs_mm.models.conversion import to_published
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('source', help='checkpoint that training wrote, or a converted one')
+    parser.add_argument('target', help='file to write')
+    parser.add_argument('--force', action='store_true', help='overwrite the target')
+    parser.add_argument(
+        '--trust',
+        action='store_true',
+        help='read the source even if it holds objects that can run code',
+    )
+    return parser.parse_args(argv)
+
+
+def convert(args: argparse.Namespace) -> None:
+    check_output(args.target, args.force)
+    checkpoint, unmatched, notes = to_published(load_checkpoint(args.source, args.trust))
+    is_full = checkpoint.keys() & {'student', 'teacher'}
+    groups = checkpoint if is_full else {'backbone': checkpoint}
+    print(f'converted: {", ".join(f"{name} {len(group)}" for name, group in groups.items())}')
+    print(f'not matched: {", ".join(unmatched) or "nothing"}')
+    for note in notes:
+        print(f'note: {note}')
+    save_checkpoint(checkpoint, args.target)
+    print(f'written: {args.target}')
+
+
+def main(argv: list[str] | None = None) -> None:
+    try:
+        convert(parse_args(argv))
+    except (OSError, TypeError, ValueError) as error:
+        sys.exit(f'error: {error}')
+
+
+if __name__ == '__main__':
+    main()

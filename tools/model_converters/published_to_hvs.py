@@ -1,0 +1,70 @@
+"""Bring a checkpoint published with DINO or iBOT into the names of this package."""
+
+from __future__ import annotations
+
+import argparse
+import os.path as osp
+import sys
+
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+from mmpretrain.registry import MODELS
+from torch import nn
+
+import hvs_mm
+from hvs_mm.models.checkpoint_files import check_output, load_checkpoint, save_checkpoint
+from hvs_mm.models.conversion import check_fit, from_published, summary
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('source', help='published checkpoint: full, or a backbone')
+    parser.add_argument('target', help='file to write')
+    parser.add_argument('--config', help='check that the result fits the model of this config')
+    parser.add_argument('--force', action='store_true', help='overwrite the target')
+    parser.add_argument(
+        '--trust',
+        action='store_true',
+        help='read the source even if it holds objects that can run code',
+    )
+    return parser.parse_args(argv)
+
+
+def build_model(path: str) -> nn.Module:
+    """The model of a config, initialized at random.
+
+    Raises:
+        FileNotFoundError: If there is no such config.
+    """
+    if not osp.isfile(path):
+        raise FileNotFoundError(f'config {path!r} does not exist.')
+    cfg = Config.fromfile(path)
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmpretrain')):
+        return MODELS.build(cfg.model)
+
+
+def convert(args: argparse.Namespace) -> None:
+    check_output(args.target, args.force)
+    state_dict, unmatched, notes = from_published(load_checkpoint(args.source, args.trust))
+    print(f'converted: {summary(state_dict)}')
+    print(f'not matched: {", ".join(unmatched) or "nothing"}')
+    for note in notes:
+        print(f'note: {note}')
+    if args.config is not None:
+        for note in check_fit(state_dict, build_model(args.config), args.config):
+            print(f'note: {note}')
+        print(f'fits: {args.config}')
+    meta = {'hvs_mm_version': hvs_mm.__version__, 'published': osp.basename(args.source)}
+    save_checkpoint({'state_dict': state_dict, 'meta': meta}, args.target)
+    print(f'written: {args.target}')
+
+
+def main(argv: list[str] | None = None) -> None:
+    try:
+        convert(parse_args(argv))
+    except (KeyError, OSError, TypeError, ValueError) as error:
+        sys.exit(f'error: {error.args[0] if isinstance(error, KeyError) else error}')
+
+
+if __name__ == '__main__':
+    main()
