@@ -73,7 +73,7 @@ class BlockMasks(BaseTransform):
         ratio: Share of masked patches, or several, of which one is drawn per view. Defaults to
             ``(0.0, 0.3)``.
         ratio_spread: Half the width of the interval around each share that the actual one is
-            drawn from. Defaults to ``(0.0, 0.2)``.
+            drawn from; one number holds for all. Defaults to ``(0.0, 0.2)``.
 
     Raises:
         ValueError: If a share with its spread leaves [0, 1), or the lengths differ.
@@ -86,7 +86,9 @@ class BlockMasks(BaseTransform):
         ratio_spread: float | Sequence[float] = (0.0, 0.2),
     ) -> None:
         ratios = [ratio] if isinstance(ratio, (int, float)) else list(ratio)
-        spreads = [ratio_spread] if isinstance(ratio_spread, (int, float)) else list(ratio_spread)
+        if isinstance(ratio_spread, (int, float)):
+            ratio_spread = [ratio_spread] * len(ratios)
+        spreads = list(ratio_spread)
         if len(ratios) != len(spreads) or not ratios:
             raise ValueError(
                 f'ratio={ratio!r} and ratio_spread={ratio_spread!r} must have the same length.'

@@ -18,6 +18,7 @@ from ..selection import (
     ViewGroups,
     build_pair_loss,
     build_selector,
+    full_precision,
 )
 from .checks import FiniteViewsCheck, check_batch_size, check_views
 from .state import preserve_state
@@ -237,8 +238,7 @@ class HVSAlgorithm(BaseModel):
         # Autocast remembers the weights it has cast. Those it cast here have no gradient history,
         # so the training step must not find them (torch 2.10: gradients would be None).
         torch.clear_autocast_cache()
-        with torch.autocast(pair_loss.device.type, enabled=False):
-            selection = self.selector(pair_loss.float(), groups, self.pair_loss.weights)
+        selection = full_precision(self.selector)(pair_loss.float(), groups, self.pair_loss.weights)
         return selection, targets
 
     def gather(self, inputs: list[Tensor], indices: Tensor) -> list[Tensor]:

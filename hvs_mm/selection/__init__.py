@@ -20,6 +20,7 @@ from .pair_losses import (
     simsiam_pair_loss,
     with_diagonal,
 )
+from .precision import full_precision
 from .record import Selection
 from .scores import ScoreWeights
 from .selectors import (
@@ -51,6 +52,7 @@ __all__ = [
     'combination_scores',
     'dino_pair_loss',
     'forward_views',
+    'full_precision',
     'masked_patch_loss',
     'mean_of_cross_terms',
     'ntxent_pair_loss',

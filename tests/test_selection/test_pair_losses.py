@@ -239,6 +239,21 @@ def test_half_precision_is_computed_in_float32(function):
     torch.testing.assert_close(function(online, target), function(online.float(), target.float()))
 
 
+@pytest.mark.parametrize('name', ['SimSiam', 'BYOL', 'SimCLR'])
+def test_autocast_does_not_reach_the_maths(name):
+    """Autocast would carry out the products of float32 features in bfloat16."""
+    features = torch.randn(3, 4, 64)
+    function = {
+        'SimSiam': lambda: simsiam_pair_loss(features, features),
+        'BYOL': lambda: byol_pair_loss(features, features),
+        'SimCLR': lambda: ntxent_pair_loss(features, 4, 0.1),
+    }[name]
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        inside = function()
+    assert inside.dtype == torch.float32
+    assert torch.equal(inside, function())
+
+
 def test_batch_statistics_are_over_all_views():
     """BatchNorm normalizes the concatenation of all candidates, as in the paper's code."""
     algorithm = build_algorithm('SimSiam')

@@ -78,7 +78,8 @@ class DINOHead(BaseModule):
         init_cfg: As for ``BaseModule``.
 
     Raises:
-        ValueError: If a temperature is not positive, or there are fewer than 2 crops.
+        ValueError: If a temperature is not positive, the warm-up negative, the momentum outside
+            [0, 1], or there are fewer than 2 crops.
     """
 
     def __init__(
@@ -100,6 +101,12 @@ class DINOHead(BaseModule):
         ):
             if value <= 0:
                 raise ValueError(f'{name}={value} must be positive.')
+        if warmup_teacher_temp_epochs < 0:
+            raise ValueError(
+                f'warmup_teacher_temp_epochs={warmup_teacher_temp_epochs} must not be negative.'
+            )
+        if not 0 <= center_momentum <= 1:
+            raise ValueError(f'center_momentum={center_momentum} must be between 0 and 1.')
         if num_crops < 2:
             raise ValueError(f'num_crops={num_crops} must be at least 2.')
         self.num_crops = num_crops

@@ -78,7 +78,15 @@ class IBOTHead(DINOHead):
         ):
             if value <= 0:
                 raise ValueError(f'{name}={value} must be positive.')
-        for name, value in (('cls_weight', cls_weight), ('patch_weight', patch_weight)):
+        if not 0 <= patch_center_momentum <= 1:
+            raise ValueError(
+                f'patch_center_momentum={patch_center_momentum} must be between 0 and 1.'
+            )
+        for name, value in (
+            ('cls_weight', cls_weight),
+            ('patch_weight', patch_weight),
+            ('mask_start_epoch', mask_start_epoch),
+        ):
             if value < 0:
                 raise ValueError(f'{name}={value} must not be negative.')
         self.patch_teacher_temp = patch_teacher_temp

@@ -11,6 +11,7 @@ from mmpretrain.registry import MODELS
 from torch import Tensor, nn
 
 from ...selection import forward_views
+from ..checks import ViewsError
 from .teacher import build_teacher, is_per_sample, update_ema
 
 
@@ -51,11 +52,15 @@ class DINO(BaseSelfSupervisor):
             data_preprocessor=data_preprocessor,
             init_cfg=init_cfg,
         )
+        check_prototypes('out_channels', self.neck.last_layer, self.head.center)
         self.teacher = build_teacher(backbone=self.backbone, neck=self.neck)
 
     def init_weights(self) -> None:
+        # A second call leaves the weights alone, and so the teacher.
+        is_first = not self._is_init
         super().init_weights()
-        self.teacher.load_state_dict(self._student().state_dict())
+        if is_first:
+            self.teacher.load_state_dict(self._student().state_dict())
 
     def _student(self) -> nn.ModuleDict:
         return nn.ModuleDict({'backbone': self.backbone, 'neck': self.neck})
@@ -95,6 +100,7 @@ class DINO(BaseSelfSupervisor):
             ValueError: If the number of views is not ``head.num_crops``.
         """
         self.check_num_crops(inputs)
+        self.check_views(inputs, len(global_views(inputs)))
         if teacher_logits is None:
             teacher_logits = self.teacher_logits(global_views(inputs))
         return {'loss': self.head.loss(self.student_logits(inputs), teacher_logits)}
@@ -107,6 +113,36 @@ class DINO(BaseSelfSupervisor):
                 f'{self.head.num_crops}: set model.head.num_crops, or the number of views that '
                 'the pipeline draws.'
             )
+
+    def check_views(self, views: Sequence[Tensor], num_targets: int) -> None:
+        """Check that the networks can take the views.
+
+        Args:
+            views: S views (B, 3, H, W).
+            num_targets: How many of them are taken for global ones.
+
+        Raises:
+            ViewsError: If a size is no multiple of the patch size, or not exactly the views of the
+                first one's size are the global ones.
+        """
+        count = len(global_views(views))
+        if num_targets != count:
+            raise ViewsError(
+                f'{num_targets} views are targets, but {type(self).__name__} takes the {count} '
+                "leading views of the first one's size for its teacher: correct target_groups, or "
+                'leave it out.'
+            )
+        if not hasattr(self.backbone, 'patch_embed'):
+            return
+        patch = tuple(self.backbone.patch_embed.projection.kernel_size)
+        for view in views:
+            if view.shape[2] % patch[0] or view.shape[3] % patch[1]:
+                # MMCV's PatchEmbed would pad such an image with zeros.
+                raise ViewsError(
+                    f'views of {view.shape[2]} x {view.shape[3]} pixels cannot be cut into '
+                    f'patches of {patch[0]} x {patch[1]}: make the crop size a multiple of '
+                    'model.backbone.patch_size.'
+                )
 
     def update_teacher(self, momentum: float) -> None:
         """Move the teacher towards the student.
@@ -123,3 +159,13 @@ def global_views(views: Sequence[Tensor]) -> list[Tensor]:
     while count < len(views) and views[count].shape == views[0].shape:
         count += 1
     return list(views[:count])
+
+
+def check_prototypes(name: str, last_layer: nn.Module, center: Tensor) -> None:
+    """Raise ``ValueError`` unless neck and head have the same number of prototypes."""
+    in_neck, in_head = len(last_layer.weight_v), center.shape[1]
+    if in_neck != in_head:
+        raise ValueError(
+            f'the neck has {name}={in_neck}, the head {name}={in_head}: both are the number of '
+            'prototypes, make them equal.'
+        )

@@ -11,8 +11,9 @@ from mmpretrain.registry import MODELS
 from torch import Tensor
 
 from ...selection import forward_views
+from ..backbones import MaskedVisionTransformer
 from ..heads.ibot_head import IBOTOutputs
-from .dino import DINO, global_views
+from .dino import DINO, check_prototypes, global_views
 
 
 @MODELS.register_module()
@@ -29,6 +30,17 @@ class IBOT(DINO):
         head: Config of a :class:`hvs_mm.models.IBOTHead`.
         **kwargs: As for :class:`DINO`.
     """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if not isinstance(self.backbone, MaskedVisionTransformer):
+            raise ValueError(
+                f'IBOT needs a backbone that takes masks, MaskedVisionTransformer, not '
+                f'{type(self.backbone).__name__}.'
+            )
+        neck = self.neck
+        last_layer = neck.last_layer if neck.shared_head else neck.last_layer2
+        check_prototypes('patch_out_channels', last_layer, self.head.patch_center)
 
     def masks_of(self, data_samples: Sequence[Any] | None, views: Sequence[Tensor]) -> Tensor:
         """The masks of the global views.
@@ -56,12 +68,14 @@ class IBOT(DINO):
                 "dict(type='BlockMasks') between CandidateViews (or MultiView) and PackViews in "
                 'the pipeline of train_dataloader.dataset.'
             )
-        stacked = torch.from_numpy(np.stack(masks)[:, : len(views)])
-        if tuple(stacked.shape) != shape:
+        shapes = {mask[: len(views)].shape for mask in masks}
+        if shapes != {shape[1:]} or len(masks) != shape[0]:
             raise ValueError(
-                f'view_masks have shape {tuple(stacked.shape)}, the views need {shape}: give '
-                f'BlockMasks patch_size={patch[0]}.'
+                f'view_masks of {len(masks)} samples have shapes {sorted(shapes)}, the views need '
+                f'{shape[1:]} for {shape[0]} samples: give BlockMasks patch_size={patch[0]}, and '
+                'put it behind the transform that draws the views.'
             )
+        stacked = torch.from_numpy(np.stack([mask[: len(views)] for mask in masks]))
         return stacked.to(views[0].device, non_blocking=True)
 
     def teacher_tokens(self, views: Sequence[Tensor]) -> Tensor:
@@ -137,6 +151,7 @@ class IBOT(DINO):
         """
         self.check_num_crops(inputs)
         targets = global_views(inputs)
+        self.check_views(inputs, len(targets))
         if masks is None:
             masks = self.masks_of(data_samples, targets)
         return self.head.loss(self.outputs(inputs, len(targets), masks, teacher_tokens))

@@ -38,6 +38,9 @@ def is_per_sample(module: nn.Module) -> bool:
             return False
         if isinstance(child, DropPath) and child.drop_prob:
             return False
+        # MMPretrain's attention drops by a rate of its own, not by a module.
+        if getattr(child, 'attn_drop', 0) and isinstance(child.attn_drop, float):
+            return False
     return True
 
 

@@ -8,9 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..precision import full_precision
 from .base import forward_views
 
 
+@full_precision
 def cosine_similarities(online: Tensor, target: Tensor) -> Tensor:
     """Cosine similarity of every target view with every online view of the same sample.
 

@@ -10,9 +10,11 @@ from mmpretrain.registry import TASK_UTILS
 from torch import Tensor, nn
 
 from ..groups import ViewGroups
+from ..precision import full_precision
 from .base import PairLoss
 
 
+@full_precision
 def dino_pair_loss(
     student: Tensor,
     teacher: Tensor,
@@ -88,6 +90,7 @@ class DINOPairLoss(PairLoss):
         num_targets: int,
         data_samples: Sequence[Any] | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
+        algorithm.check_views(views, num_targets)
         student = algorithm.student_logits(views)
         teacher = algorithm.teacher_logits(views[:num_targets])
         pair_loss = algorithm.head.pair_loss(student, teacher)

@@ -10,10 +10,12 @@ from mmpretrain.registry import TASK_UTILS
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..precision import full_precision
 from ..scores import ScoreWeights
 from .dino import DINOPairLoss
 
 
+@full_precision
 def masked_patch_loss(
     student: Tensor,
     teacher: Tensor,
@@ -73,6 +75,7 @@ class IBOTPairLoss(DINOPairLoss):
         num_targets: int,
         data_samples: Sequence[Any] | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
+        algorithm.check_views(views, num_targets)
         masks = algorithm.masks_of(data_samples, views[:num_targets])
         outputs = algorithm.outputs(views, num_targets, masks)
         # The masks follow their views into the training step.

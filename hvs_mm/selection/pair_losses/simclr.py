@@ -12,9 +12,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..groups import ViewGroups
+from ..precision import full_precision
 from .base import PairLoss, forward_views
 
 
+@full_precision
 def ntxent_pair_loss(
     embedding: Tensor,
     num_targets: int,

@@ -1,0 +1,32 @@
+"""Keep the maths of pair losses out of autocast."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+import torch
+from torch import Tensor
+
+P = ParamSpec('P')
+R = TypeVar('R')
+
+
+def full_precision(function: Callable[P, R]) -> Callable[P, R]:
+    """Run a function of tensors outside of autocast.
+
+    Autocast would carry out matrix products of float32 tensors in half precision, and undo the
+    conversion that precedes them.
+
+    Args:
+        function: Its first argument is a tensor, whose device is meant.
+    """
+
+    @wraps(function)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        first: Tensor = args[0] if args else next(iter(kwargs.values()))
+        with torch.autocast(first.device.type, enabled=False):
+            return function(*args, **kwargs)
+
+    return wrapper
