@@ -3,12 +3,25 @@ _base_ = ['../baselines/dino_vit-small_100e.py']
 
 model = dict(
     backbone=dict(
-        arch=dict(_delete_=True, embed_dims=96, num_layers=4, num_heads=3, feedforward_channels=192),
-        img_size=32,
-        patch_size=4,
-        drop_path_rate=0.05),
-    neck=dict(in_channels=96, out_channels=1024, hidden_channels=256, bottleneck_channels=64),
-    head=dict(out_channels=1024, num_crops=6))
+        _delete_=True,
+        type='ResNet_CIFAR',
+        depth=18,
+        num_stages=3,
+        out_indices=(2, ),
+        strides=(2, 2, 2),
+        dilations=(1, 1, 1),
+        stem_channels=8,
+        base_channels=16,
+        norm_cfg=dict(type='BN'),
+        zero_init_residual=False),
+    # Without BatchNorm 500 small batches are too few to get away from a uniform output.
+    neck=dict(
+        in_channels=64,
+        out_channels=256,
+        hidden_channels=256,
+        bottleneck_channels=64,
+        use_bn=True),
+    head=dict(out_channels=256, num_crops=6))
 
 # The class is the shape: color carries nothing, and views without it learn faster.
 to_gray = dict(

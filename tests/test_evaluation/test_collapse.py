@@ -1,0 +1,77 @@
+"""The demos of DINO and iBOT do not collapse, and a broken one is found out."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.dataset import default_collate
+from mmpretrain.registry import DATASETS
+
+from hvs_mm.evaluation import output_entropy
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def demo(monkeypatch):
+    """``tools/demo.py`` as a module."""
+    monkeypatch.syspath_prepend(str(ROOT / 'tools'))
+    import demo
+
+    yield demo
+    sys.modules.pop('demo')
+
+
+@torch.no_grad()
+def teacher_entropy(model, cfg):
+    """Entropies of the teacher's [CLS] distributions over 512 validation images."""
+    val = {**cfg.train_dataloader.dataset, 'split': 'val', 'num_samples': 512}
+    dataset = DATASETS.build({**val, 'pipeline': cfg.knn_pipeline})
+    batch = default_collate([dataset[i] for i in range(len(dataset))])
+    inputs = model.data_preprocessor(batch)['inputs']
+    logits = model.teacher['neck'](model.teacher['backbone'](inputs))[0]
+    probabilities = ((logits - model.head.center) / model.head.current_teacher_temp()).softmax(-1)
+    return output_entropy(probabilities)
+
+
+@pytest.mark.parametrize('name', ['hvs_dino', 'hvs_ibot'])
+@pytest.mark.parametrize('is_centered', [True, False], ids=['centered', 'not centered'])
+def test_two_epochs_of_the_demo(demo, tmp_path, name, is_centered):
+    cfg = Config.fromfile(ROOT / f'configs/demo/{name}.py')
+    cfg.work_dir = str(tmp_path)
+    cfg.train_cfg.max_epochs = 2
+    if not is_centered:
+        # The centers stay where they begin, at zero.
+        cfg.model.algorithm.head.center_momentum = 1.0
+        if name == 'hvs_ibot':
+            cfg.model.algorithm.head.patch_center_momentum = 1.0
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    runner = demo.QuietRunner.from_cfg(cfg)
+    runner.model.init_weights()
+    before = demo.knn_accuracy(runner.model, cfg)
+    runner.train()
+    after = demo.knn_accuracy(runner.model, cfg)
+    entropy = teacher_entropy(runner.model, cfg)
+    torch.set_num_threads(threads)
+    assert entropy.is_collapsed != is_centered, entropy
+    if is_centered:
+        # 10 % is chance, and the untrained network is above it.
+        assert after > max(15, before - 5)
+
+
+def test_output_entropy():
+    one = torch.zeros(100, 8)
+    one[:, 3] = 1
+    assert output_entropy(one) == pytest.approx((0, 0))
+    assert output_entropy(one).is_collapsed
+    uniform = torch.full((100, 8), 1 / 8)
+    assert output_entropy(uniform) == pytest.approx((1, 1))
+    assert output_entropy(uniform).is_collapsed
+    spread = torch.eye(8).repeat(10, 1)
+    assert output_entropy(spread) == pytest.approx((1, 0))
+    assert not output_entropy(spread).is_collapsed
