@@ -375,6 +375,8 @@ def _centers_of_a_rank(rank, folder):
             reference(list(outputs.teacher.unbind(1)), list(outputs.student.unbind(1)))
         centers = (dino.center, ibot.center, ibot.patch_center, reference.center[0])
         torch.save(centers, f'{folder}/rank{rank}.pt')
+        # With torch 2.5 a process that leaves early can keep the other one from leaving.
+        distributed.barrier()
     finally:
         distributed.destroy_process_group()
 

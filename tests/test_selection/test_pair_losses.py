@@ -165,6 +165,8 @@ def _simclr_rank(rank, folder):
                 for pair in PAIRS
             }
         torch.save((pair_loss, upstream), f'{folder}/rank{rank}.pt')
+        # With torch 2.5 a process that leaves early can keep the other one from leaving.
+        distributed.barrier()
     finally:
         distributed.destroy_process_group()
 
