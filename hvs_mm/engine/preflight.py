@@ -16,7 +16,7 @@ from mmengine.runner import find_latest_checkpoint
 from mmpretrain.registry import DATASETS, MODELS
 from torch import nn
 
-from ..models import HVSAlgorithm, check_batch_size
+from ..models import HVSAlgorithm, check_batch_size, check_warmup_epochs
 
 
 def preflight(cfg: Config) -> None:
@@ -41,6 +41,7 @@ def preflight(cfg: Config) -> None:
             model_config.setdefault('data_preprocessor', cfg.data_preprocessor)
         model = MODELS.build(model_config)
         check_loader(cfg, model)
+        check_warmup(cfg, model)
         check_resume(cfg, model)
 
 
@@ -135,6 +136,18 @@ def check_loader(cfg: Config, model: nn.Module) -> None:
                     )
     if cfg.get('launcher', 'none') == 'none':
         check_batch_size(model.train().algorithm, cfg.train_dataloader.get('batch_size', 1))
+
+
+def check_warmup(cfg: Config, model: nn.Module) -> None:
+    """Check that the teacher's temperature has warmed up when the run ends.
+
+    Raises:
+        ValueError: If the warm-up is longer than the run.
+    """
+    warmup = getattr(getattr(model, 'head', None), 'warmup_teacher_temp_epochs', None)
+    max_epochs = (cfg.get('train_cfg') or {}).get('max_epochs')
+    if warmup is not None and max_epochs is not None:
+        check_warmup_epochs(warmup, max_epochs)
 
 
 def check_resume(cfg: Config, model: nn.Module) -> None:

@@ -1,6 +1,6 @@
 from .backbones import MaskedVisionTransformer
 from .checks import ViewsError, check_batch_size
-from .heads import DINOHead, IBOTHead
+from .heads import DINOHead, IBOTHead, check_warmup_epochs
 from .hvs_algorithm import HVSAlgorithm
 from .necks import DINONeck, IBOTNeck
 from .selfsup import DINO, IBOT
@@ -17,5 +17,6 @@ __all__ = [
     'MaskedVisionTransformer',
     'ViewsError',
     'check_batch_size',
+    'check_warmup_epochs',
     'preserve_state',
 ]

@@ -14,6 +14,8 @@ import torch
 
 ROOT = Path(__file__).parents[2]
 DEMO = 'configs/demo/hvs_simsiam.py'
+DINO_DEMO = 'configs/demo/hvs_dino.py'
+IBOT_DEMO = 'configs/demo/hvs_ibot.py'
 SMALL = [
     'train_dataloader.dataset.num_samples=32',
     'train_dataloader.batch_size=8',
@@ -115,6 +117,19 @@ def test_resume_goes_on_as_if_there_had_been_no_stop(tmp_path):
         ([DEMO, '--resume', 'nothing.pth'], 'no such checkpoint'),
         ([DEMO, '--auto-scale-lr'], 'auto_scale_lr'),
         ([DEMO, '--cfg-options', 'train_dataloader.batch_size=1'], 'batch size 1 with BatchNorm'),
+        (
+            [DINO_DEMO, '--cfg-options', 'model.algorithm.head.warmup_teacher_temp_epochs=9'],
+            'warms up for 9 epochs, but the run has max_epochs=8',
+        ),
+        ([DINO_DEMO, '--cfg-options', 'model.keep=[1,1,3]'], 'the head is for num_crops=6'),
+        (
+            [IBOT_DEMO, '--cfg-options', 'train_dataloader.dataset.pipeline.1.ratio=[0.0,1.0]'],
+            'all shares must lie in [0, 1)',
+        ),
+        (
+            [IBOT_DEMO, '--cfg-options', 'model.algorithm.neck.out_channels=128'],
+            'the neck has out_channels=128, the head out_channels=256',
+        ),
         (
             [DEMO, '--cfg-options', 'train_dataloader.dataset.pipeline.0.num_views=[3]'],
             'the loader gives 3 views per image, but candidates=[4] needs 4',

@@ -29,16 +29,22 @@ def warmed_up_temperature(start: float, end: float, warmup_epochs: int) -> float
     """
     hub = MessageHub.get_current_instance()
     max_epochs = hub.get_info('max_epochs')
-    if max_epochs is not None and warmup_epochs > max_epochs:
+    if max_epochs is not None:
+        check_warmup_epochs(warmup_epochs, max_epochs)
+    epoch = hub.get_info('epoch') or 0
+    if epoch >= warmup_epochs:
+        return end
+    return start + (end - start) * epoch / max(warmup_epochs - 1, 1)
+
+
+def check_warmup_epochs(warmup_epochs: int, max_epochs: int) -> None:
+    """Raise ``ValueError`` if the warm-up of the teacher's temperature is longer than the run."""
+    if warmup_epochs > max_epochs:
         raise ValueError(
             f'the teacher temperature warms up for {warmup_epochs} epochs, but the run has '
             f'max_epochs={max_epochs}: lower model.head.warmup_teacher_temp_epochs (in an HVS '
             'config model.algorithm.head.warmup_teacher_temp_epochs), or train longer.'
         )
-    epoch = hub.get_info('epoch') or 0
-    if epoch >= warmup_epochs:
-        return end
-    return start + (end - start) * epoch / max(warmup_epochs - 1, 1)
 
 
 def updated_center(center: Tensor, teacher: Tensor, momentum: float) -> Tensor:
