@@ -1,0 +1,110 @@
+"""What matters on a GPU, checked on every device of the machine, the CPU included."""
+
+from __future__ import annotations
+
+import math
+from copy import deepcopy
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from hvs_mm.models import ViewsError
+from tests.tiny import GROUP_NORM, build_hvs, random_views
+
+METHODS = ['SimSiam', 'SimCLR', 'BYOL']
+DEVICES = ['cpu', 'cuda'] if torch.cuda.is_available() else ['cpu']
+#: Operators that make the host wait for a GPU, because it needs a value or a size from there.
+WAITING = {'_local_scalar_dense', 'equal', 'is_nonzero', 'masked_select', 'nonzero', 'unique'}
+
+
+class NoWaiting(TorchDispatchMode):
+    """Raises at an operator that would make the host wait, also where there is no GPU."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name = func.overloadpacket.__name__
+        masks = args[1] if name in ('index', 'index_put_') else ()
+        if name in WAITING or any(m is not None and m.dtype == torch.bool for m in masks):
+            raise AssertionError(f'{name} makes the host wait for the device')
+        return func(*args, **(kwargs or {}))
+
+
+def to(device, views):
+    return [view.to(device) for view in views]
+
+
+@pytest.mark.parametrize('device', DEVICES)
+@pytest.mark.parametrize('name', METHODS)
+def test_same_losses_as_in_double_precision(name, device):
+    model, views = build_hvs(name, GROUP_NORM), random_views()
+    expected = deepcopy(model).double().select_views([view.double() for view in views])
+    selection = model.to(device).select_views(to(device, views))
+    for ours, theirs in (
+        (selection.pair_loss, expected.pair_loss),
+        (selection.score, expected.score),
+    ):
+        torch.testing.assert_close(ours.cpu(), theirs, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize('device', DEVICES)
+@pytest.mark.parametrize('name', METHODS)
+@pytest.mark.parametrize(
+    'selector', ['hardest', 'random', {'type': 'hardest', 'max_comparisons': 3}]
+)
+def test_selection_does_not_wait_for_the_device(name, selector, device):
+    model, views = build_hvs(name, selector=selector).to(device), to(device, random_views())
+    with NoWaiting():
+        selection = model.select_views(views)
+        model.gather(views, selection.indices)
+        selection.choice_shares()
+
+
+def test_waiting_would_be_noticed():
+    with pytest.raises(AssertionError, match='index makes the host wait'), NoWaiting():
+        torch.ones(3)[torch.ones(3, dtype=torch.bool)]
+
+
+class Event:
+    """A CUDA event that has happened."""
+
+    def synchronize(self):
+        pass
+
+
+@pytest.fixture
+def model_with_a_bad_batch_behind_it():
+    """As on a GPU, where the answer about a batch is read later."""
+    model = build_hvs('SimSiam')
+    flags = torch.ones(4, 3, dtype=torch.bool)
+    flags[2, 1] = False
+    model._check_finite._pending = (flags, Event(), None)
+    return model
+
+
+def test_bad_pixels_are_reported_with_the_next_batch(model_with_a_bad_batch_behind_it):
+    model = model_with_a_bad_batch_behind_it
+    with pytest.raises(ViewsError, match='view 2 of sample 1 of the batch before this one'):
+        model.loss(random_views())
+    model.loss(random_views())
+
+
+def test_bad_pixels_are_reported_before_a_checkpoint(model_with_a_bad_batch_behind_it):
+    with pytest.raises(ViewsError, match='of the batch before this one'):
+        model_with_a_bad_batch_behind_it.state_dict()
+
+
+def test_a_copy_does_not_answer_for_the_original(model_with_a_bad_batch_behind_it):
+    deepcopy(model_with_a_bad_batch_behind_it).state_dict()
+
+
+@pytest.mark.parametrize('device', DEVICES)
+def test_bad_pixels_of_this_device(device):
+    model, bad = build_hvs('SimSiam').to(device), to(device, random_views())
+    bad[2][1, 0, 5, 5] = math.nan
+
+    def train_and_save():
+        model.loss(bad)
+        model.state_dict()
+
+    with pytest.raises(ViewsError, match='view 2 of sample 1'):
+        train_and_save()
