@@ -12,7 +12,13 @@ from mmengine.config import Config, ConfigDict, DictAction
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
-from hvs_mm.engine import check_overrides, preflight, prepare_cpu_distributed
+from hvs_mm.engine import (
+    check_overrides,
+    error_line,
+    preflight,
+    prepare_cpu_distributed,
+    resumed_checkpoint,
+)
 from hvs_mm.models import ViewsError
 
 
@@ -27,6 +33,12 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         nargs='?',
         const='auto',
         help='resume from this checkpoint, or without a value from the latest of the work dir',
+    )
+    parser.add_argument(
+        '--pretrained',
+        metavar='CHECKPOINT',
+        help='start from the backbone of this checkpoint, where the config takes one; short for '
+        '--cfg-options model.backbone.init_cfg.checkpoint=CHECKPOINT',
     )
     parser.add_argument(
         '--amp', action='store_true', help='mixed precision; bfloat16 if there is no GPU'
@@ -91,20 +103,32 @@ def load_config(args: argparse.Namespace) -> Config:
     if args.resume is not None:
         cfg.resume = True
         cfg.load_from = None if args.resume == 'auto' else args.resume
+    if args.pretrained is not None:
+        initializer = backbone_initializer(cfg)
+        if initializer is None:
+            raise ValueError(
+                f'--pretrained: {args.config} does not start from a pretrained backbone, its '
+                "model.backbone.init_cfg has no type='PretrainedBackbone'. Those in "
+                'configs/benchmarks/ do.'
+            )
+        initializer.checkpoint = args.pretrained
+    check_overrides(cfg, args.cfg_options)
+    cfg.merge_from_dict(args.cfg_options)
     for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         loader = cfg.get(name)
         if loader is None:
             continue
         loader.setdefault('pin_memory', torch.cuda.is_available())
         # torch takes it only where there are workers.
-        loader.setdefault('persistent_workers', loader.get('num_workers', 0) > 0)
-        loader.setdefault('collate_fn', dict(type='default_collate'))
+        has_workers = loader.get('num_workers', 0) > 0
+        loader.persistent_workers = has_workers and loader.get('persistent_workers', True)
+        if cfg.get('default_scope', 'mmpretrain') == 'mmpretrain':
+            # Elsewhere images of a batch may differ in size, and MMEngine's default fits.
+            loader.setdefault('collate_fn', dict(type='default_collate'))
         if args.no_pin_memory:
             loader.pin_memory = False
         if args.no_persistent_workers:
             loader.persistent_workers = False
-    check_overrides(cfg, args.cfg_options)
-    cfg.merge_from_dict(args.cfg_options)
     if args.auto_scale_lr:
         if 'base_batch_size' not in (cfg.get('auto_scale_lr') or {}):
             raise ValueError(
@@ -112,7 +136,25 @@ def load_config(args: argparse.Namespace) -> Config:
                 'rate is meant. Add --cfg-options auto_scale_lr.base_batch_size=N.'
             )
         cfg.auto_scale_lr.enable = True
+    drop_needless_initializer(cfg)
     return cfg
+
+
+def backbone_initializer(cfg: Config) -> ConfigDict | None:
+    """The settings of ``PretrainedBackbone``, if the model's backbone starts from it."""
+    init = (cfg.model.get('backbone') or {}).get('init_cfg')
+    is_ours = isinstance(init, dict) and init.get('type') == 'PretrainedBackbone'
+    return init if is_ours else None
+
+
+def drop_needless_initializer(cfg: Config) -> None:
+    """Let a run resume without the checkpoint it once started from.
+
+    Such a run takes all its weights from its own checkpoint.
+    """
+    init = backbone_initializer(cfg)
+    if init is not None and resumed_checkpoint(cfg) and not osp.isfile(init.checkpoint or ''):
+        cfg.model.backbone.init_cfg = None
 
 
 def set_mixed_precision(optim_wrapper: ConfigDict) -> None:
@@ -132,9 +174,8 @@ def main(argv: list[str] | None = None) -> None:
         cfg = load_config(args)
         preflight(cfg)
         prepare_cpu_distributed(cfg)
-    except (FileNotFoundError, KeyError, SyntaxError, TypeError, ValueError) as error:
-        # str() of a KeyError is its repr: quoted, with escaped newlines.
-        sys.exit(f'error: {error.args[0] if isinstance(error, KeyError) else error}')
+    except (FileNotFoundError, ImportError, KeyError, SyntaxError, TypeError, ValueError) as error:
+        sys.exit(error_line(error))
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
     try:
         runner.train()

@@ -1,9 +1,15 @@
 # DINO, ResNet-50, 100 epochs of ImageNet-1k. Optimizer and crops are those of DINO's authors for
-# this network: SGD with 0.03 per 256 images and a constant weight decay.
+# this network: SGD with 0.03 per 256 images and a constant weight decay. Its initial weights are
+# torchvision's.
 _base_ = 'dino_vit-small_100e.py'
 
 model = dict(
-    backbone=dict(_delete_=True, type='ResNet', depth=50, norm_cfg=dict(type='SyncBN')),
+    backbone=dict(
+        _delete_=True,
+        type='ResNet',
+        depth=50,
+        norm_cfg=dict(type='SyncBN'),
+        zero_init_residual=False),
     neck=dict(in_channels=2048))
 
 global_crop = dict(

@@ -10,10 +10,7 @@ model = dict(
         img_size=224,
         patch_size=16,
         drop_path_rate=0.1,
-        init_cfg=[
-            dict(type='TruncNormal', layer='Linear', std=0.02, bias=0.),
-            dict(type='Constant', layer='LayerNorm', val=1., bias=0.),
-        ]),
+        init_cfg=dict(type='ViTTruncNormal')),
     neck=dict(type='DINONeck', in_channels=384, out_channels=65536),
     head=dict(type='DINOHead', out_channels=65536, num_crops=10, teacher_temp=0.04))
 

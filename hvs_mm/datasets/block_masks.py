@@ -26,7 +26,7 @@ def block_mask(height: int, width: int, ratio: float, rng: Any) -> np.ndarray:
         height: Patches in a column.
         width: Patches in a row.
         ratio: Share of patches to mask, in [0, 1).
-        rng: Source of random numbers with ``uniform`` and ``randint``.
+        rng: Source of random numbers with ``uniform`` and ``randint``, as ``numpy.random``.
 
     Returns:
         (height, width) bool, true for masked patches.
@@ -39,7 +39,8 @@ def block_mask(height: int, width: int, ratio: float, rng: Any) -> np.ndarray:
     while mask.sum() < budget:
         left_over = budget - mask.sum()
         for _ in range(_ATTEMPTS):
-            area = rng.uniform(smallest, left_over)
+            # The rest may be smaller than the smallest block: towards it, then.
+            area = smallest + (left_over - smallest) * rng.uniform()
             aspect = math.exp(rng.uniform(log_aspect, -log_aspect))
             rows, columns = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
             if rows >= height or columns >= width:

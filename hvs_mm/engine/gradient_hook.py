@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
-from mmengine.runner import Runner
+from mmengine.runner import IterBasedTrainLoop, Runner
 from mmpretrain.registry import HOOKS
 from torch import Tensor, nn
 
@@ -46,8 +46,8 @@ class GradientHook(Hook):
         freeze_epochs: For so many epochs. Defaults to 0.
 
     Raises:
-        ValueError: If ``clip`` is not positive, ``freeze_epochs`` negative, or no parameter is
-            meant by ``freeze``.
+        ValueError: If ``clip`` is not positive or ``freeze_epochs`` negative; before training, if
+            no parameter is meant by ``freeze``, or the loop counts iterations, not epochs.
     """
 
     def __init__(
@@ -72,6 +72,14 @@ class GradientHook(Hook):
             raise ValueError(
                 f'freeze={self.freeze!r} is found in the name of no trained parameter, such as '
                 f'{next(iter(trained))!r}: correct it, or set freeze_epochs=0.'
+            )
+
+        if self.freeze_epochs and isinstance(runner.train_loop, IterBasedTrainLoop):
+            # Such a loop stays in epoch 0: what is frozen would remain so.
+            raise ValueError(
+                f'freeze_epochs={self.freeze_epochs} of GradientHook counts epochs, but the train '
+                f'loop, {type(runner.train_loop).__name__}, counts iterations: set freeze_epochs=0,'
+                " or train_cfg=dict(type='EpochBasedTrainLoop', max_epochs=...)."
             )
 
         def before_step(*args: Any) -> None:

@@ -31,12 +31,23 @@ def output_entropy(probabilities: Tensor) -> OutputEntropy:
     """Entropy of the mean output and mean entropy of the outputs (arXiv 2104.14294, section 5.3).
 
     Args:
-        probabilities: (N, K) distributions over prototypes, one per image; N well above K makes
-            the first entropy meaningful.
+        probabilities: (N, K) distributions over prototypes, one per image, at least twice as many
+            images as prototypes.
 
     Returns:
         Both entropies as shares of ``log K``.
+
+    Raises:
+        ValueError: If there are fewer images.
     """
+    num_images, num_prototypes = probabilities.shape
+    # The mean over N images that spread evenly falls short of log K by about (K - 1) / 2N: more
+    # images keep that below 0.25, and so a spread of few outputs from looking like a collapse.
+    if num_images < 2 * num_prototypes:
+        raise ValueError(
+            f'{num_images} images say too little about the mean output over {num_prototypes} '
+            f'prototypes: take at least {2 * num_prototypes}.'
+        )
 
     def entropy(p: Tensor) -> Tensor:
         # 0 log 0 is 0.

@@ -1,22 +1,33 @@
-from .backbones import MaskedVisionTransformer
+from .backbone_weights import BackboneLoad, backbone_state, load_backbone
+from .backbones import LastLayersVisionTransformer, MaskedVisionTransformer
 from .checks import ViewsError, check_batch_size
 from .heads import DINOHead, IBOTHead, check_warmup_epochs
 from .hvs_algorithm import HVSAlgorithm
-from .necks import DINONeck, IBOTNeck
+from .necks import DINONeck, IBOTNeck, SimpleFeaturePyramid
+from .pretrained import PretrainedBackbone, check_checkpoint_given
 from .selfsup import DINO, IBOT
 from .state import preserve_state
+from .vit_init import ViTTruncNormal
 
 __all__ = [
     'DINO',
     'IBOT',
+    'BackboneLoad',
     'DINOHead',
     'DINONeck',
     'HVSAlgorithm',
     'IBOTHead',
     'IBOTNeck',
+    'LastLayersVisionTransformer',
     'MaskedVisionTransformer',
+    'PretrainedBackbone',
+    'SimpleFeaturePyramid',
+    'ViTTruncNormal',
     'ViewsError',
+    'backbone_state',
     'check_batch_size',
+    'check_checkpoint_given',
     'check_warmup_epochs',
+    'load_backbone',
     'preserve_state',
 ]

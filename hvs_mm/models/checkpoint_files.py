@@ -43,13 +43,20 @@ def load_checkpoint(path: str | Path, trust: bool = False) -> Any:
     except pickle.UnpicklingError as error:
         refused = re.search(r'GLOBAL ([\w.]+)', str(error))
         if refused is None:
-            raise ValueError(f'{path} is no checkpoint that torch can read: {error}') from error
+            raise ValueError(_unreadable(path, error)) from error
         raise ValueError(
             f'{path} holds a {refused[1]}, which is not read because a pickle can run any code. If '
             'you trust the source of the file, read it with --trust.'
         ) from error
-    except (EOFError, RuntimeError) as error:
-        raise ValueError(f'{path} is no checkpoint that torch can read: {error}') from error
+    except (EOFError, OSError, RuntimeError) as error:
+        # Some truncated files are an OSError that does not name them.
+        raise ValueError(_unreadable(path, error)) from error
+
+
+def _unreadable(path: str | Path, error: Exception) -> str:
+    # Below its first line torch advises its developers.
+    reason = str(error).partition('\n')[0] or type(error).__name__
+    return f'{path} is no checkpoint that torch can read: {reason}'
 
 
 def check_output(path: str | Path, overwrite: bool) -> None:

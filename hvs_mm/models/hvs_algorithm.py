@@ -212,7 +212,7 @@ class HVSAlgorithm(BaseModel):
 
         Args:
             inputs: One tensor (B, 3, H, W) per candidate view, preprocessed.
-            data_samples: B data samples; unused by the methods so far.
+            data_samples: B data samples. iBOT needs them for the masks, ``view_masks``.
 
         Returns:
             The record with ``indices`` (B, kept) int64, ``score`` (B,) float32 and ``pair_loss``

@@ -45,7 +45,7 @@ def spied_mask(ratio, seed, shape=(14, 14)):
     rng, steps = np.random.RandomState(seed), []
 
     class Spy:
-        def uniform(self, low, high):
+        def uniform(self, low=0.0, high=1.0):
             steps.append(('uniform', low, high))
             return rng.uniform(low, high)
 
@@ -77,12 +77,40 @@ def test_masks_are_made_of_rectangles():
     assert largest_rectangle(np.random.rand(14, 14) < 0.3) < 12
 
 
+class Scripted:
+    """Gives the area its lowest or highest value, the aspect its middle, the place a corner."""
+
+    def __init__(self, area):
+        self.area = area
+
+    def uniform(self, low=None, high=None):
+        return self.area if low is None else (low + high) / 2
+
+    def randint(self, low, high):
+        return low
+
+
+@pytest.mark.parametrize(('area', 'side'), [(0.0, 4), (1.0, 7)])
+def test_area_of_a_block(area, side):
+    """From (14 // 3) ** 2 = 16 patches up to what is left over, here 49 of 196."""
+    mask = block_mask(14, 14, 49 / 196, Scripted(area))
+    expected = np.zeros((14, 14), bool)
+    expected[:side, :side] = True
+    assert np.array_equal(mask, expected)
+
+
+def test_rest_smaller_than_the_smallest_block():
+    """9 patches are left, and the area lies between 9 and 16: only a small one fits."""
+    for area, count in ((0.0, 0), (1.0, 9)):
+        assert block_mask(14, 14, 9 / 196, Scripted(area)).sum() == count
+
+
 def test_blocks_have_sides_between_the_aspects():
-    """Smallest area 16 and aspect up to 1 / 0.3: no line of single patches."""
+    """An aspect of up to 1 / 0.3: no line of single patches."""
     _, steps = spied_mask(0.3, 0)
-    areas = [low for kind, low, _ in steps if kind == 'uniform'][::2]
+    areas = [(low, high) for kind, low, high in steps if kind == 'uniform'][::2]
     aspects = [(low, high) for kind, low, high in steps if kind == 'uniform'][1::2]
-    assert set(areas) == {16}
+    assert set(areas) == {(0.0, 1.0)}
     assert np.allclose(np.exp(aspects), [0.3, 1 / 0.3])
 
 

@@ -216,3 +216,18 @@ def test_wrong_freeze_epochs():
 def test_nothing_to_freeze(tmp_path):
     with pytest.raises(ValueError, match=r"freeze='prototypes' is found in the name of no.*such"):
         run(tmp_path, dict(freeze='prototypes', freeze_epochs=1))
+
+
+BY_ITERATION = {'type': 'IterBasedTrainLoop', 'max_iters': 3}
+
+
+def test_freezing_in_a_loop_by_iterations(tmp_path):
+    """Its epoch stays 0: the layer would never be trained."""
+    message = r'freeze_epochs=1 .*IterBasedTrainLoop, counts iterations: set freeze_epochs=0'
+    with pytest.raises(ValueError, match=message):
+        run(tmp_path, dict(freeze_epochs=1), train_cfg=BY_ITERATION)
+
+
+def test_without_freezing_a_loop_by_iterations_is_fine(tmp_path):
+    _, recorder = run(tmp_path, dict(clip=3.0), train_cfg=BY_ITERATION)
+    assert moved(recorder, FROZEN) == [True] * 3

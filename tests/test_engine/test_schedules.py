@@ -274,6 +274,31 @@ def test_temperatures_of_ibot():
         np.testing.assert_allclose(seen[:, column], expected)
 
 
+@pytest.mark.parametrize(('start', 'warm_up'), [(5, 30), (5, 1), (5, 0), (10, 30)])
+def test_patch_temperature_waits_for_the_masks(start, warm_up):
+    """As published: ``ones`` before the first masks, then ``linspace``, then constant."""
+    head = IBOTHead(
+        PROTOTYPES,
+        teacher_temp=0.06,
+        patch_teacher_temp=0.08,
+        warmup_patch_teacher_temp=0.05,
+        warmup_teacher_temp_epochs=warm_up,
+        mask_start_epoch=start,
+    )
+    seen = temperatures(head, 40, ['current_teacher_temp', 'current_patch_teacher_temp'])
+    rest = 40 - start - warm_up
+    parts = [np.full(start, 0.05), np.linspace(0.05, 0.08, warm_up), np.full(rest, 0.08)]
+    np.testing.assert_allclose(seen[:, 1], np.concatenate(parts))
+    # That of the [CLS] token does not wait.
+    parts = [np.linspace(0.04, 0.06, warm_up), np.full(40 - warm_up, 0.06)]
+    np.testing.assert_allclose(seen[:, 0], np.concatenate(parts))
+    if warm_up == 30:
+        middle, end = start + 14.5, start + 29
+        assert seen[0, 1] == seen[start, 1] == pytest.approx(0.05)
+        assert seen[int(middle) : int(middle) + 2, 1].mean() == pytest.approx(0.065)
+        assert seen[end, 1] == seen[-1, 1] == pytest.approx(0.08)
+
+
 def test_temperature_without_a_runner_is_the_first():
     with epoch_of_run(None, None):
         head = DINOHead(PROTOTYPES, teacher_temp=0.07, warmup_teacher_temp_epochs=30)
@@ -287,6 +312,40 @@ def test_warm_up_longer_than_the_run(cls):
         head.current_teacher_temp()
     with epoch_of_run(0, 29), pytest.raises(ValueError, match=r'30 epochs.*max_epochs=29'):
         head.current_teacher_temp()
+
+
+@pytest.mark.parametrize(
+    ('settings', 'max_epochs', 'message'),
+    [
+        ({'mask_start_epoch': 20}, 20, r'masks begin at epoch 20, but .*max_epochs=20: lower'),
+        ({'mask_start_epoch': 20}, 21, None),
+        (
+            {'mask_start_epoch': 5, 'warmup_teacher_temp_epochs': 30},
+            34,
+            r'30 epochs from epoch 5 on, when masks begin, but .*max_epochs=34',
+        ),
+        ({'mask_start_epoch': 5, 'warmup_teacher_temp_epochs': 30}, 35, None),
+        ({'mask_start_epoch': 1}, 1, 'a loop by iterations counts as one epoch'),
+        ({'warmup_teacher_temp_epochs': 2}, 1, 'a loop by iterations counts as one epoch'),
+    ],
+)
+def test_masks_and_warm_up_beyond_the_run(settings, max_epochs, message):
+    """In the head before a run, and in the first epoch of one."""
+    head = IBOTHead(PROTOTYPES, **settings)
+    for check in (lambda: head.check_epochs(max_epochs), head.current_patch_teacher_temp):
+        with epoch_of_run(0, max_epochs):
+            if message is None:
+                check()
+            else:
+                with pytest.raises(ValueError, match=message):
+                    check()
+
+
+def test_check_of_the_epochs_of_dino():
+    head = DINOHead(PROTOTYPES, warmup_teacher_temp_epochs=30)
+    head.check_epochs(30)
+    with pytest.raises(ValueError, match=r'for 30 epochs but .*max_epochs=29: lower'):
+        head.check_epochs(29)
 
 
 @pytest.mark.parametrize('wrapped', [False, True])

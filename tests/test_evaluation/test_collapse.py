@@ -75,3 +75,12 @@ def test_output_entropy():
     spread = torch.eye(8).repeat(10, 1)
     assert output_entropy(spread) == pytest.approx((1, 0))
     assert not output_entropy(spread).is_collapsed
+
+
+def test_too_few_images_for_the_mean_output():
+    """One-hot outputs that are spread evenly by chance must not look like a collapse."""
+    with pytest.raises(ValueError, match=r'15 images.*8 prototypes: take at least 16'):
+        output_entropy(torch.eye(8)[torch.arange(15) % 8])
+    for prototypes in (8, 256, 4096):
+        one_hot = torch.eye(prototypes)[torch.randint(prototypes, (2 * prototypes,))]
+        assert not output_entropy(one_hot).is_collapsed

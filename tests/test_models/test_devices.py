@@ -9,10 +9,11 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from hvs_mm.models import ViewsError
+from hvs_mm.models import HVSAlgorithm, ViewsError
 from tests.tiny import GROUP_NORM, build_hvs, random_views
+from tests.tiny_dino import build_dino
 
-METHODS = ['SimSiam', 'SimCLR', 'BYOL']
+METHODS = ['SimSiam', 'SimCLR', 'BYOL', 'DINO']
 DEVICES = ['cpu', 'cuda'] if torch.cuda.is_available() else ['cpu']
 #: Operators that make the host wait for a GPU, because it needs a value or a size from there.
 WAITING = {'_local_scalar_dense', 'equal', 'is_nonzero', 'masked_select', 'nonzero', 'unique'}
@@ -29,6 +30,13 @@ class NoWaiting(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
+def build(name, **kwargs):
+    """A model with 4 candidates, the samples of whose batches do not depend on each other."""
+    if name == 'DINO':
+        return HVSAlgorithm(build_dino(num_crops=2), [4], [2], **kwargs)
+    return build_hvs(name, GROUP_NORM, **kwargs)
+
+
 def to(device, views):
     return [view.to(device) for view in views]
 
@@ -36,7 +44,7 @@ def to(device, views):
 @pytest.mark.parametrize('device', DEVICES)
 @pytest.mark.parametrize('name', METHODS)
 def test_same_losses_as_in_double_precision(name, device):
-    model, views = build_hvs(name, GROUP_NORM), random_views()
+    model, views = build(name), random_views()
     expected = deepcopy(model).double().select_views([view.double() for view in views])
     selection = model.to(device).select_views(to(device, views))
     for ours, theirs in (
@@ -52,7 +60,7 @@ def test_same_losses_as_in_double_precision(name, device):
     'selector', ['hardest', 'random', {'type': 'hardest', 'max_comparisons': 3}]
 )
 def test_selection_does_not_wait_for_the_device(name, selector, device):
-    model, views = build_hvs(name, selector=selector).to(device), to(device, random_views())
+    model, views = build(name, selector=selector).to(device), to(device, random_views())
     with NoWaiting():
         selection = model.select_views(views)
         model.gather(views, selection.indices)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import contextmanager
 from copy import deepcopy
 from itertools import combinations, product
@@ -14,7 +15,7 @@ from mmpretrain.registry import MODELS
 from torch import nn
 
 from hvs_mm.engine import AutocastOptimWrapper
-from hvs_mm.models import DINOHead, DINONeck, HVSAlgorithm
+from hvs_mm.models import DINOHead, DINONeck, HVSAlgorithm, ViewsError
 from hvs_mm.models.selfsup.teacher import is_per_sample
 from tests.tiny_dino import (
     GLOBAL,
@@ -105,6 +106,41 @@ def test_logits_are_those_of_single_views(build):
             expected = algorithm.teacher['neck'](algorithm.teacher['backbone'](view))[0]
             torch.testing.assert_close(teacher[:, t], expected, rtol=1e-4, atol=1e-5)
     assert not torch.allclose(student[:, :2], teacher, atol=1e-2)
+
+
+def logits_per_resolution(algorithm, views):
+    """Student and neck, once for each size of views."""
+    logits = [algorithm.neck(algorithm.backbone(torch.cat(views[i : i + 2])))[0] for i in (0, 2)]
+    return torch.cat(logits).unflatten(0, (len(views), -1)).transpose(0, 1)
+
+
+@pytest.mark.parametrize('build', [build_dino, resnet_dino])
+def test_neck_runs_once_for_all_views(build):
+    """As in the published code; without BatchNorm it makes no difference."""
+    algorithm, views = build(), crops(2, 2)
+    with torch.no_grad(), recorded(algorithm.neck.mlp) as (calls,):
+        student, teacher = algorithm.student_logits(views), algorithm.teacher_logits(views[:2])
+        assert calls == [(4 * 3, algorithm.neck.mlp[0].in_features)]
+        expected = logits_per_resolution(algorithm, views)
+        torch.testing.assert_close(student, expected, rtol=1e-5, atol=1e-6)
+        neck, backbone = algorithm.teacher['neck'], algorithm.teacher['backbone']
+        expected = torch.stack(neck(backbone(torch.cat(views[:2])))[0].chunk(2), 1)
+        torch.testing.assert_close(teacher, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize('build', [build_dino, resnet_dino])
+def test_batch_norm_of_the_neck_sees_all_views_together(build):
+    algorithm, views = build(neck={'use_bn': True}), crops(2, 2)
+    twin = deepcopy(algorithm)
+    with torch.no_grad():
+        outputs = [twin.backbone(torch.cat(views[i : i + 2]))[-1] for i in (0, 2)]
+        features = torch.cat([x.mean((2, 3)) if x.ndim == 4 else x for x in outputs])
+        expected = twin.neck((features,))[0].unflatten(0, (4, 3)).transpose(0, 1)
+        logits = algorithm.student_logits(views)
+        torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-5)
+        # The counterpart: statistics of each size by itself are other ones.
+        assert not torch.allclose(logits, logits_per_resolution(twin, views), atol=1e-2)
+    assert algorithm.neck.mlp[1].num_batches_tracked == 1
 
 
 def test_loss_by_hand():
@@ -221,6 +257,66 @@ def test_teacher_starts_as_the_student(name, wrapped):
     assert not torch.equal(model.backbone.pos_embed, before)
     assert_same_state(student_of(model), dict(model.teacher.state_dict()))
     assert not any(a is b for a, b in zip(model.backbone.parameters(), model.teacher.parameters()))
+
+
+def saved(model, path, *parts):
+    """A checkpoint with the tensors whose names begin with one of the parts."""
+    state = {k: v for k, v in model.state_dict().items() if k.startswith(parts)}
+    torch.save({'state_dict': state}, path)
+    return state
+
+
+@pytest.mark.parametrize('name', METHODS)
+@pytest.mark.parametrize('wrapped', [False, True])
+def test_the_teacher_of_a_checkpoint_stays(tmp_path, name, wrapped):
+    path = str(tmp_path / 'whole.pth')
+    state = saved(build_dino(name), path, '')
+    model = MODELS.build({**dino_config(name), 'pretrained': path})
+    if wrapped:
+        model = HVSAlgorithm(model, [2, 2], [2, 2])
+    model.init_weights()
+    assert_same_state(state, dict(model.state_dict()))
+    assert not torch.equal(state['teacher.neck.mlp.0.bias'], state['neck.mlp.0.bias'])
+
+
+def test_a_teacher_that_a_checkpoint_lacks_starts_as_the_student(tmp_path):
+    path = str(tmp_path / 'student.pth')
+    state = saved(build_dino(), path, 'backbone.', 'neck.')
+    model = MODELS.build({**dino_config(), 'pretrained': path})
+    model.init_weights()
+    assert_same_state(state, student_of(model))
+    assert_same_state(student_of(model), dict(model.teacher.state_dict()))
+
+
+def test_what_a_checkpoint_lacks_of_a_teacher_starts_as_the_student(tmp_path):
+    path = str(tmp_path / 'parts.pth')
+    state = saved(build_dino(), path, 'backbone.', 'teacher.backbone.')
+    model = MODELS.build({**dino_config(), 'pretrained': path})
+    model.init_weights()
+    loaded = {key: model.state_dict()[key] for key in state}
+    assert_same_state(state, loaded)
+    assert_same_state(dict(model.neck.state_dict()), dict(model.teacher['neck'].state_dict()))
+
+
+def test_a_teacher_at_another_image_size_stays(tmp_path):
+    """Its position embeddings are interpolated, not the student's taken."""
+    path = str(tmp_path / 'large.pth')
+    source = build_dino(backbone={'img_size': 2 * GLOBAL})
+    saved(source, path, '')
+    model = MODELS.build({**dino_config(), 'pretrained': path})
+    model.init_weights()
+    assert not torch.equal(model.teacher['backbone'].pos_embed, model.backbone.pos_embed)
+    key = 'teacher.neck.mlp.0.weight'
+    assert torch.equal(model.state_dict()[key], source.state_dict()[key])
+
+
+def test_other_initial_weights_of_the_model_are_no_teacher():
+    """A rule for all layers of the model reaches the teacher's, too."""
+    rule = dict(type='TruncNormal', layer='Linear', std=0.5, bias=0.3)
+    model = MODELS.build({**dino_config(), 'init_cfg': rule})
+    model.init_weights()
+    assert (model.neck.mlp[0].bias == 0.3).all()
+    assert_same_state(student_of(model), dict(model.teacher.state_dict()))
 
 
 def test_teacher_starts_as_a_student_with_batch_norm():
@@ -569,8 +665,8 @@ def test_dropped_attention_is_not_reused():
     teacher = build_dino(backbone={'layer_cfgs': {'attn_drop_rate': 0.5}}).teacher
     view = torch.randn(2, 3, GLOBAL, GLOBAL)
     first, second = (teacher['backbone'](view)[-1] for _ in range(2))
-    # Either the teacher does not drop anything, or it is known that it does.
-    assert torch.equal(first, second) or not is_per_sample(teacher)
+    assert not torch.equal(first, second)
+    assert not is_per_sample(teacher)
 
 
 # --- Mixed precision -------------------------------------------------------------------------
@@ -653,6 +749,8 @@ def test_size_that_is_no_multiple_of_the_patch(name, sides, wrapped):
     ('setting', 'message'),
     [
         ({'student_temp': 0}, 'student_temp=0 must be positive'),
+        ({'student_temp': math.nan}, 'student_temp=nan must be positive and finite'),
+        ({'teacher_temp': math.inf}, 'teacher_temp=inf must be positive and finite'),
         ({'teacher_temp': -0.04}, 'teacher_temp=-0.04 must be positive'),
         ({'warmup_teacher_temp': 0.0}, 'warmup_teacher_temp=0.0 must be positive'),
         ({'num_crops': 1}, 'num_crops=1 must be at least 2'),
@@ -677,24 +775,60 @@ def test_head_and_neck_of_different_size(name):
         MODELS.build(dino_config(name, head={'out_channels': PROTOTYPES // 2}))
 
 
+@pytest.mark.parametrize(
+    ('name', 'part', 'config', 'message'),
+    [
+        (
+            'DINO',
+            'neck',
+            {'type': 'NonLinearNeck', 'in_channels': 32, 'hid_channels': 8, 'out_channels': 8},
+            "neck of DINO must be of type DINONeck, not NonLinearNeck: set type='DINONeck'",
+        ),
+        ('DINO', 'neck', dino_config('IBOT')['neck'], 'must be of type DINONeck, not IBOTNeck'),
+        ('DINO', 'head', dino_config('IBOT')['head'], 'must be of type DINOHead, not IBOTHead'),
+        ('DINO', 'head', None, 'head of DINO must be of type DINOHead, not NoneType'),
+        (
+            'DINO',
+            'backbone',
+            {**dino_config()['backbone'], 'out_type': 'raw'},
+            "backbone of DINO is a VisionTransformer with out_type='raw'.*'cls_token'",
+        ),
+        (
+            'DINO',
+            'backbone',
+            dino_config('IBOT')['backbone'],
+            "is a MaskedVisionTransformer with out_type='raw'.*type='VisionTransformer'",
+        ),
+        (
+            'IBOT',
+            'neck',
+            dino_config()['neck'],
+            'must be of type IBOTNeck, not DINONeck',
+        ),
+        (
+            'IBOT',
+            'head',
+            dino_config()['head'],
+            'must be of type IBOTHead, not DINOHead',
+        ),
+        ('IBOT', 'backbone', RESNET, 'must be of type MaskedVisionTransformer, not ResNet'),
+    ],
+)
+def test_parts_that_do_not_fit(name, part, config, message):
+    with pytest.raises(ValueError, match=message):
+        MODELS.build({**dino_config(name), part: config})
+
+
 @pytest.mark.parametrize('name', METHODS)
 def test_target_groups_that_the_algorithm_does_not_share(name):
-    """Selection must not hand over fewer targets than the algorithm's loss has.
+    """The algorithm takes all crops of the first one's size for global.
 
-    The algorithm takes all crops of the first one's size for global. With other target groups the
-    score would be that of another loss, so this is an error, or the loss is the baseline's.
+    With other target groups the score would be that of another loss.
     """
-    algorithm = build_dino(name, num_crops=4)
-    twin = deepcopy(algorithm)
-    views, samples = candidate_crops((1, 1, 2)), random_samples(3, 2)
-    expected = twin.loss(views, samples)['loss']
-    try:
-        model = HVSAlgorithm(algorithm, [1, 1, 2], [1, 1, 2], target_groups=[0])
-        loss = model.loss(views, samples)['loss']
-    except ValueError as error:
-        assert 'target_groups' in str(error)  # noqa: PT017
-    else:
-        torch.testing.assert_close(loss, expected)
+    model = HVSAlgorithm(build_dino(name), [1, 1, 2], [1, 1, 2], target_groups=[0])
+    message = rf'^1 views are targets, but {name} takes the 2 .* correct target_groups'
+    with pytest.raises(ViewsError, match=message):
+        model.loss(candidate_crops((1, 1, 2)), random_samples(3, 2))
 
 
 # --- Epochs ----------------------------------------------------------------------------------

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from copy import deepcopy
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from mmengine.registry import DefaultScope
 from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
+from torch import distributed, multiprocessing, nn
 
-from hvs_mm.models import HVSAlgorithm, IBOTHead, IBOTNeck
+from hvs_mm.engine import CPUDistributedDataParallel
+from hvs_mm.models import HVSAlgorithm, IBOTHead, IBOTNeck, ViewsError
 from hvs_mm.selection import ScoreWeights
 from tests.tiny_dino import (
     GLOBAL,
@@ -46,14 +51,16 @@ def upstream_backbone(backbone, **kwargs):
 
 
 @pytest.mark.parametrize('side', [GLOBAL, GLOBAL // 2])
-def test_backbone_is_upstreams(side):
+@pytest.mark.parametrize('settings', [{}, {'pre_norm': True}, {'final_norm': False}])
+def test_backbone_is_upstreams(side, settings):
     """Weights and outputs, at the size of the position embedding and at another one."""
-    backbone = build().backbone
+    backbone = build(backbone=settings).backbone
     views = torch.randn(2, 3, side, side)
     tokens = backbone(views)[-1]
     assert tokens.shape == (2, 1 + (side // PATCH) ** 2, 32)
-    assert torch.equal(upstream_backbone(backbone, out_type='raw')(views)[-1], tokens)
-    assert torch.equal(upstream_backbone(backbone)(views)[-1], tokens[:, 0])
+    upstream = upstream_backbone(backbone, **settings, out_type='raw')
+    assert torch.equal(upstream(views)[-1], tokens)
+    assert torch.equal(upstream_backbone(backbone, **settings)(views)[-1], tokens[:, 0])
     no_mask = torch.zeros(2, side // PATCH, side // PATCH, dtype=torch.bool)
     assert torch.equal(backbone(views, no_mask)[-1], tokens)
 
@@ -211,6 +218,156 @@ def test_every_weight_has_a_gradient_without_masks():
             assert parameter.grad.isfinite().all(), key
 
 
+# --- BatchNorm in the neck -------------------------------------------------------------------
+
+
+def build_with_batch_norm(**kwargs):
+    return build(neck={'use_bn': True}, **kwargs)
+
+
+def test_batch_norm_sees_all_class_tokens_together():
+    algorithm, views = build_with_batch_norm(), crops(2, 2)
+    masks = random_masks(3, 2)
+    twin = deepcopy(algorithm)
+    student = algorithm.outputs(views, 2, masks).student
+    tokens = [
+        twin.backbone(view, masks[:, t] if t < 2 else None)[-1][:, 0]
+        for t, view in enumerate(views)
+    ]
+    expected = twin.neck.logits(torch.cat(tokens)).unflatten(0, (4, 3)).transpose(0, 1)
+    torch.testing.assert_close(student, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize('count', [0, 1])
+@pytest.mark.parametrize('wrapped', [False, True])
+def test_batch_norm_of_one_masked_patch(count, wrapped):
+    """Too few for statistics of their own: the running ones of the neck take their place."""
+    model = build_with_batch_norm(num_crops=2)
+    masks = torch.zeros(3, 4, SIDE, SIDE, dtype=torch.bool)
+    # Of both candidates, so that it is kept.
+    masks[0, :2, 1, 2] = bool(count)
+    views, samples = crops(4), samples_with(masks)
+    if wrapped:
+        model = HVSAlgorithm(model, [2, 2], [1, 1])
+        model.select_views(views, samples)
+    else:
+        masks[0, 1] = False
+        views = views[:2]
+    twin = deepcopy(model)
+    losses = model.loss(views, samples_with(masks))
+    losses['loss'].backward()
+    assert (losses['patch_term'] > 0) == bool(count)
+    for key, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            assert parameter.grad is not None, key
+            assert parameter.grad.isfinite().all(), key
+    for key, module in model.named_modules():
+        assert module.training == twin.get_submodule(key).training, key
+    for network in (model, nn.ModuleDict(model.teacher)):
+        # Once for the [CLS] tokens.
+        assert network.neck.mlp[1].num_batches_tracked == 1
+        assert network.neck.mlp[1].running_var.isfinite().all()
+
+
+def test_patch_with_running_statistics():
+    neck, token = build_with_batch_norm().neck, torch.randn(1, 32)
+    with torch.no_grad():
+        neck.mlp[1].running_mean.normal_()
+        logits = neck.patch_logits(token)
+        twin = deepcopy(neck).eval()
+        assert torch.equal(logits, twin.patch_logits(token))
+        torch.testing.assert_close(twin.patch_logits(token.repeat(2, 1))[:1], logits)
+        # The counterpart: two have statistics of their own.
+        assert not torch.allclose(neck.patch_logits(torch.randn(2, 32)), logits, atol=1e-3)
+
+
+# --- Two processes ---------------------------------------------------------------------------
+
+
+def _batch_of_a_rank(rank, step):
+    with torch.random.fork_rng():
+        torch.manual_seed(10 * step + rank)
+        views = [view.double() for view in candidate_crops((2, 2, 2))]
+        masks = random_masks(3, 4)
+        if rank == 1 and step == 0:
+            masks[:] = False
+        return {'inputs': views, 'data_samples': samples_with(masks)}
+
+
+def _initial_model():
+    torch.manual_seed(0)
+    neck = {'shared_head': False}
+    return build_hvs_dino('IBOT', (2, 2, 2), (1, 1, 1), neck=neck).double()
+
+
+def _optimizer_of(model):
+    trained = [p for p in model.parameters() if p.requires_grad]
+    return torch.optim.SGD(trained, lr=0.1, momentum=0.9)
+
+
+def _train_a_rank(rank, folder):
+    torch.set_num_threads(1)
+    torch.set_default_dtype(torch.float64)
+    distributed.init_process_group(
+        'gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2
+    )
+    try:
+        with DefaultScope.overwrite_default_scope('mmpretrain'):
+            model = _initial_model()
+            wrapped = CPUDistributedDataParallel(model, broadcast_buffers=False)
+            optimizer = _optimizer_of(model)
+            for step in range(2):
+                optimizer.zero_grad()
+                wrapped(**_batch_of_a_rank(rank, step), mode='loss')['loss'].backward()
+                optimizer.step()
+                model.update_teacher(0.1)
+        torch.save(model.state_dict(), f'{folder}/rank{rank}.pt')
+        distributed.barrier()
+    finally:
+        distributed.destroy_process_group()
+
+
+def test_training_on_two_processes(tmp_path):
+    """Both have the weights of one process with the mean of their losses and centers.
+
+    One has no mask in the first step: every parameter must have a gradient all the same.
+    """
+    multiprocessing.spawn(_train_a_rank, args=(str(tmp_path),), nprocs=2)
+    first, second = (torch.load(tmp_path / f'rank{rank}.pt') for rank in range(2))
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        model = _initial_model()
+        start = deepcopy(model.state_dict())
+        optimizer = _optimizer_of(model)
+        for step in range(2):
+            batches = [_batch_of_a_rank(rank, step) for rank in range(2)]
+            # The center is that of both; each copy computes with the one of the step before.
+            twins = [deepcopy(model) for _ in batches]
+            outputs = []
+            for twin, batch in zip(twins, batches):
+                twin.head.update_centers = outputs.append
+                twin.loss(batch['inputs'], batch['data_samples'])['loss'].backward()
+            for key, parameter in model.named_parameters():
+                if parameter.requires_grad:
+                    grads = [twin.get_parameter(key).grad for twin in twins]
+                    parameter.grad = sum(grads) / 2
+            optimizer.step()
+            together = SimpleNamespace(
+                teacher=torch.cat([each.teacher for each in outputs]),
+                teacher_patches=torch.cat([each.teacher_patches for each in outputs]),
+            )
+            model.head.update_centers(together)
+            model.update_teacher(0.1)
+    finally:
+        torch.set_default_dtype(before)
+    for key, value in model.state_dict().items():
+        assert torch.equal(first[key], second[key]), key
+        torch.testing.assert_close(first[key], value, rtol=1e-7, atol=1e-9, msg=key)
+        is_fixed = key.startswith('neck.') and key.endswith('weight_g')
+        assert torch.equal(value, start[key]) == is_fixed, key
+
+
 # --- Epochs ----------------------------------------------------------------------------------
 
 
@@ -332,7 +489,7 @@ def test_missing_masks(samples, wrapped):
     model = build()
     if wrapped:
         model = HVSAlgorithm(model, [1, 1, 2], [1, 1, 2])
-    with pytest.raises(ValueError, match=r'no view_masks.*BlockMasks'):
+    with pytest.raises(ViewsError, match=r'no view_masks.*BlockMasks'):
         model.loss(crops(2, 2), samples)
 
 
@@ -343,7 +500,7 @@ def test_masks_of_the_wrong_shape(wrapped, shape):
     if wrapped:
         model = HVSAlgorithm(model, [1, 1, 2], [1, 1, 2])
     samples = samples_with(torch.zeros(3, *shape, dtype=torch.bool))
-    with pytest.raises(ValueError, match=r'view_masks of 3 samples .*need \(2, 4, 4\) for 3'):
+    with pytest.raises(ViewsError, match=r'view_masks of 3 samples .*need \(2, 4, 4\) for 3'):
         model.loss(crops(2, 2), samples)
 
 
@@ -370,10 +527,13 @@ def test_masks_of_more_views_than_the_baseline_trains_on():
 @pytest.mark.parametrize(
     ('setting', 'message'),
     [
+        ({'patch_teacher_temp': math.nan}, 'patch_teacher_temp=nan must be positive and finite'),
+        ({'mask_start_epoch': -1}, 'mask_start_epoch=-1 must be finite and not negative'),
+        ({'patch_weight': math.nan}, 'patch_weight=nan must be finite'),
         ({'patch_teacher_temp': 0}, 'patch_teacher_temp=0 must be positive'),
         ({'warmup_patch_teacher_temp': -1}, 'warmup_patch_teacher_temp=-1 must be positive'),
-        ({'cls_weight': -1}, 'cls_weight=-1 must not be negative'),
-        ({'patch_weight': -0.5}, 'patch_weight=-0.5 must not be negative'),
+        ({'cls_weight': -1}, 'cls_weight=-1 must be finite and not negative'),
+        ({'patch_weight': -0.5}, 'patch_weight=-0.5 must be finite and not negative'),
     ],
 )
 def test_wrong_settings_of_the_head(setting, message):
@@ -392,6 +552,20 @@ def test_head_and_neck_with_different_numbers_of_patch_prototypes():
         build(neck={'shared_head': False, 'patch_out_channels': 48})
 
 
+@pytest.mark.parametrize(
+    ('setting', 'message'),
+    [
+        ({'with_cls_token': False}, r'with_cls_token=False.*needs the \[CLS\] token'),
+        ({'out_indices': [0, 1]}, r'out_indices=\[0, 1\].*last layer \(1\) alone'),
+        ({'out_indices': 0}, r'out_indices=\[0\].*last layer \(1\) alone'),
+    ],
+)
+def test_settings_that_the_backbone_does_not_have(setting, message):
+    with pytest.raises(ValueError, match=message):
+        build(backbone=setting)
+    build(backbone={'out_indices': [1]})
+
+
 def test_a_backbone_that_takes_no_masks():
-    with pytest.raises((TypeError, ValueError), match='MaskedVisionTransformer'):
+    with pytest.raises(ValueError, match='must be of type MaskedVisionTransformer'):
         build(backbone={'type': 'VisionTransformer', 'arch': 'deit-tiny', 'out_type': 'raw'})

@@ -144,7 +144,7 @@ def test_nan_on_an_unused_diagonal_does_not_matter():
 
 def test_all_local_subsets_of_dino():
     """All 12,870 choices of 8 out of 16 locals, for every pair of global views."""
-    groups = ViewGroups([2, 2, 16], [1, 1, 8], 2)
+    groups, one_pair = ViewGroups([2, 2, 16], [1, 1, 8], 2), ViewGroups([1, 1, 16], [1, 1, 8], 2)
     pair_loss = torch.rand(5, 4, 20, dtype=torch.float64)
     selection = HardestSelector()(pair_loss, groups)
     subsets = torch.tensor(list(combinations(range(4, 20), 8)))
@@ -154,6 +154,12 @@ def test_all_local_subsets_of_dino():
         local = (pair_loss[:, a] + pair_loss[:, c])[:, subsets].sum(-1)
         score = (pair_loss[:, a, c] + pair_loss[:, c, a])[:, None] + local
         top, which = (score / 18).max(1)
+        # The pair alone: not only the overall winner has the best locals.
+        views = torch.tensor([a, c, *range(4, 20)])
+        alone = HardestSelector()(pair_loss[:, [a, c]][:, :, views], one_pair)
+        torch.testing.assert_close(alone.score, top)
+        assert views[alone.indices[:, 2:]].equal(subsets[which])
+        assert alone.indices[:, :2].tolist() == [[0, 1]] * 5
         for row in range(5):
             if top[row] > best[row]:
                 best[row] = top[row]

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import re
 import subprocess
 import sys
+import uuid
 from pathlib import Path
 
+import mmpretrain
 import pytest
 import torch
+
+from tests.tiny_classifier import (
+    build_backbone,
+    classifier_config,
+    save_backbone,
+    write_folders,
+)
+from tests.tiny_dino import RESNET
 
 ROOT = Path(__file__).parents[2]
 DEMO = 'configs/demo/hvs_simsiam.py'
@@ -34,6 +45,14 @@ def run(*command, **environment):
 
 def train(*arguments, **environment):
     return run(sys.executable, 'tools/train.py', *arguments, **environment)
+
+
+def load_tool(path):
+    path = ROOT / 'tools' / f'{path}.py' if isinstance(path, str) else path
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def scalars(work_dir):
@@ -119,7 +138,7 @@ def test_resume_goes_on_as_if_there_had_been_no_stop(tmp_path):
         ([DEMO, '--cfg-options', 'train_dataloader.batch_size=1'], 'batch size 1 with BatchNorm'),
         (
             [DINO_DEMO, '--cfg-options', 'model.algorithm.head.warmup_teacher_temp_epochs=9'],
-            'warms up for 9 epochs, but the run has max_epochs=8',
+            'warms up for 9 epochs',
         ),
         ([DINO_DEMO, '--cfg-options', 'model.keep=[1,1,3]'], 'the head is for num_crops=6'),
         (
@@ -175,3 +194,129 @@ def test_mim_runs_the_config(tmp_path):
     )  # fmt: skip
     assert process.returncode == 0, process.stderr
     assert len(scalars(tmp_path)) == 4
+
+
+# A classifier that starts from a pretrained backbone
+
+
+def classifier(folder, checkpoint=None):
+    """The path of a config, its data, and a checkpoint that fits."""
+    root = write_folders(folder / 'data')
+    path = folder / 'classifier.py'
+    classifier_config(root, checkpoint).dump(path)
+    return path, save_backbone(folder / 'backbone.pth', build_backbone(RESNET))
+
+
+def log_of(work_dir, tool, config, *arguments):
+    """Run a tool in this process and return what it logs."""
+    # The loggers of one process are told apart by the names of their experiments.
+    flag = [] if '--cfg-options' in arguments else ['--cfg-options']
+    name = f'experiment_name={work_dir.name}_{uuid.uuid4().hex}'
+    parts = [config, *arguments, *flag, name, '--work-dir', work_dir]
+    load_tool(tool).main([str(part) for part in parts])
+    (path,) = work_dir.glob('*/*.log')
+    return path.read_text()
+
+
+def test_pretrained_then_resumed_then_tested_without_it(tmp_path):
+    config, checkpoint = classifier(tmp_path)
+    log = log_of(tmp_path / 'run', 'train', config, '--pretrained', checkpoint)
+    assert f"tensors loaded from {checkpoint} ('backbone.')" in log
+    assert checkpoint in (tmp_path / 'run' / 'classifier.py').read_text()
+
+    os.remove(checkpoint)
+    trained = tmp_path / 'run' / 'epoch_1.pth'
+    more = ('--cfg-options', 'train_cfg.max_epochs=2')
+    log = log_of(tmp_path / 'resumed', 'train', config, '--resume', trained, *more)
+    assert 'resumed epoch: 1' in log
+    assert 'backbone: ' not in log
+    assert set(weights(tmp_path / 'run', 1)) == set(weights(tmp_path / 'resumed', 2))
+
+    log = log_of(tmp_path / 'tested', 'test', config, trained)
+    assert 'accuracy/top1' in log
+    assert 'backbone: ' not in log
+
+
+def test_what_resuming_drops(tmp_path):
+    config, checkpoint = classifier(tmp_path)
+    tool = load_tool('train')
+
+    def initializer(*arguments):
+        arguments = [str(config), '--work-dir', str(tmp_path / 'run'), *arguments]
+        return tool.load_config(tool.parse_args(arguments)).model.backbone.init_cfg
+
+    # There is nothing yet to resume from.
+    assert initializer('--resume').type == 'PretrainedBackbone'
+    (tmp_path / 'run').mkdir()
+    (tmp_path / 'run' / 'last_checkpoint').write_text('epoch_1.pth')
+    assert initializer('--resume') is None
+    assert initializer('--resume', '--pretrained', 'gone.pth') is None
+    # It stays in the record of the run as long as it is there.
+    assert initializer('--resume', '--pretrained', checkpoint).checkpoint == checkpoint
+    assert initializer().checkpoint is None
+
+
+@pytest.mark.parametrize(('setting', 'count'), [('.checkpoint={}', 1), ('=None', 0)])
+def test_pretrained_by_a_setting_or_not_at_all(tmp_path, setting, count):
+    config, checkpoint = classifier(tmp_path)
+    setting = f'model.backbone.init_cfg{setting}'.format(checkpoint)
+    log = log_of(tmp_path / f'run{count}', 'train', config, '--cfg-options', setting)
+    assert log.count('tensors loaded from') == count
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        ([], 'Give its checkpoint with --cfg-options model.backbone.init_cfg.checkpoint=PATH'),
+        (['--pretrained', 'none.pth'], "checkpoint='none.pth': there is no such file"),
+        (['--pretrained', '{head}'], 'the checkpoint holds no backbone'),
+        (['--pretrained', '{cut}'], 'is no checkpoint that torch can read'),
+        (['--pretrained', '{deep}'], 'its backbone is of another architecture than this ResNet'),
+        (['--resume'], 'starts from a pretrained backbone'),
+        (
+            ['--pretrained', '{good}', '--cfg-options', 'model.head.num_classes=7'],
+            'model.head.num_classes=7, but train_dataloader.dataset has 2 classes',
+        ),
+        (
+            ['--pretrained', '{good}', '--cfg-options', 'val_dataloader.dataset.ann_file=val.txt'],
+            'val.txt',
+        ),
+    ],
+)
+def test_no_fitting_backbone_is_one_line_and_leaves_nothing_behind(tmp_path, arguments, message):
+    config, good = classifier(tmp_path)
+    paths = {name: tmp_path / f'{name}.pth' for name in ('head', 'cut', 'deep')}
+    torch.save({'head.weight': torch.ones(1)}, paths['head'])
+    paths['cut'].write_bytes(Path(good).read_bytes()[:-500])
+    save_backbone(paths['deep'], build_backbone({**RESNET, 'depth': 50}))
+    arguments = [part.format(good=good, **paths) for part in arguments]
+    with pytest.raises(SystemExit) as info:
+        load_tool('train').main([str(config), '--work-dir', str(tmp_path / 'run'), *arguments])
+    line = str(info.value)
+    assert line.startswith('error: ')
+    assert message in line
+    assert '\n' not in line
+    assert not (tmp_path / 'run').exists()
+
+
+def test_pretrained_where_the_config_takes_none():
+    with pytest.raises(SystemExit, match='does not start from a pretrained backbone'):
+        load_tool('train').main([str(ROOT / DEMO), '--pretrained', 'any.pth'])
+
+
+def test_workers_that_a_setting_takes_away():
+    tool = load_tool('train')
+    args = [str(ROOT / DEMO), '--cfg-options', 'train_dataloader.num_workers=0']
+    assert not tool.load_config(tool.parse_args(args)).train_dataloader.persistent_workers
+
+
+def test_upstreams_tool_takes_the_setting(tmp_path, monkeypatch):
+    # What `mim train` starts.
+    path = Path(mmpretrain.__path__[0]) / '.mim' / 'tools' / 'train.py'
+    config, checkpoint = classifier(tmp_path)
+    setting = f'model.backbone.init_cfg.checkpoint={checkpoint}'
+    command = [path, config, '--work-dir', tmp_path / 'run', '--cfg-options', setting]
+    monkeypatch.setattr(sys, 'argv', [str(part) for part in command])
+    load_tool(path).main()
+    (log,) = tmp_path.glob('run/*/*.log')
+    assert log.read_text().count('tensors loaded from') == 1

@@ -20,10 +20,23 @@ class MaskedVisionTransformer(VisionTransformer):
 
     Args:
         **kwargs: As for ``VisionTransformer``; ``out_type`` is always ``'raw'``.
+
+    Raises:
+        ValueError: If there is no [CLS] token, or ``out_indices`` asks for other layers than the
+            last.
     """
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**{**kwargs, 'out_type': 'raw'})
+        if self.cls_token is None:
+            raise ValueError(
+                'with_cls_token=False: MaskedVisionTransformer needs the [CLS] token, leave it out.'
+            )
+        if list(self.out_indices) != [self.num_layers - 1]:
+            raise ValueError(
+                f'out_indices={list(self.out_indices)}: MaskedVisionTransformer gives the tokens '
+                f'of its last layer ({self.num_layers - 1}) alone, leave it out.'
+            )
         self.mask_token = nn.Parameter(torch.zeros(1, 1, self.embed_dims))
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor]:

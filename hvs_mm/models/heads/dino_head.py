@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import isfinite
+
 import torch
 from mmengine.dist import all_reduce
 from mmengine.logging import MessageHub
@@ -12,39 +14,71 @@ from torch import Tensor
 from ...selection import dino_pair_loss, mean_of_cross_terms
 
 
-def warmed_up_temperature(start: float, end: float, warmup_epochs: int) -> float:
+def warmed_up_temperature(
+    start: float, end: float, warmup_epochs: int, start_epoch: int = 0
+) -> float:
     """The teacher's temperature in the current epoch.
 
-    It rises linearly from ``start`` in the first epoch to ``end`` in the last of the warm-up. The
-    epoch is read from MMEngine's ``MessageHub``, where the Runner keeps it: a resumed run goes on
-    with the right value. Without a Runner it is the first.
+    It stays at ``start`` until ``start_epoch`` and rises linearly from there to ``end``, which it
+    reaches in the last epoch of the warm-up. The epoch is read from MMEngine's ``MessageHub``,
+    where the Runner keeps it: a resumed run goes on with the right value. Without a Runner it is
+    the first.
 
     Args:
         start: Temperature in the first epoch.
         end: Temperature from the end of the warm-up on.
         warmup_epochs: Length of the warm-up.
+        start_epoch: First epoch of the warm-up. Defaults to 0.
 
     Raises:
-        ValueError: If the warm-up is longer than the run.
+        ValueError: If the warm-up is not over when the run ends.
     """
     hub = MessageHub.get_current_instance()
     max_epochs = hub.get_info('max_epochs')
     if max_epochs is not None:
-        check_warmup_epochs(warmup_epochs, max_epochs)
-    epoch = hub.get_info('epoch') or 0
-    if epoch >= warmup_epochs:
+        check_warmup_epochs(warmup_epochs, max_epochs, start_epoch)
+    since_start = (hub.get_info('epoch') or 0) - start_epoch
+    if since_start < 0:
+        return start
+    if since_start >= warmup_epochs:
         return end
-    return start + (end - start) * epoch / max(warmup_epochs - 1, 1)
+    return start + (end - start) * since_start / max(warmup_epochs - 1, 1)
 
 
-def check_warmup_epochs(warmup_epochs: int, max_epochs: int) -> None:
-    """Raise ``ValueError`` if the warm-up of the teacher's temperature is longer than the run."""
-    if warmup_epochs > max_epochs:
+def check_warmup_epochs(warmup_epochs: int, max_epochs: int, mask_start_epoch: int = 0) -> None:
+    """Check that a run is long enough for the masks and for the teacher's temperature.
+
+    Args:
+        warmup_epochs: Length of the warm-up of the teacher's temperature.
+        max_epochs: Length of the run; one by iterations counts as a single epoch.
+        mask_start_epoch: First epoch with masks, and of the warm-up for patches. 0 for DINO.
+
+    Raises:
+        ValueError: If there would be no masks, or the warm-up is not over when the run ends.
+    """
+    run = f'the run has max_epochs={max_epochs}' + (
+        ' (a loop by iterations counts as one epoch)' if max_epochs == 1 else ''
+    )
+    if 0 < mask_start_epoch >= max_epochs:
         raise ValueError(
-            f'the teacher temperature warms up for {warmup_epochs} epochs, but the run has '
-            f'max_epochs={max_epochs}: lower model.head.warmup_teacher_temp_epochs (in an HVS '
-            'config model.algorithm.head.warmup_teacher_temp_epochs), or train longer.'
+            f'masks begin at epoch {mask_start_epoch}, but {run}: lower '
+            'model.head.mask_start_epoch (in an HVS config model.algorithm.head.mask_start_epoch), '
+            'or train longer.'
         )
+    if mask_start_epoch + warmup_epochs > max_epochs:
+        begin = f' from epoch {mask_start_epoch} on, when masks begin,' if mask_start_epoch else ''
+        raise ValueError(
+            f'the teacher temperature warms up for {warmup_epochs} epochs{begin} but {run}: lower '
+            'model.head.warmup_teacher_temp_epochs (in an HVS config '
+            'model.algorithm.head.warmup_teacher_temp_epochs), or train longer.'
+        )
+
+
+def check_temperatures(**temperatures: float) -> None:
+    """Raise ``ValueError`` unless all are positive and finite."""
+    for name, value in temperatures.items():
+        if not (value > 0 and isfinite(value)):
+            raise ValueError(f'{name}={value} must be positive and finite.')
 
 
 def updated_center(center: Tensor, teacher: Tensor, momentum: float) -> Tensor:
@@ -84,8 +118,8 @@ class DINOHead(BaseModule):
         init_cfg: As for ``BaseModule``.
 
     Raises:
-        ValueError: If a temperature is not positive, the warm-up negative, the momentum outside
-            [0, 1], or there are fewer than 2 crops.
+        ValueError: If a temperature is not positive and finite, the warm-up negative, the
+            momentum outside [0, 1], or there are fewer than 2 crops.
     """
 
     def __init__(
@@ -100,13 +134,11 @@ class DINOHead(BaseModule):
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        for name, value in (
-            ('student_temp', student_temp),
-            ('teacher_temp', teacher_temp),
-            ('warmup_teacher_temp', warmup_teacher_temp),
-        ):
-            if value <= 0:
-                raise ValueError(f'{name}={value} must be positive.')
+        check_temperatures(
+            student_temp=student_temp,
+            teacher_temp=teacher_temp,
+            warmup_teacher_temp=warmup_teacher_temp,
+        )
         if warmup_teacher_temp_epochs < 0:
             raise ValueError(
                 f'warmup_teacher_temp_epochs={warmup_teacher_temp_epochs} must not be negative.'
@@ -122,6 +154,10 @@ class DINOHead(BaseModule):
         self.warmup_teacher_temp_epochs = warmup_teacher_temp_epochs
         self.center_momentum = center_momentum
         self.register_buffer('center', torch.zeros(1, out_channels))
+
+    def check_epochs(self, max_epochs: int) -> None:
+        """Raise ``ValueError`` if a run of so many epochs is too short for these settings."""
+        check_warmup_epochs(self.warmup_teacher_temp_epochs, max_epochs)
 
     def current_teacher_temp(self) -> float:
         """Temperature of the teacher in the current epoch."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 import torch
@@ -11,12 +12,20 @@ from mmpretrain.registry import MODELS
 from torch import Tensor
 
 from ...selection import masked_patch_loss, mean_of_cross_terms, with_diagonal
-from .dino_head import DINOHead, updated_center, warmed_up_temperature
+from .dino_head import (
+    DINOHead,
+    check_temperatures,
+    check_warmup_epochs,
+    updated_center,
+    warmed_up_temperature,
+)
 
 
 @dataclass
 class IBOTOutputs:
-    """What the loss of iBOT is formed from; S views, the first T of them global.
+    """What the networks of iBOT give for a batch; S views, the first T of them global.
+
+    The loss is formed from all but the last, which selection hands on to the training step.
 
     Attributes:
         student: (B, S, K) logits of the [CLS] tokens.
@@ -24,7 +33,7 @@ class IBOTOutputs:
         student_patches: (M, K') logits of the masked patches of all global views.
         teacher_patches: (M, K') logits of the same patches, which the teacher sees.
         rows: (M,) int64, ``b * T + t`` for a patch of view ``t`` of sample ``b``.
-        teacher_tokens: (B, T, 1 + N, C) tokens of the teacher.
+        teacher_tokens: (B, T, 1 + N, C) tokens of the teacher's backbone.
     """
 
     student: Tensor
@@ -48,15 +57,18 @@ class IBOTHead(DINOHead):
         patch_out_channels: Prototypes of the patches ``K'``. Defaults to ``out_channels``.
         patch_teacher_temp: Temperature of the teacher for patches after its warm-up. Defaults to
             0.07.
-        warmup_patch_teacher_temp: The same in the first epoch. Defaults to 0.04.
+        warmup_patch_teacher_temp: The same in the first epoch with masks, and before it.
+            Defaults to 0.04.
         patch_center_momentum: Momentum of the center of the patches. Defaults to 0.9.
         mask_start_epoch: First epoch with masks. Defaults to 0.
         cls_weight: Weight of the [CLS] term, ``lambda1``. Defaults to 1.
         patch_weight: Weight of the patch term, ``lambda2``. Defaults to 1.
-        **kwargs: As for :class:`DINOHead`; ``warmup_teacher_temp_epochs`` holds for both.
+        **kwargs: As for :class:`DINOHead`. ``warmup_teacher_temp_epochs`` holds for both: for
+            the [CLS] token from the first epoch on, for patches from the first with masks.
 
     Raises:
-        ValueError: If a temperature is not positive or a weight negative.
+        ValueError: If a temperature is not positive and finite, a weight negative or not finite,
+            ``mask_start_epoch`` negative, or a momentum outside [0, 1].
     """
 
     def __init__(
@@ -72,12 +84,10 @@ class IBOTHead(DINOHead):
         **kwargs: Any,
     ) -> None:
         super().__init__(out_channels, **kwargs)
-        for name, value in (
-            ('patch_teacher_temp', patch_teacher_temp),
-            ('warmup_patch_teacher_temp', warmup_patch_teacher_temp),
-        ):
-            if value <= 0:
-                raise ValueError(f'{name}={value} must be positive.')
+        check_temperatures(
+            patch_teacher_temp=patch_teacher_temp,
+            warmup_patch_teacher_temp=warmup_patch_teacher_temp,
+        )
         if not 0 <= patch_center_momentum <= 1:
             raise ValueError(
                 f'patch_center_momentum={patch_center_momentum} must be between 0 and 1.'
@@ -87,8 +97,8 @@ class IBOTHead(DINOHead):
             ('patch_weight', patch_weight),
             ('mask_start_epoch', mask_start_epoch),
         ):
-            if value < 0:
-                raise ValueError(f'{name}={value} must not be negative.')
+            if not 0 <= value < inf:
+                raise ValueError(f'{name}={value} must be finite and not negative.')
         self.patch_teacher_temp = patch_teacher_temp
         self.warmup_patch_teacher_temp = warmup_patch_teacher_temp
         self.patch_center_momentum = patch_center_momentum
@@ -102,12 +112,16 @@ class IBOTHead(DINOHead):
         epoch = MessageHub.get_current_instance().get_info('epoch') or 0
         return epoch >= self.mask_start_epoch
 
+    def check_epochs(self, max_epochs: int) -> None:
+        check_warmup_epochs(self.warmup_teacher_temp_epochs, max_epochs, self.mask_start_epoch)
+
     def current_patch_teacher_temp(self) -> float:
         """Temperature of the teacher for patches in the current epoch."""
         return warmed_up_temperature(
             self.warmup_patch_teacher_temp,
             self.patch_teacher_temp,
             self.warmup_teacher_temp_epochs,
+            self.mask_start_epoch,
         )
 
     def pair_loss(self, outputs: IBOTOutputs) -> Tensor:
@@ -138,15 +152,17 @@ class IBOTHead(DINOHead):
         pair_loss = self.pair_loss(outputs)
         cls = mean_of_cross_terms(pair_loss).mean()
         patch = pair_loss.diagonal(dim1=1, dim2=2).mean()
-        self.update_center(outputs.teacher)
-        with torch.no_grad():
-            self.patch_center.copy_(
-                updated_center(
-                    self.patch_center, outputs.teacher_patches, self.patch_center_momentum
-                )
-            )
+        self.update_centers(outputs)
         return {
             'loss': self.cls_weight * cls + self.patch_weight * patch,
             'cls_term': cls.detach(),
             'patch_term': patch.detach(),
         }
+
+    @torch.no_grad()
+    def update_centers(self, outputs: IBOTOutputs) -> None:
+        """Move both centers towards the means of the teacher's logits of all processes."""
+        self.update_center(outputs.teacher)
+        self.patch_center.copy_(
+            updated_center(self.patch_center, outputs.teacher_patches, self.patch_center_momentum)
+        )

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
+from mmengine.dist import get_world_size
 from mmengine.model import BaseModule
 from mmengine.model.weight_init import trunc_normal_
 from mmpretrain.registry import MODELS
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.modules.batchnorm import SyncBatchNorm, _BatchNorm
 
 
 class WeightNormLinear(nn.Module):
@@ -34,6 +37,32 @@ class WeightNormLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (..., in_features) to (..., out_features)."""
         return F.linear(x, self.weight_g * F.normalize(self.weight_v, dim=1))
+
+
+@contextmanager
+def running_statistics(module: nn.Module) -> Iterator[None]:
+    """Let BatchNorm normalize with its running statistics, and leave these alone, meanwhile.
+
+    For a batch too small to have statistics of its own. SyncBN on several processes, which must
+    all take part, goes on with the statistics of their batches together.
+
+    Args:
+        module: Any module.
+    """
+    norms = [
+        m
+        for m in module.modules()
+        if isinstance(m, _BatchNorm)
+        and m.training
+        and not (isinstance(m, SyncBatchNorm) and get_world_size() > 1)
+    ]
+    for norm in norms:
+        norm.eval()
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.train()
 
 
 @MODELS.register_module()
@@ -92,18 +121,28 @@ class DINONeck(BaseModule):
         return F.normalize(self.mlp(x), dim=-1)
 
     def forward(self, x: Sequence[Tensor]) -> tuple[Tensor]:
-        """Map the backbone's output to logits.
-
-        Args:
-            x: Feature maps (B, C, H, W), pooled here, or features (B, C); the last one is used.
+        """Map the backbone's output, as :meth:`pool` takes it, to logits.
 
         Returns:
             A tuple with the logits (B, out_channels).
         """
-        features = x[-1]
-        if features.ndim == 4:
-            features = features.mean((2, 3))
-        return (self.last_layer(self.project(features)),)
+        return (self.logits(self.pool(x)),)
+
+    def logits(self, features: Tensor) -> Tensor:
+        """Map features (N, in_channels) to logits (N, out_channels)."""
+        return self.last_layer(self.project(features))
+
+    def pool(self, x: Sequence[Tensor]) -> Tensor:
+        """The features of the backbone's output that go through the MLP.
+
+        Args:
+            x: Feature maps (B, C, H, W), which are averaged, or features (B, C); the last one is
+                used.
+
+        Returns:
+            (B, C)
+        """
+        return x[-1].mean((2, 3)) if x[-1].ndim == 4 else x[-1]
 
 
 @MODELS.register_module()
@@ -148,18 +187,24 @@ class IBOTNeck(DINONeck):
                 fixed_norm=not self.last_layer.weight_g.requires_grad,
             )
 
-    def forward(self, x: Sequence[Tensor]) -> tuple[Tensor]:
-        """Map the [CLS] token of the backbone's output to logits.
+    def pool(self, x: Sequence[Tensor]) -> Tensor:
+        """The [CLS] token.
 
         Args:
             x: Tokens (B, 1 + N, C), the [CLS] token first; the last one is used.
 
         Returns:
-            A tuple with the logits (B, out_channels).
+            (B, C)
         """
-        return (self.last_layer(self.project(x[-1][:, 0])),)
+        return x[-1][:, 0]
 
     def patch_logits(self, tokens: Tensor) -> Tensor:
-        """Map patch tokens (M, C) to logits (M, patch_out_channels)."""
+        """Map patch tokens (M, C) to logits (M, patch_out_channels).
+
+        BatchNorm normalizes less than two of them by its running statistics.
+        """
         prototypes = self.last_layer if self.shared_head else self.last_layer2
-        return prototypes(self.project(tokens))
+        if len(tokens) > 1:
+            return prototypes(self.project(tokens))
+        with running_statistics(self.mlp):
+            return prototypes(self.project(tokens))

@@ -12,7 +12,9 @@ from torch import Tensor, nn
 
 from ...selection import forward_views
 from ..checks import ViewsError
-from .teacher import build_teacher, is_per_sample, update_ema
+from ..heads import DINOHead, IBOTHead
+from ..necks import DINONeck, IBOTNeck
+from .teacher import build_teacher, is_per_sample, loaded_names, update_ema
 
 
 @MODELS.register_module()
@@ -30,9 +32,12 @@ class DINO(BaseSelfSupervisor):
             ``out_type='cls_token'``, or one that gives feature maps.
         neck: Config of the projection, see :class:`hvs_mm.models.DINONeck`.
         head: Config of the loss, see :class:`hvs_mm.models.DINOHead`.
-        pretrained: Checkpoint to start from.
+        pretrained: Checkpoint to start from. A teacher that it lacks starts as the student.
         data_preprocessor: As for ``BaseSelfSupervisor``.
         init_cfg: As for ``BaseSelfSupervisor``.
+
+    Raises:
+        ValueError: If backbone, neck and head do not fit together.
     """
 
     def __init__(
@@ -52,15 +57,37 @@ class DINO(BaseSelfSupervisor):
             data_preprocessor=data_preprocessor,
             init_cfg=init_cfg,
         )
+        self._check_parts()
         check_prototypes('out_channels', self.neck.last_layer, self.head.center)
         self.teacher = build_teacher(backbone=self.backbone, neck=self.neck)
+
+    def _check_parts(self) -> None:
+        self._check_part('neck', DINONeck, IBOTNeck)
+        self._check_part('head', DINOHead, IBOTHead)
+        if getattr(self.backbone, 'out_type', None) == 'raw':
+            raise ValueError(
+                f'model.backbone of {type(self).__name__} is a {type(self.backbone).__name__} with '
+                "out_type='raw', which gives all tokens: it needs one feature per image, such as "
+                "type='VisionTransformer' with out_type='cls_token'."
+            )
+
+    def _check_part(self, name: str, wanted: type, other: type | None = None) -> None:
+        part = getattr(self, name)
+        if not isinstance(part, wanted) or (other is not None and isinstance(part, other)):
+            raise ValueError(
+                f'model.{name} of {type(self).__name__} must be of type {wanted.__name__}, not '
+                f"{type(part).__name__}: set type='{wanted.__name__}'."
+            )
 
     def init_weights(self) -> None:
         # A second call leaves the weights alone, and so the teacher.
         is_first = not self._is_init
-        super().init_weights()
+        with loaded_names(self.teacher) as loaded:
+            super().init_weights()
         if is_first:
-            self.teacher.load_state_dict(self._student().state_dict())
+            student = self._student().state_dict()
+            missing = {name: value for name, value in student.items() if name not in loaded}
+            self.teacher.load_state_dict(missing, strict=False)
 
     def _student(self) -> nn.ModuleDict:
         return nn.ModuleDict({'backbone': self.backbone, 'neck': self.neck})
@@ -72,13 +99,12 @@ class DINO(BaseSelfSupervisor):
 
     def student_logits(self, views: Sequence[Tensor]) -> Tensor:
         """Logits (B, S, K) of S views (B, 3, H, W)."""
-        return forward_views(lambda x: self.neck(self.backbone(x))[0], views)
+        return _logits(self.backbone, self.neck, views)
 
     @torch.no_grad()
     def teacher_logits(self, views: Sequence[Tensor]) -> Tensor:
         """Logits (B, T, K) of T views (B, 3, H, W)."""
-        teacher = self.teacher
-        return forward_views(lambda x: teacher['neck'](teacher['backbone'](x))[0], views)
+        return _logits(self.teacher['backbone'], self.teacher['neck'], views)
 
     def loss(
         self,
@@ -151,6 +177,13 @@ class DINO(BaseSelfSupervisor):
             momentum: Share of the student, e.g. 0.004.
         """
         update_ema(self.teacher, self._student(), momentum)
+
+
+def _logits(backbone: nn.Module, neck: DINONeck, views: Sequence[Tensor]) -> Tensor:
+    # (B, S, C)
+    features = forward_views(lambda x: neck.pool(backbone(x)), views)
+    # The views of all sizes at once, as in the published code: BatchNorm depends on it.
+    return neck.logits(features.flatten(0, 1)).unflatten(0, features.shape[:2])
 
 
 def global_views(views: Sequence[Tensor]) -> list[Tensor]:

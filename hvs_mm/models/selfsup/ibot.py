@@ -12,7 +12,10 @@ from torch import Tensor
 
 from ...selection import forward_views
 from ..backbones import MaskedVisionTransformer
+from ..checks import ViewsError
+from ..heads import IBOTHead
 from ..heads.ibot_head import IBOTOutputs
+from ..necks import IBOTNeck
 from .dino import DINO, check_prototypes, global_views
 
 
@@ -33,14 +36,15 @@ class IBOT(DINO):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if not isinstance(self.backbone, MaskedVisionTransformer):
-            raise ValueError(
-                f'IBOT needs a backbone that takes masks, MaskedVisionTransformer, not '
-                f'{type(self.backbone).__name__}.'
-            )
         neck = self.neck
         last_layer = neck.last_layer if neck.shared_head else neck.last_layer2
         check_prototypes('patch_out_channels', last_layer, self.head.patch_center)
+
+    def _check_parts(self) -> None:
+        # The one that takes masks.
+        self._check_part('backbone', MaskedVisionTransformer)
+        self._check_part('neck', IBOTNeck)
+        self._check_part('head', IBOTHead)
 
     def masks_of(self, data_samples: Sequence[Any] | None, views: Sequence[Tensor]) -> Tensor:
         """The masks of the global views.
@@ -54,7 +58,7 @@ class IBOT(DINO):
             ``head.mask_start_epoch``.
 
         Raises:
-            ValueError: If the samples hold no masks, or masks of another shape.
+            ViewsError: If the samples hold no masks, or masks of another shape.
         """
         patch = self.backbone.patch_embed.projection.kernel_size
         grid = tuple(size // p for size, p in zip(views[0].shape[2:], patch))
@@ -63,14 +67,14 @@ class IBOT(DINO):
             return torch.zeros(shape, dtype=torch.bool, device=views[0].device)
         masks = [getattr(sample, 'view_masks', None) for sample in data_samples or [None]]
         if any(mask is None for mask in masks):
-            raise ValueError(
+            raise ViewsError(
                 'IBOT found no view_masks in the data samples: put '
                 "dict(type='BlockMasks') between CandidateViews (or MultiView) and PackViews in "
                 'the pipeline of train_dataloader.dataset.'
             )
         shapes = {mask[: len(views)].shape for mask in masks}
         if shapes != {shape[1:]} or len(masks) != shape[0]:
-            raise ValueError(
+            raise ViewsError(
                 f'view_masks of {len(masks)} samples have shapes {sorted(shapes)}, the views need '
                 f'{shape[1:]} for {shape[0]} samples: give BlockMasks patch_size={patch[0]}, and '
                 'put it behind the transform that draws the views.'
@@ -115,10 +119,10 @@ class IBOT(DINO):
         rows, patches = masks.flatten(2).flatten(0, 1).nonzero(as_tuple=True)
         with torch.no_grad():
             neck = self.teacher['neck']
-            teacher = neck.last_layer(neck.project(teacher_tokens[:, :, 0].flatten(0, 1)))
+            teacher = neck.logits(teacher_tokens[:, :, 0].flatten(0, 1))
             hidden = teacher_tokens.flatten(0, 1)[rows, 1 + patches]
             teacher_patches = neck.patch_logits(hidden)
-        student = self.neck.last_layer(self.neck.project(cls.flatten(0, 1)))
+        student = self.neck.logits(cls.flatten(0, 1))
         return IBOTOutputs(
             student=student.unflatten(0, cls.shape[:2]),
             teacher=teacher.unflatten(0, teacher_tokens.shape[:2]),

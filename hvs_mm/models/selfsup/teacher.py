@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from copy import deepcopy
+from typing import Any
 
 import torch
 from mmcv.cnn.bricks import DropPath
@@ -25,6 +28,35 @@ def build_teacher(**modules: nn.Module) -> nn.ModuleDict:
         if isinstance(module, DropPath):
             module.drop_prob = 0.0
     return teacher
+
+
+@contextmanager
+def loaded_names(module: nn.Module) -> Iterator[set[str]]:
+    """Note which parameters and buffers of a module are loaded from a checkpoint meanwhile.
+
+    Args:
+        module: Any module.
+
+    Yields:
+        Their names, filled in at the end.
+    """
+    before: dict[str, int] = {}
+    loaded: set[str] = set()
+
+    def versions() -> dict[str, int]:
+        return {name: tensor._version for name, tensor in module.state_dict(keep_vars=True).items()}
+
+    def before_loading(*args: Any) -> None:
+        # What other initializers have written is not counted.
+        before.update(versions())
+
+    handle = module._register_load_state_dict_pre_hook(before_loading)
+    try:
+        yield loaded
+    finally:
+        handle.remove()
+        if before:
+            loaded.update(name for name, version in versions().items() if version != before[name])
 
 
 def is_per_sample(module: nn.Module) -> bool:

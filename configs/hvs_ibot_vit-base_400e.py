@@ -1,0 +1,20 @@
+# iBOT, ViT-B/16, 400 epochs of ImageNet-1k, 4 global and 16 local candidates.
+_base_ = 'baselines/ibot_vit-base_400e.py'
+
+model = dict(
+    _delete_=True,
+    type='HVSAlgorithm',
+    algorithm={{_base_.model}},
+    candidates=[2, 2, 16],
+    keep=[1, 1, 10])
+
+train_dataloader = dict(
+    dataset=dict(pipeline=[
+        dict(type='LoadImageFromFile'),
+        dict(
+            type='CandidateViews',
+            num_views=[2, 2, 16],
+            transforms=[{{_base_.global_pipeline1}}, {{_base_.global_pipeline2}}, {{_base_.local_pipeline}}]),
+        {{_base_.block_masks}},
+        dict(type='PackViews'),
+    ]))

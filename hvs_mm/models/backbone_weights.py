@@ -1,0 +1,173 @@
+"""Move the backbone of a checkpoint into another model, and tell what arrived."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from torch import Tensor, nn
+
+from .checkpoint_files import load_checkpoint
+
+#: Where a checkpoint has its backbone, the first that is there. DINO and iBOT evaluate the teacher.
+PREFIXES = ('teacher.backbone.', 'backbone.')
+#: Weights that pretraining alone needs: iBOT's stand-in for masked patches.
+PRETRAINING_ONLY = frozenset({'mask_token'})
+
+
+class BackboneLoad(NamedTuple):
+    """What was loaded into a backbone.
+
+    BatchNorm's counters of batches are loaded where there are any, but never reported as missing or
+    left over: many published checkpoints have none, and nothing in evaluation reads them.
+
+    Attributes:
+        prefix: What the names of the backbone begin with in the checkpoint, ``''`` for a bare one.
+        loaded: Names of the tensors that were loaded, without the prefix.
+        missing: Names of the backbone's tensors that the checkpoint does not have.
+        unexpected: Names in the checkpoint that the backbone does not have.
+    """
+
+    prefix: str
+    loaded: tuple[str, ...]
+    missing: tuple[str, ...]
+    unexpected: tuple[str, ...]
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every tensor was loaded, and none but those of pretraining is left over."""
+        return not self.missing and PRETRAINING_ONLY.issuperset(self.unexpected)
+
+    def describe(self, source: str | Path) -> str:
+        """One line for a log.
+
+        Args:
+            source: Where the weights come from.
+        """
+        text = (
+            f'backbone: {len(self.loaded)} of {len(self.loaded) + len(self.missing)} tensors '
+            f'loaded from {source} ({self.prefix!r})'
+        )
+        if self.missing:
+            text += f'; not in the checkpoint: {_some(self.missing)}'
+        if self.unexpected:
+            note = ' (of pretraining alone)' if self.is_complete else ''
+            text += f'; left over: {_some(self.unexpected)}{note}'
+        return text
+
+
+def backbone_state(checkpoint: Any, prefix: str | None = None) -> tuple[str, dict[str, Tensor]]:
+    """The weights of a checkpoint's backbone, under the names they have inside it.
+
+    Args:
+        checkpoint: A dict with a ``state_dict``, or a bare state dict.
+        prefix: What the names of the backbone begin with, ``''`` if the checkpoint is a bare
+            backbone. By default ``'teacher.backbone.'`` if there is one, else ``'backbone.'``.
+
+    Returns:
+        The prefix, and the tensors without it.
+
+    Raises:
+        ValueError: If the checkpoint holds no such backbone.
+    """
+    state = checkpoint.get('state_dict', checkpoint) if isinstance(checkpoint, Mapping) else None
+    if not isinstance(state, Mapping):
+        raise ValueError(
+            f'the checkpoint holds a {type(checkpoint).__name__}, expected a dict of tensors or '
+            "one with a 'state_dict'."
+        )
+    if prefix and not prefix.endswith('.'):
+        prefix += '.'
+    for candidate in PREFIXES if prefix is None else (prefix,):
+        found = {
+            name.removeprefix(candidate): value
+            for name, value in state.items()
+            if isinstance(name, str) and name.startswith(candidate) and isinstance(value, Tensor)
+        }
+        if found:
+            return candidate, found
+    raise ValueError(_no_backbone(state, prefix))
+
+
+def load_backbone(backbone: nn.Module, path: str | Path, prefix: str | None = None) -> BackboneLoad:
+    """Load the backbone of a checkpoint into a module, as far as their names agree.
+
+    The module's own load hooks run: MMPretrain's ``VisionTransformer`` interpolates position
+    embeddings that were trained at another image size.
+
+    Args:
+        backbone: Any module, changed in place.
+        path: A checkpoint of this package, MMPretrain or MMDetection.
+        prefix: As for :func:`backbone_state`.
+
+    Returns:
+        What was loaded and what was not.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it cannot be read, holds no backbone, shares no name with the module, or
+            has a tensor of another shape. In the last case the module may be partly loaded.
+    """
+    try:
+        prefix, state = backbone_state(load_checkpoint(path), prefix)
+    except ValueError as error:
+        text = str(error)
+        raise ValueError(text if str(path) in text else f'{path}: {text}') from error
+    own = backbone.state_dict()
+    common = own.keys() & state.keys()
+    if not common:
+        raise ValueError(
+            f'{path}: none of the {len(state)} tensors under {prefix!r} is one of this '
+            f'{type(backbone).__name__}, which has {_some(own)}; the checkpoint has '
+            f'{_some(state)}. Is it of another architecture?'
+        )
+    try:
+        result = backbone.load_state_dict(state, strict=False)
+    except (AssertionError, RuntimeError) as error:
+        # Load hooks may change shapes, so only loading tells whether one fits.
+        differing = [
+            f'{name}: {tuple(state[name].shape)} in the checkpoint, {tuple(own[name].shape)} here'
+            for name in own
+            if name in common and state[name].shape != own[name].shape
+        ]
+        reason = _some(differing, separator='; ') if differing else str(error)
+        raise ValueError(
+            f'{path}: its backbone is of another architecture than this '
+            f'{type(backbone).__name__}: {reason}.'
+        ) from error
+    return BackboneLoad(
+        prefix,
+        loaded=tuple(name for name in own if name in common),
+        missing=_without_counters(name for name in own if name not in common),
+        unexpected=_without_counters(result.unexpected_keys),
+    )
+
+
+def _without_counters(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(name for name in names if not name.endswith('num_batches_tracked'))
+
+
+def _no_backbone(state: Mapping[Any, Any], prefix: str | None) -> str:
+    if not state:
+        return 'the checkpoint is empty.'
+    if {'student', 'teacher'} & state.keys():
+        return (
+            "the checkpoint has the layout of DINO's and iBOT's own code: convert it with "
+            'tools/model_converters/published_to_hvs.py first.'
+        )
+    wanted = ' or '.join(map(repr, PREFIXES if prefix is None else [prefix]))
+    tops = Counter(f'{str(name).split(".")[0]}.' for name in state)
+    found = _some([f'{top!r} ({count})' for top, count in tops.most_common()], number=5)
+    return (
+        f'the checkpoint holds no backbone: no tensor has a name that begins with {wanted}; the '
+        f"names begin with {found}. If the backbone is there, give its prefix, '' if the "
+        'checkpoint is a bare backbone.'
+    )
+
+
+def _some(names: Iterable[str], number: int = 3, separator: str = ', ') -> str:
+    names = list(names)
+    rest = f'{separator}and {len(names) - number} more' if len(names) > number else ''
+    return separator.join(names[:number]) + rest
