@@ -3,17 +3,19 @@
 #   STACK=openmmlab   OpenMMLab's own releases in a second environment, instead of the OneDL forks
 #   PYTHON=python3.11 the interpreter for a new environment (3.10 to 3.12)
 #   VENV=path         where the environment lives
+#   JOBS=2            compilers that `make detection` starts at a time, about 2 GB of memory each
 #   ARGS='...'        passed on to the demo or to pytest
 
 .DEFAULT_GOAL := help
 .ONESHELL:
 SHELL := /bin/sh
 .SHELLFLAGS := -euc
-.PHONY: help demo test lint format setup venv dist clean key
+.PHONY: help demo test lint format detection setup venv dist clean key
 
 STACK ?= onedl
 PYTHON ?=
 ARGS ?=
+JOBS ?= $(shell nproc)
 
 ifeq ($(STACK),onedl)
   VENV ?= .venv
@@ -34,6 +36,9 @@ PIP := "$(VENV_PYTHON)" -m pip --disable-pip-version-check
 # What an environment was made from. It is written into the environment last, so a set-up that broke off half-way is
 # never taken for a finished one.
 KEY = $(shell cat $(REQUIREMENTS) $(CONSTRAINTS) | sha256sum | cut -c 1-12)
+DETECTION_REQUIREMENTS := requirements/detection.txt requirements/build-ops.txt
+DETECTION_KEY = $(shell cat $(DETECTION_REQUIREMENTS) $(CONSTRAINTS) | sha256sum | cut -c 1-12)
+WHEELS := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/hvs-mm/wheels
 PACKAGE_KEY = $(CURDIR) $(shell cat setup.py pyproject.toml hvs_mm/version.py | cksum)
 
 help: ## List the targets
@@ -46,6 +51,43 @@ demo: setup ## Train with hard views on built-in data and show the result (CPU, 
 
 test: setup ## Run the test suite
 	@exec "$(VENV_PYTHON)" -m pytest $(ARGS)
+
+# MMCV's sdist becomes a wheel with operators only if it is built outside of pip's isolation and cache, from its source;
+# --no-deps, or pip would replace torch. The wheel is kept: it depends on MMCV, torch, Python and the GPU alone.
+detection: setup ## Add MMDetection and MMCV's compiled operators (first time about 15 minutes on 2 cores)
+	@if [ "$(STACK)" != onedl ]; then
+	    echo 'Detection needs STACK=onedl: mmdet 3.3.0 refuses the mmcv 2.2.0 of STACK=$(STACK).' >&2
+	    exit 1
+	fi
+	fail() {
+	    echo "make detection failed: $$1. What was there before is still usable; start it again when that is solved." >&2
+	    exit 1
+	}
+	if [ "$$(cat "$(VENV)/.hvs-mm-detection" 2>/dev/null)" != "$(DETECTION_KEY)" ]; then
+	    $(PIP) install -q -c $(CONSTRAINTS) -r requirements/build-ops.txt || fail 'pip install -r requirements/build-ops.txt'
+	    key=$$("$(VENV_PYTHON)" tools/dev/mmcv_ops.py key) || fail 'tools/dev/mmcv_ops.py key'
+	    if [ -z "$$(ls "$(WHEELS)/$$key"/*.whl 2>/dev/null)" ]; then
+	        command -v g++ >/dev/null || fail 'there is no g++ (Debian, Ubuntu: apt install g++)'
+	        echo "Compiling MMCV's operators with $(JOBS) jobs: about 15 minutes on 2 cores, once. Log: $(VENV)/mmcv-build.log"
+	        rm -rf "$(VENV)/mmcv-wheel"
+	        version=$$(sed -n 's/^onedl-mmcv==//p' $(CONSTRAINTS))
+	        PATH="$(abspath $(VENV))/bin:$$PATH" MMCV_WITH_OPS=1 MAX_JOBS=$(JOBS) $(PIP) wheel -v --no-build-isolation \
+	            --no-cache-dir --no-deps --no-binary onedl-mmcv --wheel-dir "$(VENV)/mmcv-wheel" "onedl-mmcv==$$version" \
+	            > "$(VENV)/mmcv-build.log" 2>&1 || fail "the build, see $(VENV)/mmcv-build.log"
+	        "$(VENV_PYTHON)" tools/dev/mmcv_ops.py check-wheel "$(VENV)"/mmcv-wheel/*.whl || fail 'the wheel has no operators'
+	        mkdir -p "$(WHEELS)"
+	        rm -rf "$(WHEELS)/$$key"
+	        mv "$(VENV)/mmcv-wheel" "$(WHEELS)/$$key"
+	    fi
+	    echo "Installing MMCV's operators from $(WHEELS)/$$key, and MMDetection ..."
+	    $(PIP) install -q --no-deps --force-reinstall "$(WHEELS)/$$key"/*.whl || fail 'pip install of the wheel'
+	    $(PIP) install -q --build-constraint $(CONSTRAINTS) -c $(CONSTRAINTS) -r requirements/detection.txt ||
+	        fail 'pip install -r requirements/detection.txt'
+	    "$(VENV_PYTHON)" -W ignore tools/dev/mmcv_ops.py self-check || fail 'the self-check of the operators'
+	    echo "$(DETECTION_KEY)" > "$(VENV)/.hvs-mm-detection"
+	else
+	    "$(VENV_PYTHON)" -W ignore tools/dev/mmcv_ops.py self-check || fail 'the self-check of the operators'
+	fi
 
 lint: setup ## Check style and formatting
 	@"$(VENV_PYTHON)" -m ruff check .

@@ -3,18 +3,8 @@ _base_ = 'dino.py'
 
 model = dict(
     type='IBOT',
-    backbone=dict(
-        _delete_=True,
-        type='MaskedVisionTransformer',
-        arch=dict(embed_dims=96, num_layers=4, num_heads=3, feedforward_channels=192),
-        img_size=32,
-        patch_size=4,
-        drop_path_rate=0.05,
-        init_cfg=[
-            dict(type='TruncNormal', layer='Linear', std=0.02, bias=0.),
-            dict(type='Constant', layer='LayerNorm', val=1., bias=0.),
-        ]),
-    neck=dict(type='IBOTNeck', in_channels=96, fixed_norm=False),
+    backbone=dict(type='MaskedVisionTransformer'),
+    neck=dict(type='IBOTNeck', fixed_norm=False),
     head=dict(type='IBOTHead', num_crops=2, patch_teacher_temp=0.04))
 
 block_masks = dict(type='BlockMasks', patch_size=4, ratio=(0.0, 0.3), ratio_spread=(0.0, 0.2))
