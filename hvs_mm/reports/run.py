@@ -1,0 +1,231 @@
+"""A work dir of MMEngine, read."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean, median
+from typing import Any
+
+from .dumped_config import parse_config
+from .run_config import PRETRAINING, ConfigSummary, summarize_config
+from .run_log import RunLog, number, read_log, whole_number
+
+_EPOCH_CHECKPOINT = re.compile(r'epoch_(\d+)\.pth')
+_ITERATION_CHECKPOINT = re.compile(r'iter_(\d+)\.pth')
+
+
+@dataclass
+class Run:
+    """A run, as far as its work dir tells.
+
+    Attributes:
+        path: The work dir.
+        name: What to call it.
+        config: What its config says.
+        log: What was logged.
+        knn: Top-1 accuracy of the k-NN classifier in percent by k and by number of epochs done.
+        checkpoints: Epochs (iterations, if the run has no epochs) of the checkpoints.
+        notes: What could not be read, one sentence each.
+    """
+
+    path: Path
+    name: str
+    config: ConfigSummary
+    log: RunLog
+    knn: dict[int, dict[int, float]]
+    checkpoints: set[int]
+    notes: list[str]
+
+    @property
+    def done(self) -> int | None:
+        """Finished epochs, or iterations if the run counts these; None if nothing tells."""
+        log = self.log
+        if not self.config.by_epoch:
+            return max([*self.checkpoints, *(r.iteration for r in log.train[-1:])], default=None)
+        current = log.last_epoch
+        finished = {*self.checkpoints, *log.validation, *log.knn}
+        if current is not None:
+            # Later ones are of an earlier run in the same folder.
+            finished = {epoch for epoch in finished if epoch <= current} | {current - 1}
+        return max(finished, default=None)
+
+    @property
+    def seconds_per_step(self) -> float | None:
+        """Median time of a logged iteration without the first one after each start."""
+        times = [(record.is_first, number(record.scalars.get('time'))) for record in self.log.train]
+        times = [(is_first, time) for is_first, time in times if time is not None]
+        warm = [time for is_first, time in times if not is_first]
+        return median(warm or [time for _, time in times]) if times else None
+
+    @property
+    def memory(self) -> float | None:
+        """Highest memory of the GPU that was logged, in MiB; None on the CPU."""
+        values = (number(record.scalars.get('memory')) for record in self.log.train)
+        return max((value for value in values if value), default=None)
+
+    @property
+    def loss(self) -> float | None:
+        """The last loss that was logged, which MMEngine averages over its window."""
+        losses = (number(record.scalars.get('loss')) for record in reversed(self.log.train))
+        return next((loss for loss in losses if loss is not None), None)
+
+    def loss_by_epoch(self) -> dict[int, float]:
+        """Mean of the logged losses of each epoch."""
+        losses: dict[int, list[float]] = {}
+        for record in self.log.train:
+            loss = number(record.scalars.get('loss'))
+            if record.epoch is not None and loss is not None:
+                losses.setdefault(record.epoch, []).append(loss)
+        return {epoch: fmean(values) for epoch, values in losses.items()}
+
+    def accuracies(self) -> dict[int, float]:
+        """Top-1 accuracy in percent of each validation of a classifier."""
+        found = {
+            done: number(record.get('accuracy/top1'))
+            for done, record in sorted(self.log.validation.items())
+        }
+        return {done: value for done, value in found.items() if value is not None}
+
+
+def read_runs(paths: Sequence[str | Path]) -> list[Run]:
+    """Read work dirs.
+
+    Args:
+        paths: The work dirs.
+
+    Returns:
+        The runs in the same order, each with the shortest end of its path that tells it apart.
+
+    Raises:
+        FileNotFoundError: If there is no such folder.
+        ValueError: If a folder is no work dir, or is given twice.
+    """
+    resolved = [Path(path).resolve() for path in paths]
+    for position, (path, folder) in enumerate(zip(paths, resolved)):
+        _check_work_dir(Path(path))
+        if folder in resolved[:position]:
+            raise ValueError(f'{str(path)!r} is given twice.')
+    return [_read_run(path, name) for path, name in zip(resolved, _short_names(resolved))]
+
+
+def _check_work_dir(path: Path) -> None:
+    if not path.is_dir():
+        kind = 'is a file, not a folder' if path.exists() else 'does not exist'
+        raise FileNotFoundError(f'run {str(path)!r} {kind}. Name a work dir.')
+    if (path / 'vis_data').is_dir():
+        raise ValueError(
+            f'{str(path)!r} is one start of a run. Name the work dir, which is the folder above.'
+        )
+    if not any(path.glob('*/vis_data')) and not (path / 'last_checkpoint').is_file():
+        raise ValueError(
+            f'{str(path)!r} is no work dir of MMEngine: it has neither <time>/vis_data nor '
+            'last_checkpoint. Name the folder that training wrote, its --work-dir.'
+        )
+
+
+def _short_names(paths: Sequence[Path]) -> list[str]:
+    """The fewest last parts of each path that no other path ends with."""
+    names = []
+    for path in paths:
+        length = 1
+        while sum(other.parts[-length:] == path.parts[-length:] for other in paths) > 1:
+            length += 1
+        names.append('/'.join(path.parts[-length:]))
+    return names
+
+
+def _read_run(path: Path, name: str) -> Run:
+    log = read_log(path)
+    notes = [
+        f'{name}: {count} unreadable line(s) of {file.relative_to(path)} are left out.'
+        for file, count in log.unreadable.items()
+    ]
+    files = _config_files(path, log)
+    summary = summarize_config({})
+    if not files:
+        notes.append(f'{name}: there is no config.')
+    else:
+        try:
+            summary = _read_config(files[0])
+        except ValueError as error:
+            notes.append(f'{name}: {error}')
+    if summary.kind != PRETRAINING and summary.checkpoint is None:
+        summary = summary._replace(checkpoint=_first_checkpoint(files[1:]))
+    pattern = _EPOCH_CHECKPOINT if summary.by_epoch else _ITERATION_CHECKPOINT
+    knn = _logged_knn(log)
+    for file in sorted(path.glob('knn_*.json')):
+        try:
+            _add_knn_file(knn, file, log.last_epoch)
+        except (TypeError, ValueError) as error:
+            notes.append(f'{name}: {file.name} is left out: {error}.')
+    return Run(path, name, summary, log, knn, _checkpoints(path, pattern), notes)
+
+
+def _config_files(path: Path, log: RunLog) -> list[Path]:
+    """Dumped configs: of the latest start that trained, of other starts, of the work dir."""
+    starts = sorted(path.glob('*/vis_data/config.py'), reverse=True)
+    if log.source is not None:
+        starts.insert(0, log.source / 'config.py')
+    dumped = sorted(path.glob('*.py'), key=lambda file: file.stat().st_mtime, reverse=True)
+    return [file for file in (*starts, *dumped) if file.is_file()]
+
+
+def _read_config(file: Path) -> ConfigSummary:
+    return summarize_config(parse_config(file.read_text(encoding='utf-8', errors='replace')))
+
+
+def _first_checkpoint(files: Sequence[Path]) -> str | None:
+    """What a classifier started from at first: tools/train.py may resume it without."""
+    for file in files:
+        with suppress(ValueError):
+            checkpoint = _read_config(file).checkpoint
+            if checkpoint is not None:
+                return checkpoint
+    return None
+
+
+def _checkpoints(path: Path, pattern: re.Pattern[str]) -> set[int]:
+    names = [file.name for file in path.glob('*.pth')]
+    last = path / 'last_checkpoint'
+    if last.is_file():
+        names.append(Path(last.read_text(errors='replace').strip()).name)
+    matches = (pattern.fullmatch(name) for name in names)
+    return {int(match[1]) for match in matches if match}
+
+
+def _logged_knn(log: RunLog) -> dict[int, dict[int, float]]:
+    knn: dict[int, dict[int, float]] = {}
+    for epoch, record in sorted(log.knn.items()):
+        for name, value in record.items():
+            match = re.fullmatch(r'knn/top1_k(\d+)', name)
+            if match and number(value) is not None:
+                knn.setdefault(int(match[1]), {})[epoch] = value
+    return knn
+
+
+def _add_knn_file(knn: dict[int, dict[int, float]], file: Path, last_epoch: int | None) -> None:
+    """Add a result of ``tools/eval_knn.py``, which replaces what was logged for its epoch."""
+    content = json.loads(file.read_text(encoding='utf-8'))
+    if not isinstance(content, Mapping) or not isinstance(content.get('k'), Mapping):
+        raise ValueError('it is no result of tools/eval_knn.py')
+    epoch = whole_number(content.get('epoch'))
+    if epoch is None:
+        raise ValueError('it does not say after which epoch')
+    # A later epoch than the log has is of another run in the same folder.
+    if content.get('network') == 'student' or (last_epoch is not None and epoch > last_epoch):
+        return
+    for k, accuracy in content['k'].items():
+        value = number(_top1(accuracy))
+        if value is not None:
+            curve = knn.setdefault(int(k), {})
+            curve[epoch] = value
+            knn[int(k)] = dict(sorted(curve.items()))
+
+
+def _top1(accuracy: Any) -> Any:
+    return accuracy.get('top1') if isinstance(accuracy, Mapping) else None

@@ -1,0 +1,146 @@
+"""The numbers that MMEngine wrote into a work dir, across all starts of the run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+_KNN = 'knn/'
+
+
+class TrainRecord(NamedTuple):
+    """One logged iteration of the training.
+
+    Attributes:
+        iteration: Iterations done, from 1.
+        epoch: The epoch it belongs to, from 1; None if the run counts iterations only.
+        is_first: Whether it is the first one after a start: its times contain the warming up.
+        scalars: What was logged, by name.
+    """
+
+    iteration: int
+    epoch: int | None
+    is_first: bool
+    scalars: dict[str, Any]
+
+
+@dataclass
+class RunLog:
+    """What the logs of a run say.
+
+    A run that was stopped and resumed has several logs. A later one replaces the earlier ones from
+    its first epoch on, which was trained again. One that starts anew replaces all.
+
+    Attributes:
+        train: Logged iterations in order.
+        validation: Results of validation by the number of epochs (iterations, if the run has no
+            epochs) after which it ran.
+        knn: What ``KNNHook`` logged, ``'knn/top1_k20'`` ..., by the number of epochs done.
+        source: The ``vis_data`` folder of the latest log; None if there is no log.
+        unreadable: Files with lines that cannot be read, with the number of such lines. The last
+            line of a file does not count: a run that is going on has not finished writing it.
+    """
+
+    train: list[TrainRecord] = field(default_factory=list)
+    validation: dict[int, dict[str, Any]] = field(default_factory=dict)
+    knn: dict[int, dict[str, Any]] = field(default_factory=dict)
+    source: Path | None = None
+    unreadable: dict[Path, int] = field(default_factory=dict)
+
+    @property
+    def last_epoch(self) -> int | None:
+        """The epoch of the last logged iteration, which may be unfinished."""
+        return self.train[-1].epoch if self.train else None
+
+
+def read_log(work_dir: Path) -> RunLog:
+    """Read all logs of a work dir, ``<time of the start>/vis_data/scalars.json``.
+
+    Args:
+        work_dir: Work dir of MMEngine.
+
+    Returns:
+        An empty log if there is none.
+    """
+    log = RunLog()
+    # MMEngine names the folders by the time of the start: the order of names is that of time.
+    for folder in sorted(work_dir.glob('*/vis_data')):
+        path = _log_file(folder)
+        if path is not None:
+            _merge(log, folder, _read_lines(log, path))
+    return log
+
+
+def number(value: Any) -> float | None:
+    """The value if it is a number, NaN and infinity included, else None."""
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return value if is_number else None
+
+
+def whole_number(value: Any) -> int | None:
+    """The value if it is an int, else None."""
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _log_file(folder: Path) -> Path | None:
+    # The same lines as in `<time>.json`, and those of hooks that name no file.
+    path = folder / 'scalars.json'
+    return path if path.is_file() else next(iter(sorted(folder.glob('*.json'))), None)
+
+
+def _read_lines(log: RunLog, path: Path) -> list[dict[str, Any]]:
+    lines = path.read_text(encoding='utf-8', errors='replace').splitlines()
+    records = []
+    for position, line in enumerate(lines, start=1):
+        try:
+            record = json.loads(line)
+        except ValueError:
+            record = None
+        if isinstance(record, dict):
+            records.append(record)
+        elif line.strip() and position < len(lines):
+            log.unreadable[path] = log.unreadable.get(path, 0) + 1
+    return records
+
+
+def _merge(log: RunLog, folder: Path, records: list[dict[str, Any]]) -> None:
+    train = list(_train_records(records))
+    if train:
+        start = _position(train[0])
+        log.train = [record for record in log.train if _position(record) < start]
+        for results in (log.validation, log.knn):
+            for done in [done for done in results if done >= start or not log.train]:
+                del results[done]
+        log.train += train
+    if train or not log.train:
+        log.source = folder
+    for record in records:
+        done = whole_number(record.get('epoch', record.get('step')))
+        if done is None or _is_train(record):
+            continue
+        if any(name.startswith(_KNN) for name in record):
+            log.knn[done] = record
+        else:
+            log.validation[done] = record
+
+
+def _position(record: TrainRecord) -> int:
+    """What tells a resumed run from the one before: MMEngine resumes at the start of an epoch."""
+    return record.iteration if record.epoch is None else record.epoch
+
+
+def _is_train(record: dict[str, Any]) -> bool:
+    # KNNHook logs the iteration, too.
+    has_iteration = whole_number(record.get('iter')) is not None
+    return has_iteration and not any(name.startswith(_KNN) for name in record)
+
+
+def _train_records(records: list[dict[str, Any]]) -> Iterator[TrainRecord]:
+    is_first = True
+    for record in filter(_is_train, records):
+        epoch = whole_number(record.get('epoch'))
+        yield TrainRecord(record['iter'], epoch, is_first, record)
+        is_first = False
