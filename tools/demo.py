@@ -20,9 +20,9 @@ from mmengine.runner import Runner
 from mmpretrain.registry import DATASETS
 from rich.console import Console
 from rich.table import Table
-from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor
 
+from hvs_mm.evaluation import KNNEvaluation, KNNSettings
 from hvs_mm.selection import pair_ious
 from hvs_mm.visualization import draw_selection
 
@@ -52,40 +52,10 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-@torch.no_grad()
-def extract_features(model: torch.nn.Module, dataset_config: dict) -> tuple[np.ndarray, np.ndarray]:
-    """Backbone features (N, D) of a split of the data, and its labels (N,).
-
-    Feature maps are averaged, of tokens the [CLS] token is taken.
-    """
-    dataset = DATASETS.build(dataset_config)
-    features, labels = [], []
-    was_training = model.training
-    model.eval()
-    for start in range(0, len(dataset), 256):
-        stop = min(start + 256, len(dataset))
-        batch = default_collate([dataset[i] for i in range(start, stop)])
-        inputs = model.data_preprocessor(batch)['inputs']
-        output = model.extract_feat(inputs)[-1]
-        features.append(
-            output.mean((2, 3))
-            if output.ndim == 4
-            else output[:, 0]
-            if output.ndim == 3
-            else output
-        )
-        labels += [sample.gt_label.item() for sample in batch['data_samples']]
-    model.train(was_training)
-    return torch.cat(features).cpu().numpy(), np.array(labels)
-
-
 def knn_accuracy(model: torch.nn.Module, cfg: Config) -> float:
     """Share of validation images whose nearest training images tell their class, in percent."""
-    train = {**cfg.train_dataloader.dataset, 'pipeline': cfg.knn_pipeline}
-    bank, bank_labels = extract_features(model, train)
-    queries, labels = extract_features(model, {**train, 'split': 'val', 'num_samples': None})
-    classifier = KNeighborsClassifier(NUM_NEIGHBORS, metric='cosine', weights='distance')
-    return 100 * classifier.fit(bank, bank_labels).score(queries, labels)
+    settings = KNNSettings(k=NUM_NEIGHBORS, batch_size=256, num_workers=0)
+    return KNNEvaluation(cfg, settings)(model).accuracy[NUM_NEIGHBORS].top1
 
 
 @dataclass

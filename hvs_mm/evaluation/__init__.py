@@ -1,3 +1,29 @@
 from .collapse import OutputEntropy, output_entropy
+from .features import choose_network, evaluation_mode, extract_features, feature_networks
+from .knn import Accuracy, KNNResult, class_votes, knn_accuracy
+from .knn_data import knn_datasets
+from .knn_evaluation import KNNEvaluation, KNNSettings, configured_settings
+from .knn_hook import KNNHook
+from .labeled_features import LabeledFeatures
+from .neighbors import nearest_neighbors, unpack_neighbors
 
-__all__ = ['OutputEntropy', 'output_entropy']
+__all__ = [
+    'Accuracy',
+    'KNNEvaluation',
+    'KNNHook',
+    'KNNResult',
+    'KNNSettings',
+    'LabeledFeatures',
+    'OutputEntropy',
+    'choose_network',
+    'class_votes',
+    'configured_settings',
+    'evaluation_mode',
+    'extract_features',
+    'feature_networks',
+    'knn_accuracy',
+    'knn_datasets',
+    'nearest_neighbors',
+    'output_entropy',
+    'unpack_neighbors',
+]

@@ -1,0 +1,244 @@
+"""The weighted k-NN classifier with which DINO evaluates features."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from mmengine.dist import all_gather, all_reduce, broadcast, get_rank
+from torch import Tensor
+
+from .labeled_features import LabeledFeatures
+from .neighbors import merge_neighbors, nearest_neighbors, unpack_neighbors
+from .shards import Shards
+
+#: Queries that go to all processes at once, and for which the bank passes over the device once.
+_BLOCK = 8192
+#: Queries whose votes, one per class, are in memory together.
+_VOTE_CHUNK = 256
+#: Features that are checked together.
+_FINITE_CHUNK = 4096
+
+
+class Accuracy(NamedTuple):
+    """Share of queries, in percent, whose class is the first, or among the first five."""
+
+    top1: float
+    top5: float
+
+
+class KNNResult(NamedTuple):
+    """What a k-NN classifier achieves.
+
+    Attributes:
+        accuracy: For every number of neighbors.
+        num_bank: Images in the bank, over all processes.
+        num_queries: Images that were classified, over all processes.
+    """
+
+    accuracy: dict[int, Accuracy]
+    num_bank: int
+    num_queries: int
+
+
+def check_knn_settings(k: Sequence[int], temperature: float, num_bank: int | None = None) -> None:
+    """Check the settings of a k-NN classifier.
+
+    Args:
+        k: Numbers of neighbors.
+        temperature: Of the weights.
+        num_bank: Images in the bank, if known.
+
+    Raises:
+        TypeError: If a number of neighbors is no int.
+        ValueError: If a setting is out of range.
+    """
+    if not k:
+        raise ValueError('k=() names no number of neighbors, expected e.g. k=[10, 20].')
+    for number in k:
+        if isinstance(number, bool) or not isinstance(number, int):
+            raise TypeError(f'k={list(k)}: {number!r} is no int.')
+        if number < 1:
+            raise ValueError(f'k={list(k)}: every number of neighbors must be at least 1.')
+    if not temperature > 0:
+        raise ValueError(f'temperature={temperature} must be positive; DINO has 0.07.')
+    if num_bank is not None and max(k) > num_bank:
+        raise ValueError(
+            f'k={max(k)} neighbors, but the bank has only {num_bank} images: set a smaller k, or '
+            'give a larger bank.'
+        )
+
+
+def class_votes(similarity: Tensor, labels: Tensor, temperature: float, num_classes: int) -> Tensor:
+    """Votes of neighbors for their classes.
+
+    A neighbor's vote is ``exp(similarity / temperature)`` (`DINO, arXiv 2104.14294
+    <https://arxiv.org/abs/2104.14294>`_, appendix F.1), here divided by that of the nearest one,
+    so that no temperature makes it overflow.
+
+    Args:
+        similarity: (Q, k) cosine similarities, the nearest neighbor first.
+        labels: (Q, k) int64 classes of the neighbors.
+        temperature: Positive.
+        num_classes: C.
+
+    Returns:
+        (Q, C) float64 on the device of ``similarity``, 0 for classes without a neighbor.
+    """
+    similarity = similarity.double()
+    votes = ((similarity - similarity[:, :1]) / temperature).exp()
+    return votes.new_zeros(len(votes), num_classes).scatter_add_(1, labels, votes)
+
+
+def class_ranks(votes: Tensor, labels: Tensor) -> Tensor:
+    """How many classes are predicted before the right one.
+
+    The lower of two classes with equal votes comes first. A class without votes is not predicted.
+
+    Args:
+        votes: (Q, C).
+        labels: (Q,) int64 right classes.
+
+    Returns:
+        (Q,) int64, 0 if the prediction is right; C if nobody voted for the class.
+    """
+    own = votes.gather(1, labels[:, None])
+    is_lower = torch.arange(votes.shape[1], device=votes.device) < labels[:, None]
+    ranks = ((votes > own) | ((votes == own) & is_lower)).sum(1)
+    return torch.where(own[:, 0] > 0, ranks, votes.shape[1])
+
+
+@torch.no_grad()
+def knn_accuracy(
+    bank: LabeledFeatures,
+    queries: LabeledFeatures,
+    k: Sequence[int] = (10, 20, 100, 200),
+    temperature: float = 0.07,
+    device: torch.device | str | None = None,
+    query_chunk: int = 1024,
+    bank_chunk: int = 4096,
+) -> KNNResult:
+    """Accuracy of the weighted k-NN classifier, for several k from one search.
+
+    Where there are several processes, all of them call this with their own part of bank and
+    queries. The parts may differ in size. Every query is searched in all parts; the result is that
+    of the whole data in one process, and every process gets it. An image that occurs several times,
+    as in the padding of a distributed sampler, counts once.
+
+    Args:
+        bank: Images of known class. They stay where they are, see :func:`nearest_neighbors`.
+        queries: Images to classify.
+        k: Numbers of neighbors, each at least 1 and at most the size of the bank.
+        temperature: Of the weights, see :func:`class_votes`.
+        device: Where to compute, by default where the features of the bank are.
+        query_chunk: Queries per matrix product.
+        bank_chunk: Features of the bank per matrix product.
+
+    Returns:
+        Top-1 and top-5 accuracies, and how many images they are of.
+
+    Raises:
+        TypeError: If a k is no int.
+        ValueError: If a setting is out of range, there is no bank or query, k is larger than the
+            bank, the features of bank and queries differ in length, or some are not finite.
+
+    Examples:
+        >>> def random_features(number):
+        ...     labels = torch.randint(10, (number,))
+        ...     return LabeledFeatures(torch.randn(number, 8), labels, torch.arange(number))
+        >>> result = knn_accuracy(random_features(1000), random_features(100), k=[20])
+        >>> result.accuracy[20].top1  # in percent
+    """
+    check_knn_settings(k, temperature)
+    _check_finite(bank, 'bank')
+    _check_finite(queries, 'queries')
+    bank_shards, query_shards = Shards.gather(bank), Shards.gather(queries)
+    _check_sizes(bank_shards, query_shards)
+    check_knn_settings(k, temperature, len(bank_shards))
+    rank = get_rank()
+    bank = bank.select(bank_shards.is_first[rank])
+    queries = queries.select(query_shards.is_first[rank])
+    device = torch.device(bank.features.device if device is None else device)
+    num_classes = 1 + int(max(bank_shards.labels.max(), query_shards.labels.max()))
+
+    hits = torch.zeros(len(k), 2, dtype=torch.int64)
+    for source, is_query in enumerate(query_shards.is_first):
+        count = int(is_query.sum())
+        for start in range(0, count, _BLOCK):
+            rows = slice(start, min(start + _BLOCK, count))
+            if source == rank:
+                block = queries.features[rows].to(device).float()
+            else:
+                block = torch.empty(rows.stop - start, query_shards.dim, device=device)
+            broadcast(block, source)
+            found = nearest_neighbors(
+                block, bank.features, bank.indices, max(k), query_chunk, bank_chunk
+            )
+            # (Q, processes * k) -> (Q, k)
+            found = merge_neighbors(torch.cat(all_gather(found), dim=1), max(k))
+            if source == rank:
+                similarity, index = unpack_neighbors(found.cpu())
+                neighbors = (similarity, bank_shards.labels_of(index), queries.labels[rows].cpu())
+                hits += _count_hits(*neighbors, k, temperature, num_classes)
+    all_reduce(hits)
+    shares = (100 * hits.double() / len(query_shards)).tolist()
+    return KNNResult(
+        {number: Accuracy(*share) for number, share in zip(k, shares)},
+        len(bank_shards),
+        len(query_shards),
+    )
+
+
+def _count_hits(
+    similarity: Tensor,
+    neighbor_labels: Tensor,
+    labels: Tensor,
+    k: Sequence[int],
+    temperature: float,
+    num_classes: int,
+) -> Tensor:
+    """How many queries have their class first, and among the first five.
+
+    Args:
+        similarity: (Q, max(k)) of the neighbors, nearest first.
+        neighbor_labels: (Q, max(k)).
+        labels: (Q,) right classes.
+        k: K numbers of neighbors.
+        temperature: Of the weights.
+        num_classes: C.
+
+    Returns:
+        (K, 2) int64.
+    """
+    hits = torch.zeros(len(k), 2, dtype=torch.int64)
+    for rows in torch.arange(len(labels)).split(_VOTE_CHUNK):
+        for row, number in enumerate(k):
+            votes = class_votes(
+                similarity[rows, :number], neighbor_labels[rows, :number], temperature, num_classes
+            )
+            ranks = class_ranks(votes, labels[rows])
+            hits[row] += torch.stack([(ranks < 1).sum(), (ranks < 5).sum()])
+    return hits
+
+
+def _check_finite(data: LabeledFeatures, name: str) -> None:
+    count = sum(
+        int((~chunk.isfinite().all(1)).sum()) for chunk in data.features.split(_FINITE_CHUNK)
+    )
+    if count:
+        raise ValueError(
+            f'{count} of {len(data)} features of the {name} are NaN or infinite: the network has '
+            'diverged, or images have such pixels.'
+        )
+
+
+def _check_sizes(bank: Shards, queries: Shards) -> None:
+    for name, shards in (('bank', bank), ('queries', queries)):
+        if not len(shards):
+            raise ValueError(f'there are no images in the {name}.')
+    if bank.dim != queries.dim:
+        raise ValueError(
+            f'the features of the bank have length {bank.dim}, those of the queries '
+            f'{queries.dim}: both must come from one network.'
+        )

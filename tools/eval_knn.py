@@ -1,0 +1,206 @@
+"""Evaluate the backbone of a checkpoint with a k-NN classifier.
+
+Runs in one process, or in several under torchrun: on GPUs with NCCL, on the CPU with gloo. Prints a
+table and writes a JSON file, by default knn_<name of the checkpoint>.json beside the checkpoint:
+
+    {"checkpoint": "work_dirs/run/epoch_100.pth",
+     "epoch": 100,               epochs of the training, null if the checkpoint does not say
+     "network": "teacher",       or "student" or "backbone"
+     "temperature": 0.07,
+     "num_bank": 1281167,
+     "num_queries": 50000,
+     "k": {"10": {"top1": 0.0, "top5": 0.0}, ...}}     accuracies in percent
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import os.path as osp
+import sys
+from pathlib import Path
+
+import torch
+from mmengine.config import Config, DictAction
+from mmengine.dist import is_main_process
+from mmengine.registry import DefaultScope
+from mmpretrain.registry import MODELS
+from rich.console import Console
+from rich.table import Table
+from torch import distributed, nn
+
+from hvs_mm.engine import check_overrides
+from hvs_mm.evaluation import (
+    KNNEvaluation,
+    KNNResult,
+    KNNSettings,
+    choose_network,
+    configured_settings,
+    feature_networks,
+)
+from hvs_mm.models.backbone_weights import load_backbone
+from hvs_mm.models.checkpoint_files import load_checkpoint
+
+#: Where a checkpoint has a network; by default the first of them that is there.
+PREFIXES = {'teacher': 'teacher.backbone.', 'student': 'backbone.', 'backbone': 'backbone.'}
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('config', help='config of the pretraining run')
+    parser.add_argument('checkpoint', help='its checkpoint, or another one with its backbone')
+    settings = parser.add_argument_group('settings; without them those of KNNHook in the config')
+    settings.add_argument('--bank', metavar='DIR', help='class folders with images of known class')
+    settings.add_argument('--queries', metavar='DIR', help='the same class folders, to classify')
+    settings.add_argument('--k', nargs='+', type=int, help='numbers of neighbors')
+    settings.add_argument('--temperature', type=float, help='of the weights, 0.07 by default')
+    settings.add_argument(
+        '--network',
+        choices=['teacher', 'student'],
+        help='of DINO and iBOT; the teacher by default',
+    )
+    settings.add_argument('--batch-size', type=int, help='images per process, 128 by default')
+    settings.add_argument('--num-workers', type=int, help='processes that read images')
+    parser.add_argument('--device', help='e.g. cpu or cuda:1; a GPU by default if there is one')
+    parser.add_argument('--json', metavar='FILE', help='where to write the result')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        default={},
+        metavar='KEY=VALUE',
+        help='override settings of the config, e.g. train_dataloader.dataset.data_root=DIR',
+    )
+    return parser.parse_args(argv)
+
+
+def load_config(args: argparse.Namespace) -> Config:
+    """The config with the command line merged in.
+
+    Raises:
+        FileNotFoundError: If there is no such config.
+        ValueError: If an option does not fit the config.
+    """
+    if not osp.isfile(args.config):
+        raise FileNotFoundError(f'config {args.config!r} does not exist.')
+    cfg = Config.fromfile(args.config)
+    check_overrides(cfg, args.cfg_options)
+    cfg.merge_from_dict(args.cfg_options)
+    return cfg
+
+
+def load_settings(args: argparse.Namespace, cfg: Config) -> KNNSettings:
+    """Settings of the command line, else of the config's hook, else the defaults."""
+    given = {name: getattr(args, name) for name in KNNSettings.__dataclass_fields__}
+    given = {name: value for name, value in given.items() if value is not None}
+    return KNNSettings(**{**configured_settings(cfg), **given})
+
+
+def choose_device(name: str | None) -> torch.device:
+    """The device of this process; joins the other ones of torchrun.
+
+    Raises:
+        ValueError: If there is no such device.
+    """
+    own_gpu = f'cuda:{os.environ.get("LOCAL_RANK", 0)}'
+    if name is None:
+        name = own_gpu if torch.cuda.is_available() else 'cpu'
+    try:
+        device = torch.device(own_gpu if name == 'cuda' else name)
+        torch.empty(0, device=device)
+    except (AssertionError, RuntimeError) as error:
+        raise ValueError(f'--device {name}: there is no such device ({error}).') from error
+    if device.type == 'cuda':
+        torch.cuda.set_device(device)
+    if int(os.environ.get('WORLD_SIZE', 1)) > 1:
+        distributed.init_process_group('nccl' if device.type == 'cuda' else 'gloo')
+    return device
+
+
+def load_model(
+    cfg: Config, args: argparse.Namespace, settings: KNNSettings
+) -> tuple[nn.Module, str]:
+    """The model with the checkpoint's backbone as its own, and which network that is.
+
+    Raises:
+        FileNotFoundError: If there is no such checkpoint.
+        ValueError: If the checkpoint has no such backbone, or one of another architecture.
+    """
+    model_config = dict(cfg.model)
+    if cfg.get('data_preprocessor'):
+        model_config.setdefault('data_preprocessor', cfg.data_preprocessor)
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmpretrain')):
+        model = MODELS.build(model_config)
+    choose_network(model, settings.network)
+    load = load_backbone(model.backbone, args.checkpoint, PREFIXES.get(settings.network))
+    if not load.is_complete:
+        raise ValueError(
+            f'{load.describe(args.checkpoint)}: it is of another architecture than {args.config}.'
+        )
+    # A teacher has the architecture of the student, in whose place it is evaluated.
+    network = 'teacher' if load.prefix == PREFIXES['teacher'] else settings.network or 'backbone'
+    settings.network = 'student' if 'student' in feature_networks(model) else None
+    return model, network
+
+
+def describe(args: argparse.Namespace, result: KNNResult, network: str, temperature: float) -> dict:
+    """The content of the JSON file, see the top of this one."""
+    meta = load_checkpoint(args.checkpoint).get('meta') or {}
+    return {
+        'checkpoint': args.checkpoint,
+        'epoch': meta.get('epoch'),
+        'network': network,
+        'temperature': temperature,
+        'num_bank': result.num_bank,
+        'num_queries': result.num_queries,
+        'k': {str(k): accuracy._asdict() for k, accuracy in result.accuracy.items()},
+    }
+
+
+def show(result: KNNResult, network: str, checkpoint: str) -> None:
+    """Print the accuracies as a table."""
+    print(
+        f'k-NN with the {network} of {checkpoint}: {result.num_bank} images in the bank, '
+        f'{result.num_queries} queries'
+    )
+    table = Table('k', 'top-1 %', 'top-5 %')
+    for column in table.columns:
+        column.justify = 'right'
+    for k, accuracy in result.accuracy.items():
+        table.add_row(str(k), f'{accuracy.top1:.2f}', f'{accuracy.top5:.2f}')
+    Console().print(table)
+
+
+def run(args: argparse.Namespace) -> None:
+    cfg = load_config(args)
+    settings = load_settings(args, cfg)
+    device = choose_device(args.device)
+    model, network = load_model(cfg, args, settings)
+    evaluate = KNNEvaluation(cfg, settings)
+    result = evaluate(model.to(device))
+    if is_main_process():
+        checkpoint = Path(args.checkpoint)
+        suffix = '_student' if network == 'student' else ''
+        path = Path(args.json or checkpoint.with_name(f'knn_{checkpoint.stem}{suffix}.json'))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        content = describe(args, result, network, settings.temperature)
+        path.write_text(json.dumps(content, indent=2) + '\n')
+        show(result, network, args.checkpoint)
+        print(f'result: {path}')
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = parse_args(argv)
+    try:
+        run(args)
+    except (KeyError, OSError, SyntaxError, TypeError, ValueError) as error:
+        # str() of a KeyError is its repr: quoted, with escaped newlines.
+        text = str(error.args[0] if isinstance(error, KeyError) else error)
+        sys.exit(f'error: {" ".join(text.split())}')
+
+
+if __name__ == '__main__':
+    main()
