@@ -19,6 +19,7 @@ from hvs_mm.engine import (
     prepare_cpu_distributed,
     resumed_checkpoint,
 )
+from hvs_mm.evaluation import check_configured
 from hvs_mm.models import ViewsError
 
 
@@ -173,6 +174,7 @@ def main(argv: list[str] | None = None) -> None:
     try:
         cfg = load_config(args)
         preflight(cfg)
+        check_configured(cfg)
         prepare_cpu_distributed(cfg)
     except (FileNotFoundError, ImportError, KeyError, SyntaxError, TypeError, ValueError) as error:
         sys.exit(error_line(error))

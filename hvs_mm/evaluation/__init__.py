@@ -2,7 +2,7 @@ from .collapse import OutputEntropy, output_entropy
 from .features import choose_network, evaluation_mode, extract_features, feature_networks
 from .knn import Accuracy, KNNResult, class_votes, knn_accuracy
 from .knn_data import knn_datasets
-from .knn_evaluation import KNNEvaluation, KNNSettings, configured_settings
+from .knn_evaluation import KNNEvaluation, KNNSettings, check_configured, configured_settings
 from .knn_hook import KNNHook
 from .labeled_features import LabeledFeatures
 from .neighbors import nearest_neighbors, unpack_neighbors
@@ -15,6 +15,7 @@ __all__ = [
     'KNNSettings',
     'LabeledFeatures',
     'OutputEntropy',
+    'check_configured',
     'choose_network',
     'class_votes',
     'configured_settings',

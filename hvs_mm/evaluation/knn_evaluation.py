@@ -91,10 +91,29 @@ class KNNEvaluation:
 
 def configured_settings(cfg: Config) -> dict[str, Any]:
     """The settings that a config's ``KNNHook`` has for the evaluation, by name; none without it."""
-    hooks = [*(cfg.get('default_hooks') or {}).values(), *(cfg.get('custom_hooks') or [])]
-    names = KNNSettings.__dataclass_fields__
-    for hook in hooks:
+    return _settings_of(_find_hook(cfg) or {})
+
+
+def check_configured(cfg: Config) -> None:
+    """Check the settings and the data of a config's ``KNNHook``, if it has one, before a run.
+
+    Raises:
+        TypeError: If a k is no int.
+        ValueError: If a setting is out of range, or images are missing or have no labels.
+    """
+    hook = _find_hook(cfg)
+    if hook is not None:
+        KNNEvaluation(cfg, KNNSettings(**_settings_of(hook)))
+
+
+def _find_hook(cfg: Config) -> dict[str, Any] | None:
+    for hook in [*(cfg.get('default_hooks') or {}).values(), *(cfg.get('custom_hooks') or [])]:
         kind = hook.get('type') if isinstance(hook, dict) else None
         if str(getattr(kind, '__name__', kind)).split('.')[-1] == 'KNNHook':
-            return {name: value for name, value in hook.items() if name in names}
-    return {}
+            return hook
+    return None
+
+
+def _settings_of(hook: dict[str, Any]) -> dict[str, Any]:
+    names = KNNSettings.__dataclass_fields__
+    return {name: value for name, value in hook.items() if name in names}

@@ -137,6 +137,19 @@ def test_resume_goes_on_as_if_there_had_been_no_stop(tmp_path):
         ([DEMO, '--auto-scale-lr'], 'auto_scale_lr'),
         ([DEMO, '--cfg-options', 'train_dataloader.batch_size=1'], 'batch size 1 with BatchNorm'),
         (
+            [
+                DEMO,
+                '--cfg-options',
+                'default_hooks.knn.type=KNNHook',
+                'default_hooks.knn.k=5000',
+            ],
+            'k=5000 neighbors, but the bank has only 2048 images',
+        ),
+        (
+            [DINO_DEMO, '--cfg-options', 'custom_hooks=[]'],
+            "has no 'TeacherHook'",
+        ),
+        (
             [DINO_DEMO, '--cfg-options', 'model.algorithm.head.warmup_teacher_temp_epochs=9'],
             'warms up for 9 epochs',
         ),
