@@ -17,12 +17,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import os.path as osp
 import sys
 from pathlib import Path
 
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.registry import DefaultScope
 from mmpretrain.registry import MODELS
@@ -30,7 +29,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import distributed, nn
 
-from hvs_mm.engine import check_overrides
+from hvs_mm.engine import add_config_options, merge_options, read_config
 from hvs_mm.evaluation import (
     KNNEvaluation,
     KNNResult,
@@ -66,30 +65,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     settings.add_argument('--num-workers', type=int, help='processes that read images')
     parser.add_argument('--device', help='e.g. cpu or cuda:1; a GPU by default if there is one')
     parser.add_argument('--json', metavar='FILE', help='where to write the result')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        default={},
-        metavar='KEY=VALUE',
-        help='override settings of the config, e.g. train_dataloader.dataset.data_root=DIR',
-    )
+    add_config_options(parser, 'train_dataloader.dataset.data_root=DIR')
     return parser.parse_args(argv)
-
-
-def load_config(args: argparse.Namespace) -> Config:
-    """The config with the command line merged in.
-
-    Raises:
-        FileNotFoundError: If there is no such config.
-        ValueError: If an option does not fit the config.
-    """
-    if not osp.isfile(args.config):
-        raise FileNotFoundError(f'config {args.config!r} does not exist.')
-    cfg = Config.fromfile(args.config)
-    check_overrides(cfg, args.cfg_options)
-    cfg.merge_from_dict(args.cfg_options)
-    return cfg
 
 
 def load_settings(args: argparse.Namespace, cfg: Config) -> KNNSettings:
@@ -175,7 +152,8 @@ def show(result: KNNResult, network: str, checkpoint: str) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    cfg = load_config(args)
+    cfg = read_config(args.config)
+    merge_options(cfg, args.cfg_options)
     settings = load_settings(args, cfg)
     device = choose_device(args.device)
     model, network = load_model(cfg, args, settings)

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import argparse
 import inspect
-import os
-import os.path as osp
 import sys
 
 import mmengine
 import torch
-from mmengine.config import Config, ConfigDict, DictAction
+from mmengine.config import Config, ConfigDict
 from mmengine.evaluator import DumpResults
 from mmengine.registry import HOOKS, RUNNERS, DefaultScope
 from mmengine.runner import Runner
 
-from hvs_mm.engine import check_overrides, error_line, preflight_test, prepare_cpu_distributed
+from hvs_mm.engine import (
+    add_config_options,
+    add_launcher,
+    error_line,
+    merge_options,
+    preflight_test,
+    prepare_cpu_distributed,
+    read_config,
+    set_local_rank,
+    set_work_dir,
+)
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -42,24 +50,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         action='store_true',
         help='augment at test time, as tta_model and tta_pipeline of the config say',
     )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        default={},
-        metavar='KEY=VALUE',
-        help='override settings of the config; only keys that exist are taken',
-    )
-    parser.add_argument(
-        '--launcher',
-        choices=['none', 'pytorch', 'slurm', 'mpi'],
-        default='none',
-        help='job launcher',
-    )
-    # torchrun hands the rank over in the environment, torch.distributed.launch as an argument.
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+    add_config_options(parser, 'test_dataloader.batch_size=64')
+    add_launcher(parser)
     args = parser.parse_args(argv)
-    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    set_local_rank(args)
     return args
 
 
@@ -70,8 +64,6 @@ def load_config(args: argparse.Namespace) -> Config:
         FileNotFoundError: If there is no such config.
         ValueError: If an option does not fit the config.
     """
-    if not osp.isfile(args.config):
-        raise FileNotFoundError(f'config {args.config!r} does not exist.')
     if args.out_item is not None and args.out is None:
         raise ValueError(f'--out-item {args.out_item} needs --out FILE.')
     if args.out is not None and args.out_item != 'metrics' and not args.out.endswith('.pkl'):
@@ -79,13 +71,10 @@ def load_config(args: argparse.Namespace) -> Config:
             f'--out {args.out}: predictions are written to a .pkl file; --out-item metrics takes '
             '.json, too.'
         )
-    cfg = Config.fromfile(args.config)
+    cfg = read_config(args.config)
     cfg.launcher = args.launcher
     cfg.load_from, cfg.resume = args.checkpoint, False
-    if args.work_dir is not None:
-        cfg.work_dir = args.work_dir
-    elif cfg.get('work_dir') is None:
-        cfg.work_dir = osp.join('work_dirs', osp.splitext(osp.basename(args.config))[0])
+    set_work_dir(cfg, args.work_dir, args.config)
     for key in ('test_dataloader', 'test_evaluator', 'test_cfg'):
         if cfg.get(key) is None:
             raise ValueError(f'{args.config} has no {key}: it does not say on what to test.')
@@ -95,8 +84,7 @@ def load_config(args: argparse.Namespace) -> Config:
         draw_predictions(cfg, args)
     if args.tta:
         augment_at_test_time(cfg)
-    check_overrides(cfg, args.cfg_options)
-    cfg.merge_from_dict(args.cfg_options)
+    merge_options(cfg, args.cfg_options)
     loader = cfg.test_dataloader
     loader.setdefault('pin_memory', torch.cuda.is_available())
     if args.no_pin_memory:

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import argparse
-import os
 import os.path as osp
 import sys
 
 import torch
-from mmengine.config import Config, ConfigDict, DictAction
+from mmengine.config import Config, ConfigDict
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from hvs_mm.engine import (
-    check_overrides,
+    add_config_options,
+    add_launcher,
     error_line,
+    merge_options,
     preflight,
     prepare_cpu_distributed,
+    read_config,
     resumed_checkpoint,
+    set_local_rank,
+    set_work_dir,
 )
 from hvs_mm.evaluation import check_configured
 from hvs_mm.models import ViewsError
@@ -60,25 +64,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         action='store_true',
         help='start the loader workers anew each epoch',
     )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        default={},
-        metavar='KEY=VALUE',
-        help='override settings of the config, e.g. train_dataloader.batch_size=64 '
-        'model.keep="[2]"; only keys that exist are taken',
-    )
-    parser.add_argument(
-        '--launcher',
-        choices=['none', 'pytorch', 'slurm', 'mpi'],
-        default='none',
-        help='job launcher',
-    )
-    # torchrun hands the rank over in the environment, torch.distributed.launch as an argument.
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+    add_config_options(parser, 'train_dataloader.batch_size=64 model.keep="[2]"')
+    add_launcher(parser)
     args = parser.parse_args(argv)
-    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    set_local_rank(args)
     return args
 
 
@@ -89,16 +78,11 @@ def load_config(args: argparse.Namespace) -> Config:
         FileNotFoundError: If there is no such config.
         ValueError: If an option does not fit the config.
     """
-    if not osp.isfile(args.config):
-        raise FileNotFoundError(f'config {args.config!r} does not exist.')
-    cfg = Config.fromfile(args.config)
+    cfg = read_config(args.config)
     cfg.launcher = args.launcher
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
-    if args.work_dir is not None:
-        cfg.work_dir = args.work_dir
-    elif cfg.get('work_dir') is None:
-        cfg.work_dir = osp.join('work_dirs', osp.splitext(osp.basename(args.config))[0])
+    set_work_dir(cfg, args.work_dir, args.config)
     if args.amp:
         set_mixed_precision(cfg.optim_wrapper)
     if args.resume is not None:
@@ -113,8 +97,7 @@ def load_config(args: argparse.Namespace) -> Config:
                 'configs/benchmarks/ do.'
             )
         initializer.checkpoint = args.pretrained
-    check_overrides(cfg, args.cfg_options)
-    cfg.merge_from_dict(args.cfg_options)
+    merge_options(cfg, args.cfg_options)
     for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         loader = cfg.get(name)
         if loader is None:

@@ -1,9 +1,18 @@
 from .autocast_optim_wrapper import AutocastOptimWrapper
 from .checkpoint_checks import resumed_checkpoint
+from .command_line import (
+    add_config_options,
+    add_launcher,
+    error_line,
+    merge_options,
+    read_config,
+    set_local_rank,
+    set_work_dir,
+)
 from .cpu_distributed import CPUDistributedDataParallel, prepare_cpu_distributed
 from .gradient_hook import GradientHook, clip_each_gradient
 from .overrides import check_overrides
-from .preflight import error_line, preflight, preflight_test
+from .preflight import preflight, preflight_test
 from .progress_hook import ProgressHook
 from .teacher_hook import TeacherHook, cosine_schedule
 from .weight_decay import CosineWeightDecay
@@ -15,12 +24,18 @@ __all__ = [
     'GradientHook',
     'ProgressHook',
     'TeacherHook',
+    'add_config_options',
+    'add_launcher',
     'check_overrides',
     'clip_each_gradient',
     'cosine_schedule',
     'error_line',
+    'merge_options',
     'preflight',
     'preflight_test',
     'prepare_cpu_distributed',
+    'read_config',
     'resumed_checkpoint',
+    'set_local_rank',
+    'set_work_dir',
 ]

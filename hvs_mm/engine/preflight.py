@@ -103,14 +103,3 @@ def check_loader(cfg: Config, model: nn.Module) -> None:
                     )
     if cfg.get('launcher', 'none') == 'none':
         check_batch_size(model.train().algorithm, cfg.train_dataloader.get('batch_size', 1))
-
-
-def error_line(error: Exception) -> str:
-    """What a tool prints before it stops, for an error that a user can solve."""
-    # str() of a KeyError is its repr: quoted, with escaped newlines.
-    text = str(error.args[0] if isinstance(error, KeyError) else error)
-    if isinstance(error, ImportError) and ('mmdet' in text or 'mmcv' in text):
-        text += (
-            ': detection needs MMDetection and compiled operators of MMCV, run "make detection".'
-        )
-    return f'error: {text}'

@@ -1,0 +1,91 @@
+"""What the command lines of the tools have in common."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import os.path as osp
+
+from mmengine.config import Config, DictAction
+
+from .overrides import check_overrides
+
+
+def add_config_options(parser: argparse.ArgumentParser, example: str) -> None:
+    """Add ``--cfg-options`` to a tool.
+
+    Args:
+        parser: Of the tool.
+        example: An option worth overriding there, ``KEY=VALUE``.
+    """
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        default={},
+        metavar='KEY=VALUE',
+        help=f'override settings of the config, e.g. {example}; only keys that exist are taken',
+    )
+
+
+def add_launcher(parser: argparse.ArgumentParser) -> None:
+    """Add what upstream's launchers give to a tool."""
+    parser.add_argument(
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm', 'mpi'],
+        default='none',
+        help='job launcher',
+    )
+    # torchrun hands the rank over in the environment, torch.distributed.launch as an argument.
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+
+
+def set_local_rank(args: argparse.Namespace) -> None:
+    """Put a rank that was handed over as an argument where MMEngine looks for it."""
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+
+
+def read_config(path: str) -> Config:
+    """Read a config.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+    """
+    if not osp.isfile(path):
+        raise FileNotFoundError(f'config {path!r} does not exist.')
+    return Config.fromfile(path)
+
+
+def set_work_dir(cfg: Config, work_dir: str | None, config: str) -> None:
+    """Set where a run writes: as asked for, as its config says, or by the config's name.
+
+    Args:
+        cfg: The config, changed in place.
+        work_dir: The folder asked for.
+        config: The path of the config.
+    """
+    if work_dir is not None:
+        cfg.work_dir = work_dir
+    elif cfg.get('work_dir') is None:
+        cfg.work_dir = osp.join('work_dirs', osp.splitext(osp.basename(config))[0])
+
+
+def merge_options(cfg: Config, options: dict) -> None:
+    """Override settings of a config, in place.
+
+    Raises:
+        ValueError: If a key does not exist.
+    """
+    check_overrides(cfg, options)
+    cfg.merge_from_dict(options)
+
+
+def error_line(error: Exception) -> str:
+    """What a tool prints before it stops, for an error that a user can solve."""
+    # str() of a KeyError is its repr: quoted, with escaped newlines.
+    text = str(error.args[0] if isinstance(error, KeyError) else error)
+    if isinstance(error, ImportError) and ('mmdet' in text or 'mmcv' in text):
+        text += (
+            ': detection needs MMDetection and compiled operators of MMCV, run "make detection".'
+        )
+    return f'error: {text}'
