@@ -238,3 +238,30 @@ def test_schedule_of_the_transformer(tmp_path):
         assert cfg.optim_wrapper.optimizer.lr == pytest.approx(rate)
         warmup, _ = cfg.param_scheduler
         assert rate * warmup.start_factor == pytest.approx(1e-6)
+
+
+def test_linear_evaluation_of_the_demo(tmp_path):
+    pretraining = MODELS.build(Config.fromfile(ROOT / 'configs/demo/hvs_simsiam.py').model)
+    start = {k: v.clone() for k, v in pretraining.state_dict().items() if k.startswith('backbone.')}
+    torch.save(dict(state_dict=start), tmp_path / 'pretrained.pth')
+    cfg = Config.fromfile(ROOT / 'configs/demo/linear.py')
+    cfg.work_dir = str(tmp_path / 'run')
+    cfg.model.backbone.init_cfg.checkpoint = str(tmp_path / 'pretrained.pth')
+    cfg.merge_from_dict(
+        {
+            'train_dataloader.dataset.num_samples': 128,
+            'train_dataloader.num_workers': 0,
+            'val_dataloader.dataset.num_samples': 64,
+            'val_dataloader.num_workers': 0,
+            'train_cfg': dict(max_epochs=2, val_interval=2),
+        }
+    )
+    preflight(cfg)
+    runner = Runner.from_cfg(cfg)
+    runner.train()
+    (log,) = tmp_path.glob('run/*/*.log')
+    assert 'backbone: 96 of 96 tensors loaded' in log.read_text()
+    assert 'val/accuracy/top1' in runner.message_hub.log_scalars
+    trained = runner.model.backbone.state_dict()
+    assert all(torch.equal(trained[k.removeprefix('backbone.')], v) for k, v in start.items())
+    assert runner.model.head.fc.bias.abs().max() > 0

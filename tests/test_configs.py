@@ -26,7 +26,11 @@ from hvs_mm.models import HVSAlgorithm
 from tests.tiny_dino import epoch_of_run
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
-HVS_CONFIGS = sorted(CONFIGS.glob('hvs_*.py')) + sorted(CONFIGS.glob('demo/hvs_*.py'))
+HVS_CONFIGS = [
+    path
+    for folder in ('.', 'demo', 'cifar10')
+    for path in sorted((CONFIGS / folder).glob('hvs_*.py'))
+]
 
 #: What selection may add to or change in a baseline.
 ALLOWED = {

@@ -1,5 +1,5 @@
 # DINO on the built-in shapes, small enough for two CPU cores.
-_base_ = ['../baselines/dino_vit-small_100e.py']
+_base_ = ['../baselines/dino_vit-small_100e.py', '_base_/shapes.py']
 
 model = dict(
     backbone=dict(
@@ -20,33 +20,19 @@ model = dict(
         use_bn=True),
     head=dict(out_channels=256, num_crops=6))
 
-# The class is the shape: color carries nothing, and views without it learn faster.
-to_gray = dict(
-    type='RandomGrayscale',
-    prob=1.0,
-    keep_channels=True,
-    channel_weights=(0.114, 0.587, 0.2989))
-flip = dict(type='RandomFlip', prob=0.5)
 global_pipeline1 = [
-    dict(type='RandomResizedCrop', scale=24, crop_ratio_range=(0.2, 0.5)), flip, to_gray
+    dict(type='RandomResizedCrop', scale=24, crop_ratio_range=(0.2, 0.5)), _base_.flip, _base_.to_gray
 ]
 global_pipeline2 = [*global_pipeline1, dict(type='Solarize', thr=128, prob=0.2)]
 local_pipeline = [
-    dict(type='RandomResizedCrop', scale=12, crop_ratio_range=(0.05, 0.15)), flip, to_gray
+    dict(type='RandomResizedCrop', scale=12, crop_ratio_range=(0.05, 0.15)), _base_.flip, _base_.to_gray
 ]
-# What the nearest-neighbor classifier of tools/demo.py sees.
-knn_pipeline = [
-    dict(type='Resize', scale=48, interpolation='area'), to_gray, dict(type='PackInputs')
-]
-
 train_dataloader = dict(
     batch_size=32,
     num_workers=1,
     dataset=dict(
         _delete_=True,
-        type='ShapesDataset',
-        split='train',
-        num_samples=2048,
+        **_base_.shapes,
         pipeline=[
             dict(
                 type='MultiView',

@@ -1,39 +1,20 @@
 # SimSiam on the built-in shapes, small enough for two CPU cores. The method is upstream's; the
 # network, the crops and the schedule are scaled down.
-_base_ = ['mmpretrain::simsiam/simsiam_resnet50_8xb32-coslr-100e_in1k.py', '../_base_/hvs.py']
+_base_ = [
+    'mmpretrain::simsiam/simsiam_resnet50_8xb32-coslr-100e_in1k.py',
+    '../_base_/hvs.py',
+    '_base_/shapes.py',
+]
 
 model = dict(
-    backbone=dict(
-        _delete_=True,
-        type='ResNet_CIFAR',
-        depth=18,
-        num_stages=3,
-        out_indices=(2, ),
-        strides=(2, 2, 2),
-        dilations=(1, 1, 1),
-        stem_channels=8,
-        base_channels=16,
-        norm_cfg=dict(type='BN'),
-        zero_init_residual=False),
+    backbone=dict(_delete_=True, **_base_.network),
     neck=dict(in_channels=64, hid_channels=256, out_channels=256, num_layers=2),
     head=dict(predictor=dict(in_channels=256, hid_channels=64, out_channels=256)))
 
-# The class is the shape: color carries nothing, and views without it learn faster.
-to_gray = dict(
-    type='RandomGrayscale',
-    prob=1.0,
-    keep_channels=True,
-    channel_weights=(0.114, 0.587, 0.2989))
 view_pipeline = [
     dict(type='RandomResizedCrop', scale=32, crop_ratio_range=(0.2, 0.5)),
-    dict(type='RandomFlip', prob=0.5),
-    to_gray,
-]
-# What the nearest-neighbor classifier of tools/demo.py sees.
-knn_pipeline = [
-    dict(type='Resize', scale=48, interpolation='area'),
-    to_gray,
-    dict(type='PackInputs'),
+    _base_.flip,
+    _base_.to_gray,
 ]
 
 train_dataloader = dict(
@@ -42,9 +23,7 @@ train_dataloader = dict(
     collate_fn=dict(_delete_=True, type='default_collate'),
     dataset=dict(
         _delete_=True,
-        type='ShapesDataset',
-        split='train',
-        num_samples=2048,
+        **_base_.shapes,
         pipeline=[
             dict(type='MultiView', num_views=2, transforms=[view_pipeline]),
             dict(type='PackInputs'),
