@@ -3,7 +3,7 @@
 #   STACK=openmmlab   OpenMMLab's own releases in a second environment, instead of the OneDL forks
 #   PYTHON=python3.11 the interpreter for a new environment (3.10 to 3.12)
 #   VENV=path         where the environment lives
-#   JOBS=2            compilers that `make detection` starts at a time, about 2 GB of memory each
+#   JOBS=N            compilers that `make detection` starts at a time, about 2 GB of memory each; one per core
 #   ARGS='...'        passed on to the demo or to pytest
 
 .DEFAULT_GOAL := help
@@ -25,6 +25,9 @@ else ifeq ($(STACK),openmmlab)
   VENV ?= .venv-openmmlab
   MM_REQUIREMENTS := requirements/openmmlab.txt
   INSTALL_COST := about 4 minutes, 6 GB on disk
+  ifneq ($(filter detection,$(MAKECMDGOALS)),)
+    $(error Detection needs STACK=onedl: mmdet 3.3.0 refuses the mmcv 2.2.0 of STACK=openmmlab)
+  endif
 else
   $(error STACK=$(STACK) is unknown; expected onedl or openmmlab)
 endif
@@ -55,29 +58,29 @@ test: setup ## Run the test suite
 # MMCV's sdist becomes a wheel with operators only if it is built outside of pip's isolation and cache, from its source;
 # --no-deps, or pip would replace torch. The wheel is kept: it depends on MMCV, torch, Python and the GPU alone.
 detection: setup ## Add MMDetection and MMCV's compiled operators (first time about 15 minutes on 2 cores)
-	@if [ "$(STACK)" != onedl ]; then
-	    echo 'Detection needs STACK=onedl: mmdet 3.3.0 refuses the mmcv 2.2.0 of STACK=$(STACK).' >&2
-	    exit 1
-	fi
-	fail() {
+	@fail() {
 	    echo "make detection failed: $$1. What was there before is still usable; start it again when that is solved." >&2
 	    exit 1
 	}
 	if [ "$$(cat "$(VENV)/.hvs-mm-detection" 2>/dev/null)" != "$(DETECTION_KEY)" ]; then
 	    $(PIP) install -q -c $(CONSTRAINTS) -r requirements/build-ops.txt || fail 'pip install -r requirements/build-ops.txt'
 	    key=$$("$(VENV_PYTHON)" tools/dev/mmcv_ops.py key) || fail 'tools/dev/mmcv_ops.py key'
-	    if [ -z "$$(ls "$(WHEELS)/$$key"/*.whl 2>/dev/null)" ]; then
+	    if ! "$(VENV_PYTHON)" tools/dev/mmcv_ops.py check-wheel "$(WHEELS)/$$key"/*.whl >/dev/null 2>&1; then
 	        command -v g++ >/dev/null || fail 'there is no g++ (Debian, Ubuntu: apt install g++)'
 	        echo "Compiling MMCV's operators with $(JOBS) jobs: about 15 minutes on 2 cores, once. Log: $(VENV)/mmcv-build.log"
 	        rm -rf "$(VENV)/mmcv-wheel"
 	        version=$$(sed -n 's/^onedl-mmcv==//p' $(CONSTRAINTS))
-	        PATH="$(abspath $(VENV))/bin:$$PATH" MMCV_WITH_OPS=1 MAX_JOBS=$(JOBS) $(PIP) wheel -v --no-build-isolation \
+	        # Where torch sees a GPU but there is no CUDA compiler, MMCV's setup.py would look for one.
+	        case "$$key" in *-cpu) export CUDA_VISIBLE_DEVICES= ;; esac
+	        PATH="$$(cd "$(VENV)/bin" && pwd):$$PATH" MMCV_WITH_OPS=1 MAX_JOBS=$(JOBS) $(PIP) wheel -v --no-build-isolation \
 	            --no-cache-dir --no-deps --no-binary onedl-mmcv --wheel-dir "$(VENV)/mmcv-wheel" "onedl-mmcv==$$version" \
 	            > "$(VENV)/mmcv-build.log" 2>&1 || fail "the build, see $(VENV)/mmcv-build.log"
 	        "$(VENV_PYTHON)" tools/dev/mmcv_ops.py check-wheel "$(VENV)"/mmcv-wheel/*.whl || fail 'the wheel has no operators'
+	        # In two steps: the cache may be on another disk, where moving takes time and may be interrupted.
 	        mkdir -p "$(WHEELS)"
-	        rm -rf "$(WHEELS)/$$key"
-	        mv "$(VENV)/mmcv-wheel" "$(WHEELS)/$$key"
+	        rm -rf "$(WHEELS)/$$key" "$(WHEELS)/$$key.tmp"
+	        mv "$(VENV)/mmcv-wheel" "$(WHEELS)/$$key.tmp"
+	        mv "$(WHEELS)/$$key.tmp" "$(WHEELS)/$$key"
 	    fi
 	    echo "Installing MMCV's operators from $(WHEELS)/$$key, and MMDetection ..."
 	    $(PIP) install -q --no-deps --force-reinstall "$(WHEELS)/$$key"/*.whl || fail 'pip install of the wheel'

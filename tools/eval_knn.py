@@ -113,10 +113,6 @@ def load_model(
         model = MODELS.build(model_config)
     choose_network(model, settings.network)
     load = load_backbone(model.backbone, args.checkpoint, PREFIXES.get(settings.network))
-    if not load.is_complete:
-        raise ValueError(
-            f'{load.describe(args.checkpoint)}: it is of another architecture than {args.config}.'
-        )
     # A teacher has the architecture of the student, in whose place it is evaluated.
     network = 'teacher' if load.prefix == PREFIXES['teacher'] else settings.network or 'backbone'
     settings.network = 'student' if 'student' in feature_networks(model) else None

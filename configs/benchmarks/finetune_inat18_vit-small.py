@@ -17,6 +17,6 @@ test_dataloader = val_dataloader
 optim_wrapper = dict(optimizer=dict(lr=5e-5 * 768 / 512))
 param_scheduler = [
     dict(_base_.param_scheduler[0], start_factor=1e-6 / (5e-5 * 768 / 512)),
-    _base_.param_scheduler[1],
+    dict(_base_.param_scheduler[1], eta_min_ratio=1e-5 / (5e-5 * 768 / 512)),
 ]
 train_cfg = dict(max_epochs=360)

@@ -40,6 +40,7 @@ val_evaluator = dict(type='Accuracy', topk=(1, 5))
 test_dataloader = val_dataloader
 test_evaluator = val_evaluator
 
+auto_scale_lr = dict(base_batch_size=64)
 optim_wrapper = dict(optimizer=dict(lr=0.5, weight_decay=0.))
 param_scheduler = dict(T_max=20, end=20)
 train_cfg = dict(max_epochs=20, val_interval=5)

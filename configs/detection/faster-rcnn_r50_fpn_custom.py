@@ -29,6 +29,11 @@ test_dataloader = val_dataloader
 val_evaluator = dict(ann_file=f'{data_root}/annotations/val.json')
 test_evaluator = val_evaluator
 
+# A small set has fewer than the 500 iterations of COCO's warm-up in many epochs.
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.001, begin=0, end=1, convert_to_iter_based=True),
+    _base_.param_scheduler[1],
+]
 # Half of 16 images: half of the learning rate.
 optim_wrapper = dict(optimizer=dict(lr=0.01))
 auto_scale_lr = dict(base_batch_size=8)

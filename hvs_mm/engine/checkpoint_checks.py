@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os.path as osp
-import pickle
 import zipfile
 from typing import Any
 
@@ -13,6 +12,7 @@ from mmengine.runner import find_latest_checkpoint
 from torch import nn
 
 from ..models import HVSAlgorithm, PretrainedBackbone, check_checkpoint_given, load_backbone
+from ..reports import parse_config
 
 
 def check_pretrained(model: nn.Module) -> None:
@@ -39,7 +39,7 @@ def check_pretrained(model: nn.Module) -> None:
         check_checkpoint_given(path, option)
         if not osp.isfile(path):
             raise FileNotFoundError(f'{option}.checkpoint={path!r}: there is no such file.')
-        load_backbone(module, path, init.get('prefix'))
+        load_backbone(module, path, init.get('prefix'), init.get('strict', True))
 
 
 def resumed_checkpoint(cfg: Config) -> str | None:
@@ -167,8 +167,10 @@ def _read_checkpoint(path: str, option: str = '') -> dict[str, Any]:
         # be mapped into memory.
         mmap = zipfile.is_zipfile(path)
         checkpoint = torch.load(path, map_location='cpu', weights_only=False, mmap=mmap)
-    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise ValueError(f'{option}{path}: this is no checkpoint ({error}).') from error
+    except Exception as error:
+        # Reading a truncated file, or one of another kind, fails in more ways than torch documents.
+        reason = str(error).partition('\n')[0] or type(error).__name__
+        raise ValueError(f'{option}{path}: this is no checkpoint ({reason}).') from error
     if not isinstance(checkpoint, dict):
         raise ValueError(
             f'{option}{path}: this is no checkpoint, but a {type(checkpoint).__name__}.'
@@ -182,7 +184,8 @@ def _type(model: dict[str, Any]) -> str:
 
 
 def _saved_type(checkpoint: dict[str, Any]) -> str:
-    text = checkpoint.get('meta', {}).get('cfg')
-    if not text:
+    # Parsed, not run: the text may come from anybody.
+    try:
+        return _type(parse_config((checkpoint.get('meta') or {}).get('cfg') or '')['model'])
+    except (AttributeError, KeyError, SyntaxError, TypeError, ValueError):
         return 'type unknown'
-    return _type(Config.fromstring(text, file_format='.py').model)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Any
 
-import mmpretrain.registry
 from mmengine.config import Config
 from mmengine.registry import Registry
 from mmengine.runner import LogProcessor, Runner
@@ -76,6 +76,7 @@ def check_overrides(cfg: Config, overrides: dict[str, Any]) -> None:
 
 
 def _check_key(cfg: Config, key: str, is_new_type: bool = False) -> None:
+    scope = cfg.get('default_scope') or 'mmpretrain'
     node: Any = cfg._cfg_dict
     parts = key.split('.')
     for depth, part in enumerate(parts):
@@ -87,7 +88,7 @@ def _check_key(cfg: Config, key: str, is_new_type: bool = False) -> None:
         elif isinstance(node, dict) and part in node:
             node = node[part]
         elif isinstance(node, dict):
-            known = _known_keys(node, path)
+            known = _known_keys(node, path, scope)
             # A hook or the like may be added under a name of its own, with its type.
             adds = is_new_type and path in ('default_hooks', '') and depth == len(parts) - 2
             if known is not None and part not in known and not adds:
@@ -97,7 +98,7 @@ def _check_key(cfg: Config, key: str, is_new_type: bool = False) -> None:
             _raise_unknown(key, path, part, [])
 
 
-def _known_keys(node: dict[str, Any], path: str) -> set[str] | None:
+def _known_keys(node: dict[str, Any], path: str, scope: str) -> set[str] | None:
     """The keys a dict may have, ``None`` if any."""
     if not path:
         return {*node, *_arguments(Runner), *_OTHER_RUNNER_KEYS}
@@ -107,7 +108,7 @@ def _known_keys(node: dict[str, Any], path: str) -> set[str] | None:
         return {*node, *_UNTYPED[path]}
     if 'type' not in node:
         return None
-    cls = node['type'] if inspect.isclass(node['type']) else _find_class(node['type'])
+    cls = node['type'] if inspect.isclass(node['type']) else _find_class(node['type'], scope)
     taken = None if cls is None else _arguments_of_class(cls)
     return None if taken is None else {*node, *taken}
 
@@ -131,8 +132,10 @@ def _arguments_of_class(cls: Any) -> set[str] | None:
     return None
 
 
-def _find_class(name: str) -> Any | None:
-    for registry in vars(mmpretrain.registry).values():
+def _find_class(name: str, scope: str) -> Any | None:
+    # Packages use the same names for different classes.
+    registries = importlib.import_module(f'{scope}.registry')
+    for registry in vars(registries).values():
         if isinstance(registry, Registry) and (found := registry.get(name)) is not None:
             return found
     return None

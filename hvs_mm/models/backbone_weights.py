@@ -91,8 +91,10 @@ def backbone_state(checkpoint: Any, prefix: str | None = None) -> tuple[str, dic
     raise ValueError(_no_backbone(state, prefix))
 
 
-def load_backbone(backbone: nn.Module, path: str | Path, prefix: str | None = None) -> BackboneLoad:
-    """Load the backbone of a checkpoint into a module, as far as their names agree.
+def load_backbone(
+    backbone: nn.Module, path: str | Path, prefix: str | None = None, strict: bool = True
+) -> BackboneLoad:
+    """Load the backbone of a checkpoint into a module.
 
     The module's own load hooks run: MMPretrain's ``VisionTransformer`` interpolates position
     embeddings that were trained at another image size.
@@ -101,14 +103,17 @@ def load_backbone(backbone: nn.Module, path: str | Path, prefix: str | None = No
         backbone: Any module, changed in place.
         path: A checkpoint of this package, MMPretrain or MMDetection.
         prefix: As for :func:`backbone_state`.
+        strict: Raise if the checkpoint lacks tensors of the module, or has others than those of
+            pretraining alone.
 
     Returns:
         What was loaded and what was not.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it cannot be read, holds no backbone, shares no name with the module, or
-            has a tensor of another shape. In the last case the module may be partly loaded.
+        ValueError: If it cannot be read, holds no backbone, shares no name with the module, has
+            a tensor of another shape or, if ``strict``, does not fit completely. In the last two
+            cases the module may be partly loaded.
     """
     try:
         prefix, state = backbone_state(load_checkpoint(path), prefix)
@@ -137,12 +142,18 @@ def load_backbone(backbone: nn.Module, path: str | Path, prefix: str | None = No
             f'{path}: its backbone is of another architecture than this '
             f'{type(backbone).__name__}: {reason}.'
         ) from error
-    return BackboneLoad(
+    load = BackboneLoad(
         prefix,
         loaded=tuple(name for name in own if name in common),
         missing=_without_counters(name for name in own if name not in common),
         unexpected=_without_counters(result.unexpected_keys),
     )
+    if strict and not load.is_complete:
+        raise ValueError(
+            f'{load.describe(path)}: its backbone is of another architecture than this '
+            f'{type(backbone).__name__}. Set init_cfg.strict=False to load what fits.'
+        )
+    return load
 
 
 def _without_counters(names: Iterable[str]) -> tuple[str, ...]:

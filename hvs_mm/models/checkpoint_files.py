@@ -46,10 +46,12 @@ def load_checkpoint(path: str | Path, trust: bool = False) -> Any:
             raise ValueError(_unreadable(path, error)) from error
         raise ValueError(
             f'{path} holds a {refused[1]}, which is not read because a pickle can run any code. If '
-            'you trust the source of the file, read it with --trust.'
+            'you trust the source of the file, convert or extract it with --trust, which '
+            'tools/model_converters/ and tools/extract_backbone.py have.'
         ) from error
-    except (EOFError, OSError, RuntimeError) as error:
-        # Some truncated files are an OSError that does not name them.
+    except Exception as error:
+        # Reading a truncated file, or one of another kind, fails in more ways than torch documents,
+        # and most of them do not name the file.
         raise ValueError(_unreadable(path, error)) from error
 
 

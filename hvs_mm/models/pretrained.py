@@ -24,11 +24,16 @@ class PretrainedBackbone:
             testing and building a model do not do.
         prefix: What the names of the backbone begin with in the checkpoint, ``''`` for a bare
             one. By default ``'teacher.backbone.'`` if there is one, else ``'backbone.'``.
+        strict: Refuse a checkpoint that lacks tensors of the backbone or has others. Without it
+            what fits is loaded, and the log names the rest. Defaults to ``True``.
     """
 
-    def __init__(self, checkpoint: str | None = None, prefix: str | None = None) -> None:
+    def __init__(
+        self, checkpoint: str | None = None, prefix: str | None = None, strict: bool = True
+    ) -> None:
         self.checkpoint = checkpoint
         self.prefix = prefix
+        self.strict = strict
 
     def __call__(self, module: nn.Module) -> None:
         """Initialize a module and its children.
@@ -46,10 +51,12 @@ class PretrainedBackbone:
         for child in module.children():
             if hasattr(child, 'init_weights'):
                 child.init_weights()
-        load = load_backbone(module, self.checkpoint, self.prefix)
+        load = load_backbone(module, self.checkpoint, self.prefix, self.strict)
         # After this, backbones set some weights anew unless their `init_cfg` is of this type:
         # ResNet its last norms, VisionTransformer its position embeddings.
-        module.init_cfg = dict(type='Pretrained', checkpoint=self.checkpoint, prefix=load.prefix)
+        module.init_cfg = dict(
+            type='Pretrained', checkpoint=self.checkpoint, prefix=load.prefix or None
+        )
         if hasattr(module, '_params_init_info'):
             update_init_info(module, f'{type(self).__name__}: loaded from {self.checkpoint}')
         level = logging.INFO if load.is_complete else logging.WARNING

@@ -79,7 +79,6 @@ def small(batch_size=2):
         'val_dataloader.dataset.pipeline.1.scale=(128,128)',
         'test_dataloader.dataset.pipeline.1.scale=(128,128)',
         'default_hooks.logger.interval=1',
-        'param_scheduler.0.end=1',
     ]
 
 
@@ -122,7 +121,9 @@ def test_the_configs_build_and_differ_from_upstream_where_they_say(path, tmp_pat
     (tmp_path / name).write_text(f"_base_ = 'mmdet::{folder}/{name}'")
     upstream = Config.fromfile(tmp_path / name)
     assert cfg.train_cfg == upstream.train_cfg
-    assert cfg.param_scheduler == upstream.param_scheduler
+    # But for COCO's warm-up, which is longer than training on a small set.
+    first = 1 if 'custom' in path.name else 0
+    assert cfg.param_scheduler[first:] == upstream.param_scheduler[first:]
     assert cfg.train_dataloader.dataset.pipeline == upstream.train_dataloader.dataset.pipeline
     assert cfg.model.rpn_head == upstream.model.rpn_head
     # All stages are trained.
@@ -132,6 +133,16 @@ def test_the_configs_build_and_differ_from_upstream_where_they_say(path, tmp_pat
             levels = model.eval().extract_feat(torch.rand(1, 3, 64, 128))
         assert [x.shape[-2:] for x in levels] == [(64 // s, 128 // s) for s in (4, 8, 16, 32, 64)]
         assert model.rpn_head.prior_generator.strides == [(s, s) for s in (4, 8, 16, 32, 64)]
+
+
+def test_options_are_those_of_mmdetections_own_classes():
+    from hvs_mm.engine import check_overrides
+
+    cfg = Config.fromfile(CUSTOM)
+    # MMPretrain's ResNet has no such argument.
+    check_overrides(cfg, {'model.backbone.plugins': None})
+    with pytest.raises(ValueError, match=r"has no key 'dcm'; did you mean 'dcn'"):
+        check_overrides(cfg, {'model.backbone.dcm': None})
 
 
 def test_faster_rcnn_from_hvs_simsiam_trains_evaluates_and_tests(coco, resnet_checkpoint, tmp_path):

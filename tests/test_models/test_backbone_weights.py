@@ -129,7 +129,11 @@ def test_what_is_missing_and_left_over_is_named(tmp_path):
     torch.save(state, tmp_path / 'a.pth')
     target = build_backbone(RESNET)
     before = target.conv1.weight.clone()
-    load = load_backbone(target, tmp_path / 'a.pth')
+    with pytest.raises(
+        ValueError, match=r'conv1\.weight, bn1\.bias; .*another architecture.*strict=F'
+    ):
+        load_backbone(build_backbone(RESNET), tmp_path / 'a.pth')
+    load = load_backbone(target, tmp_path / 'a.pth', strict=False)
     assert load.missing == ('conv1.weight', 'bn1.bias')
     assert load.unexpected == ('extra',)
     assert not load.is_complete
@@ -150,7 +154,7 @@ def test_counters_of_batches_are_never_missed(tmp_path):
     assert set(load.loaded) == set(weights)
     # The other way round: GroupNorm has the weights of BatchNorm, but no counters or statistics.
     plain = MODELS.build({**RESNET, 'norm_cfg': {'type': 'GN', 'num_groups': 2}})
-    load = load_backbone(plain, save_backbone(tmp_path / 'b.pth', source))
+    load = load_backbone(plain, save_backbone(tmp_path / 'b.pth', source), strict=False)
     assert not [name for name in load.unexpected if 'num_batches' in name]
     assert 'gn1.weight' in load.missing
 
@@ -253,7 +257,10 @@ def test_missing_tensors_are_initialized_and_a_warning(tmp_path, log):
     weights = source.state_dict().items()
     state = {f'encoder.{k}': v for k, v in weights if not k.startswith('layers.1.')}
     torch.save(state, tmp_path / 'a.pth')
-    model = classifier(VIT, str(tmp_path / 'a.pth'), prefix='encoder')
+    deeper = classifier(VIT, str(tmp_path / 'a.pth'), prefix='encoder')
+    with pytest.raises(ValueError, match=r'18 of 30 tensors .* another architecture'):
+        deeper.init_weights()
+    model = classifier(VIT, str(tmp_path / 'a.pth'), prefix='encoder', strict=False)
     model.init_weights()
     assert torch.equal(model.backbone.layers[0].attn.qkv.weight, source.layers[0].attn.qkv.weight)
     # The initialization of a layer itself, which torch's own does not equal.

@@ -333,3 +333,31 @@ def test_upstreams_tool_takes_the_setting(tmp_path, monkeypatch):
     load_tool(path).main()
     (log,) = tmp_path.glob('run/*/*.log')
     assert log.read_text().count('tensors loaded from') == 1
+
+
+@pytest.mark.parametrize('missing', ['mmdet', 'mmcv._ext'])
+def test_detection_without_its_parts(tmp_path, missing):
+    """Also where they are installed: an import of one of them fails as if they were not."""
+    (tmp_path / 'sitecustomize.py').write_text(
+        'import sys\n'
+        'class Missing:\n'
+        '    def find_spec(self, name, path=None, target=None):\n'
+        f"        if name == {missing!r} or name.startswith('{missing}.'):\n"
+        f'            raise ModuleNotFoundError("No module named {missing!r}", name=name)\n'
+        'sys.meta_path.insert(0, Missing())\n'
+    )
+    process = run(
+        sys.executable,
+        'tools/train.py',
+        'configs/detection/faster-rcnn_r50_fpn_custom.py',
+        '--work-dir',
+        tmp_path / 'run',
+        '--cfg-options',
+        'model.backbone.init_cfg=None',
+        PYTHONPATH=f'{tmp_path}{os.pathsep}{ROOT}',
+    )
+    assert process.returncode == 1
+    last = process.stderr.strip().splitlines()[-1]
+    assert last.startswith('error: ')
+    assert last.endswith('run "make detection".')
+    assert not (tmp_path / 'run').exists()

@@ -34,9 +34,13 @@ def build_key() -> str:
 
 def check_wheel(path: str) -> None:
     """Exit if a wheel was built without operators, which MMCV's setup.py does silently."""
-    with zipfile.ZipFile(path) as wheel:
-        if not any(name.startswith('mmcv/_ext') for name in wheel.namelist()):
-            sys.exit(f'error: {path} has no mmcv/_ext: it was built without operators.')
+    try:
+        with zipfile.ZipFile(path) as wheel:
+            names = wheel.namelist()
+    except (OSError, zipfile.BadZipFile) as error:
+        sys.exit(f'error: {path} is no wheel: {error}')
+    if not any(name.startswith('mmcv/_ext') for name in names):
+        sys.exit(f'error: {path} has no mmcv/_ext: it was built without operators.')
 
 
 def self_check() -> None:
@@ -66,6 +70,12 @@ def self_check() -> None:
             sys.exit(f"error: roi_align on {device} gives other values than torchvision's.")
     import mmdet
 
+    if torch.cuda.is_available() and 'cuda' not in devices:
+        print(
+            'warning: there is a GPU, but no CUDA compiler (nvcc) was found: the operators run on '
+            'the CPU only. Install the CUDA toolkit, or set CUDA_HOME, and run '
+            '"make detection" again.'
+        )
     print(
         f'MMCV operators nms and roi_align work ({", ".join(devices)}); mmdet {mmdet.__version__}'
     )

@@ -16,10 +16,10 @@ train_dataloader = dict(
 optim_wrapper = dict(
     optimizer=dict(lr=7.5e-6 * 768 / 512),
     clip_grad=None)
-# From 1e-6 up to the learning rate, then down to 1e-5: nearly constant.
+# From 1e-6 up to the learning rate, then down to 1e-5: nearly constant. As ratios, so that they scale with it.
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-6 / (7.5e-6 * 768 / 512), end=5, convert_to_iter_based=True),
-    dict(type='CosineAnnealingLR', eta_min=1e-5, begin=5, convert_to_iter_based=True),
+    dict(type='CosineAnnealingLR', eta_min_ratio=1e-5 / (7.5e-6 * 768 / 512), begin=5, convert_to_iter_based=True),
 ]
 train_cfg = dict(max_epochs=1000, val_interval=10)
 auto_scale_lr = dict(base_batch_size=768)
