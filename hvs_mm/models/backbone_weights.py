@@ -151,7 +151,7 @@ def load_backbone(
     if strict and not load.is_complete:
         raise ValueError(
             f'{load.describe(path)}: its backbone is of another architecture than this '
-            f'{type(backbone).__name__}. Set init_cfg.strict=False to load what fits.'
+            f'{type(backbone).__name__}.'
         )
     return load
 

@@ -129,9 +129,7 @@ def test_what_is_missing_and_left_over_is_named(tmp_path):
     torch.save(state, tmp_path / 'a.pth')
     target = build_backbone(RESNET)
     before = target.conv1.weight.clone()
-    with pytest.raises(
-        ValueError, match=r'conv1\.weight, bn1\.bias; .*another architecture.*strict=F'
-    ):
+    with pytest.raises(ValueError, match=r'conv1\.weight, bn1\.bias; .*another architecture than'):
         load_backbone(build_backbone(RESNET), tmp_path / 'a.pth')
     load = load_backbone(target, tmp_path / 'a.pth', strict=False)
     assert load.missing == ('conv1.weight', 'bn1.bias')
