@@ -79,6 +79,7 @@ def small(batch_size=2):
         'val_dataloader.dataset.pipeline.1.scale=(128,128)',
         'test_dataloader.dataset.pipeline.1.scale=(128,128)',
         'default_hooks.logger.interval=1',
+        'optim_wrapper.optimizer.lr=1e-4',
     ]
 
 
