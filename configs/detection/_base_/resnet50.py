@@ -1,0 +1,13 @@
+# What a pretrained ResNet-50 changes in a detector of MMDetection. As usual for self-supervised
+# backbones (MoCo, arXiv 1911.05722, section 4.2), all stages are trained and BatchNorm goes on,
+# synchronized, also in the pyramid.
+custom_imports = dict(imports=['hvs_mm'], allow_failed_imports=False)
+
+norm_cfg = dict(type='SyncBN', requires_grad=True)
+pretrained_resnet = dict(
+    backbone=dict(
+        frozen_stages=-1,
+        norm_cfg=norm_cfg,
+        norm_eval=False,
+        init_cfg=dict(_delete_=True, type='PretrainedBackbone', checkpoint=None)),
+    neck=dict(norm_cfg=norm_cfg))
