@@ -29,7 +29,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import distributed, nn
 
-from hvs_mm.engine import add_config_options, merge_options, read_config
+from hvs_mm.engine import add_config_options, error_line, merge_options, read_config
 from hvs_mm.evaluation import (
     KNNEvaluation,
     KNNResult,
@@ -38,11 +38,11 @@ from hvs_mm.evaluation import (
     configured_settings,
     feature_networks,
 )
-from hvs_mm.models.backbone_weights import load_backbone
+from hvs_mm.models.backbone_weights import NETWORKS, fit_backbone
 from hvs_mm.models.checkpoint_files import load_checkpoint
 
-#: Where a checkpoint has a network; by default the first of them that is there.
-PREFIXES = {'teacher': 'teacher.backbone.', 'student': 'backbone.', 'backbone': 'backbone.'}
+#: What a method with one network calls it.
+PREFIXES = {**NETWORKS, 'backbone': NETWORKS['student']}
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -99,8 +99,8 @@ def choose_device(name: str | None) -> torch.device:
 
 def load_model(
     cfg: Config, args: argparse.Namespace, settings: KNNSettings
-) -> tuple[nn.Module, str]:
-    """The model with the checkpoint's backbone as its own, and which network that is.
+) -> tuple[nn.Module, str, int | None]:
+    """The model with the checkpoint's backbone as its own, which network that is, and its epoch.
 
     Raises:
         FileNotFoundError: If there is no such checkpoint.
@@ -112,19 +112,27 @@ def load_model(
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmpretrain')):
         model = MODELS.build(model_config)
     choose_network(model, settings.network)
-    load = load_backbone(model.backbone, args.checkpoint, PREFIXES.get(settings.network))
+    checkpoint = load_checkpoint(args.checkpoint)
+    prefix = PREFIXES.get(settings.network)
+    load = fit_backbone(model.backbone, checkpoint, args.checkpoint, prefix)
     # A teacher has the architecture of the student, in whose place it is evaluated.
     network = 'teacher' if load.prefix == PREFIXES['teacher'] else settings.network or 'backbone'
     settings.network = 'student' if 'student' in feature_networks(model) else None
-    return model, network
+    # A bare state dict has none.
+    return model, network, (checkpoint.get('meta') or {}).get('epoch')
 
 
-def describe(args: argparse.Namespace, result: KNNResult, network: str, temperature: float) -> dict:
+def describe(
+    args: argparse.Namespace,
+    result: KNNResult,
+    network: str,
+    temperature: float,
+    epoch: int | None,
+) -> dict:
     """The content of the JSON file, see the top of this one."""
-    meta = load_checkpoint(args.checkpoint).get('meta') or {}
     return {
         'checkpoint': args.checkpoint,
-        'epoch': meta.get('epoch'),
+        'epoch': epoch,
         'network': network,
         'temperature': temperature,
         'num_bank': result.num_bank,
@@ -152,7 +160,7 @@ def run(args: argparse.Namespace) -> None:
     merge_options(cfg, args.cfg_options)
     settings = load_settings(args, cfg)
     device = choose_device(args.device)
-    model, network = load_model(cfg, args, settings)
+    model, network, epoch = load_model(cfg, args, settings)
     evaluate = KNNEvaluation(cfg, settings)
     result = evaluate(model.to(device))
     if is_main_process():
@@ -160,7 +168,7 @@ def run(args: argparse.Namespace) -> None:
         suffix = '_student' if network == 'student' else ''
         path = Path(args.json or checkpoint.with_name(f'knn_{checkpoint.stem}{suffix}.json'))
         path.parent.mkdir(parents=True, exist_ok=True)
-        content = describe(args, result, network, settings.temperature)
+        content = describe(args, result, network, settings.temperature, epoch)
         path.write_text(json.dumps(content, indent=2) + '\n')
         show(result, network, args.checkpoint)
         print(f'result: {path}')
@@ -170,10 +178,8 @@ def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     try:
         run(args)
-    except (KeyError, OSError, SyntaxError, TypeError, ValueError) as error:
-        # str() of a KeyError is its repr: quoted, with escaped newlines.
-        text = str(error.args[0] if isinstance(error, KeyError) else error)
-        sys.exit(f'error: {" ".join(text.split())}')
+    except (ImportError, KeyError, OSError, SyntaxError, TypeError, ValueError) as error:
+        sys.exit(error_line(error))
 
 
 if __name__ == '__main__':

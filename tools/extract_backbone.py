@@ -8,11 +8,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from hvs_mm.models.backbone_names import STYLES, RenamedBackbone, rename_backbone
-from hvs_mm.models.backbone_weights import backbone_state
+from hvs_mm.models.backbone_weights import NETWORKS, backbone_state
 from hvs_mm.models.checkpoint_files import check_output, load_checkpoint, save_checkpoint
 from hvs_mm.reports import parse_config
-
-NETWORKS = {'teacher': 'teacher.backbone.', 'student': 'backbone.'}
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:

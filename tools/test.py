@@ -10,18 +10,17 @@ import mmengine
 import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.evaluator import DumpResults
-from mmengine.registry import HOOKS, RUNNERS, DefaultScope
-from mmengine.runner import Runner
+from mmengine.registry import HOOKS, DefaultScope
 
 from hvs_mm.engine import (
     add_config_options,
-    add_launcher,
+    build_runner,
     error_line,
     merge_options,
+    parse_launched,
     preflight_test,
     prepare_cpu_distributed,
     read_config,
-    set_local_rank,
     set_work_dir,
 )
 
@@ -51,10 +50,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help='augment at test time, as tta_model and tta_pipeline of the config say',
     )
     add_config_options(parser, 'test_dataloader.batch_size=64')
-    add_launcher(parser)
-    args = parser.parse_args(argv)
-    set_local_rank(args)
-    return args
+    return parse_launched(parser, argv)
 
 
 def load_config(args: argparse.Namespace) -> Config:
@@ -146,7 +142,7 @@ def main(argv: list[str] | None = None) -> None:
         FileNotFoundError, ImportError, KeyError, SyntaxError, TypeError, ValueError
     ) as error:  # fmt: skip
         sys.exit(error_line(error))
-    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    runner = build_runner(cfg)
     if args.out is not None and args.out_item != 'metrics':
         runner.test_evaluator.metrics.append(DumpResults(out_file_path=args.out))
     metrics = runner.test()

@@ -8,19 +8,17 @@ import sys
 
 import torch
 from mmengine.config import Config, ConfigDict
-from mmengine.registry import RUNNERS
-from mmengine.runner import Runner
 
 from hvs_mm.engine import (
     add_config_options,
-    add_launcher,
+    build_runner,
     error_line,
     merge_options,
+    parse_launched,
     preflight,
     prepare_cpu_distributed,
     read_config,
     resumed_checkpoint,
-    set_local_rank,
     set_work_dir,
 )
 from hvs_mm.evaluation import check_configured
@@ -65,10 +63,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help='start the loader workers anew each epoch',
     )
     add_config_options(parser, 'train_dataloader.batch_size=64 model.keep="[2]"')
-    add_launcher(parser)
-    args = parser.parse_args(argv)
-    set_local_rank(args)
-    return args
+    return parse_launched(parser, argv)
 
 
 def load_config(args: argparse.Namespace) -> Config:
@@ -161,7 +156,7 @@ def main(argv: list[str] | None = None) -> None:
         prepare_cpu_distributed(cfg)
     except (FileNotFoundError, ImportError, KeyError, SyntaxError, TypeError, ValueError) as error:
         sys.exit(error_line(error))
-    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    runner = build_runner(cfg)
     try:
         runner.train()
     except ViewsError as error:

@@ -2,11 +2,11 @@ from .autocast_optim_wrapper import AutocastOptimWrapper
 from .checkpoint_checks import resumed_checkpoint
 from .command_line import (
     add_config_options,
-    add_launcher,
+    build_runner,
     error_line,
     merge_options,
+    parse_launched,
     read_config,
-    set_local_rank,
     set_work_dir,
 )
 from .cpu_distributed import CPUDistributedDataParallel, prepare_cpu_distributed
@@ -25,17 +25,17 @@ __all__ = [
     'ProgressHook',
     'TeacherHook',
     'add_config_options',
-    'add_launcher',
+    'build_runner',
     'check_overrides',
     'clip_each_gradient',
     'cosine_schedule',
     'error_line',
     'merge_options',
+    'parse_launched',
     'preflight',
     'preflight_test',
     'prepare_cpu_distributed',
     'read_config',
     'resumed_checkpoint',
-    'set_local_rank',
     'set_work_dir',
 ]

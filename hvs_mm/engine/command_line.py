@@ -7,6 +7,8 @@ import os
 import os.path as osp
 
 from mmengine.config import Config, DictAction
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
 
 from .overrides import check_overrides
 
@@ -28,8 +30,15 @@ def add_config_options(parser: argparse.ArgumentParser, example: str) -> None:
     )
 
 
-def add_launcher(parser: argparse.ArgumentParser) -> None:
-    """Add what upstream's launchers give to a tool."""
+def parse_launched(
+    parser: argparse.ArgumentParser, argv: list[str] | None = None
+) -> argparse.Namespace:
+    """Parse the command line of a tool that upstream's launchers may have started.
+
+    Args:
+        parser: Of the tool; ``--launcher`` is added to it.
+        argv: The arguments, by default those of the process.
+    """
     parser.add_argument(
         '--launcher',
         choices=['none', 'pytorch', 'slurm', 'mpi'],
@@ -38,11 +47,9 @@ def add_launcher(parser: argparse.ArgumentParser) -> None:
     )
     # torchrun hands the rank over in the environment, torch.distributed.launch as an argument.
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
-
-
-def set_local_rank(args: argparse.Namespace) -> None:
-    """Put a rank that was handed over as an argument where MMEngine looks for it."""
+    args = parser.parse_args(argv)
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    return args
 
 
 def read_config(path: str) -> Config:
@@ -80,6 +87,11 @@ def merge_options(cfg: Config, options: dict) -> None:
     cfg.merge_from_dict(options)
 
 
+def build_runner(cfg: Config) -> Runner:
+    """The Runner of a config, or the class that it names instead."""
+    return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+
+
 def error_line(error: Exception) -> str:
     """What a tool prints before it stops, for an error that a user can solve."""
     # str() of a KeyError is its repr: quoted, with escaped newlines.
@@ -88,4 +100,4 @@ def error_line(error: Exception) -> str:
         text += (
             ': detection needs MMDetection and compiled operators of MMCV, run "make detection".'
         )
-    return f'error: {text}'
+    return f'error: {" ".join(text.split())}'

@@ -16,6 +16,7 @@ import torchvision
 from mmpretrain.registry import MODELS
 from torch import Tensor
 
+from .backbone_weights import list_some
 from .conversion import to_published
 
 #: Whose names can be written.
@@ -112,7 +113,7 @@ def rename_backbone(
             )
         return _rename_vit(state, config)
     raise ValueError(
-        f'the architecture is unknown, with {_some(state)}. Expected a ResNet or a '
+        f'the architecture is unknown, with {list_some(state)}. Expected a ResNet or a '
         f'VisionTransformer of MMPretrain. {_AS_THEY_ARE}'
     )
 
@@ -326,11 +327,5 @@ def _check_shapes(
             differing.append(f'{name} is {shapes[0]} instead of {shapes[1]}')
     if differing:
         raise ValueError(
-            f'the backbone is not {target}: {_some(differing, separator="; ")}. {_AS_THEY_ARE}'
+            f'the backbone is not {target}: {list_some(differing, separator="; ")}. {_AS_THEY_ARE}'
         )
-
-
-def _some(names: Iterable[str], number: int = 3, separator: str = ', ') -> str:
-    names = list(names)
-    rest = f'{separator}and {len(names) - number} more' if len(names) > number else ''
-    return separator.join(names[:number]) + rest

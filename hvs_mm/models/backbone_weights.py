@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from .checkpoint_files import load_checkpoint
 
-#: Where a checkpoint has its backbone, the first that is there. DINO and iBOT evaluate the teacher.
-PREFIXES = ('teacher.backbone.', 'backbone.')
+#: Where a checkpoint has its networks, the first that is there. DINO and iBOT evaluate the teacher;
+#: what they call the student is the only one of other methods.
+NETWORKS = {'teacher': 'teacher.backbone.', 'student': 'backbone.'}
 #: Weights that pretraining alone needs: iBOT's stand-in for masked patches.
 PRETRAINING_ONLY = frozenset({'mask_token'})
 
@@ -51,10 +52,10 @@ class BackboneLoad(NamedTuple):
             f'loaded from {source} ({self.prefix!r})'
         )
         if self.missing:
-            text += f'; not in the checkpoint: {_some(self.missing)}'
+            text += f'; not in the checkpoint: {list_some(self.missing)}'
         if self.unexpected:
             note = ' (of pretraining alone)' if self.is_complete else ''
-            text += f'; left over: {_some(self.unexpected)}{note}'
+            text += f'; left over: {list_some(self.unexpected)}{note}'
         return text
 
 
@@ -80,7 +81,7 @@ def backbone_state(checkpoint: Any, prefix: str | None = None) -> tuple[str, dic
         )
     if prefix and not prefix.endswith('.'):
         prefix += '.'
-    for candidate in PREFIXES if prefix is None else (prefix,):
+    for candidate in NETWORKS.values() if prefix is None else (prefix,):
         found = {
             name.removeprefix(candidate): value
             for name, value in state.items()
@@ -115,18 +116,36 @@ def load_backbone(
             a tensor of another shape or, if ``strict``, does not fit completely. In the last two
             cases the module may be partly loaded.
     """
+    return fit_backbone(backbone, load_checkpoint(path), path, prefix, strict)
+
+
+def fit_backbone(
+    backbone: nn.Module,
+    checkpoint: Any,
+    source: str | Path,
+    prefix: str | None = None,
+    strict: bool = True,
+) -> BackboneLoad:
+    """As :func:`load_backbone`, of a checkpoint that has been read.
+
+    Args:
+        backbone: As there.
+        checkpoint: As for :func:`backbone_state`.
+        source: Its file, for messages.
+        prefix: As there.
+        strict: As there.
+    """
     try:
-        prefix, state = backbone_state(load_checkpoint(path), prefix)
+        prefix, state = backbone_state(checkpoint, prefix)
     except ValueError as error:
-        text = str(error)
-        raise ValueError(text if str(path) in text else f'{path}: {text}') from error
+        raise ValueError(f'{source}: {error}') from error
     own = backbone.state_dict()
     common = own.keys() & state.keys()
     if not common:
         raise ValueError(
-            f'{path}: none of the {len(state)} tensors under {prefix!r} is one of this '
-            f'{type(backbone).__name__}, which has {_some(own)}; the checkpoint has '
-            f'{_some(state)}. Is it of another architecture?'
+            f'{source}: none of the {len(state)} tensors under {prefix!r} is one of this '
+            f'{type(backbone).__name__}, which has {list_some(own)}; the checkpoint has '
+            f'{list_some(state)}. Is it of another architecture?'
         )
     try:
         result = backbone.load_state_dict(state, strict=False)
@@ -137,9 +156,9 @@ def load_backbone(
             for name in own
             if name in common and state[name].shape != own[name].shape
         ]
-        reason = _some(differing, separator='; ') if differing else str(error)
+        reason = list_some(differing, separator='; ') if differing else str(error)
         raise ValueError(
-            f'{path}: its backbone is of another architecture than this '
+            f'{source}: its backbone is of another architecture than this '
             f'{type(backbone).__name__}: {reason}.'
         ) from error
     load = BackboneLoad(
@@ -150,7 +169,7 @@ def load_backbone(
     )
     if strict and not load.is_complete:
         raise ValueError(
-            f'{load.describe(path)}: its backbone is of another architecture than this '
+            f'{load.describe(source)}: its backbone is of another architecture than this '
             f'{type(backbone).__name__}.'
         )
     return load
@@ -168,9 +187,9 @@ def _no_backbone(state: Mapping[Any, Any], prefix: str | None) -> str:
             "the checkpoint has the layout of DINO's and iBOT's own code: convert it with "
             'tools/model_converters/published_to_hvs.py first.'
         )
-    wanted = ' or '.join(map(repr, PREFIXES if prefix is None else [prefix]))
+    wanted = ' or '.join(map(repr, NETWORKS.values() if prefix is None else [prefix]))
     tops = Counter(f'{str(name).split(".")[0]}.' for name in state)
-    found = _some([f'{top!r} ({count})' for top, count in tops.most_common()], number=5)
+    found = list_some([f'{top!r} ({count})' for top, count in tops.most_common()], number=5)
     return (
         f'the checkpoint holds no backbone: no tensor has a name that begins with {wanted}; the '
         f"names begin with {found}. If the backbone is there, give its prefix, '' if the "
@@ -178,7 +197,8 @@ def _no_backbone(state: Mapping[Any, Any], prefix: str | None) -> str:
     )
 
 
-def _some(names: Iterable[str], number: int = 3, separator: str = ', ') -> str:
+def list_some(names: Iterable[str], number: int = 3, separator: str = ', ') -> str:
+    """The first names for a message, and how many more there are."""
     names = list(names)
     rest = f'{separator}and {len(names) - number} more' if len(names) > number else ''
     return separator.join(names[:number]) + rest
