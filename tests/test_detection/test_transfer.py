@@ -22,7 +22,8 @@ CUSTOM = CONFIGS / 'faster-rcnn_r50_fpn_custom.py'
 HAS_OPS = all(importlib.util.find_spec(name) for name in ('mmdet', 'mmcv._ext'))
 
 pytestmark = pytest.mark.skipif(
-    not HAS_OPS, reason='needs MMDetection and compiled operators: make detection'
+    not HAS_OPS,
+    reason='needs MMDetection and compiled operators: runs after make detection, as in .ci/run',
 )
 
 VIT = dict(type='VisionTransformer', arch='deit-small', img_size=224, patch_size=16)

@@ -200,7 +200,9 @@ def test_pixels_that_are_not_finite(tmp_path):
 def test_mim_runs_the_config(tmp_path):
     mim = Path(sys.executable).with_name('mim')
     if not mim.exists():
-        pytest.skip('runs on the OneDL stack: openmim needs a setuptools that torch refuses')
+        pytest.skip(
+            'openmim needs a setuptools that torch refuses: runs on the default stack, make test'
+        )
     process = run(
         mim, 'train', 'onedl-mmpretrain', DEMO, '--gpus', '0', '--work-dir', tmp_path,
         '--cfg-options', *SMALL,
