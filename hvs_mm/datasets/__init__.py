@@ -1,6 +1,15 @@
 from .block_masks import BlockMasks
 from .candidate_views import CandidateViews, PackViews
+from .examples import Examples, draw_examples
 from .geometry import ViewGeometry
 from .shapes import ShapesDataset
 
-__all__ = ['BlockMasks', 'CandidateViews', 'PackViews', 'ShapesDataset', 'ViewGeometry']
+__all__ = [
+    'BlockMasks',
+    'CandidateViews',
+    'Examples',
+    'PackViews',
+    'ShapesDataset',
+    'ViewGeometry',
+    'draw_examples',
+]

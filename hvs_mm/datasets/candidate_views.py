@@ -10,7 +10,14 @@ from mmcv.transforms import BaseTransform, Compose
 from mmpretrain.datasets.transforms import PackInputs
 from mmpretrain.registry import TRANSFORMS
 
-from .geometry import GEOMETRY_KEY, ViewGeometry, image_size, record_geometry, supported_transforms
+from ..selection import ViewColors
+from . import geometry, photometry
+from .geometry import GEOMETRY_KEY, ViewGeometry, image_size, supported_transforms
+from .photometry import COLORS_KEY
+from .recording import record
+
+#: What is followed through a pipeline.
+_RECORDED = {**geometry.RECORDED, **photometry.RECORDED}
 
 
 @TRANSFORMS.register_module()
@@ -18,7 +25,8 @@ class CandidateViews(BaseTransform):
     """Draw all candidate views of an image.
 
     Takes the arguments of MMPretrain's ``MultiView`` and draws the same views from the same
-    random numbers, but copies no image per view and records where every view lies.
+    random numbers, but copies no image per view and records where every view lies and how its
+    colors were changed.
 
     **Required Keys:** ``img``, an ndarray (H, W, 3).
 
@@ -29,7 +37,11 @@ class CandidateViews(BaseTransform):
     - ``view_boxes``: (S, 4) float32, crop boxes ``x1, y1, x2, y2`` in pixels of the original
       image, upper bounds exclusive,
     - ``view_flips``: (S, 2) bool, mirrored horizontally, vertically,
-    - ``view_sizes``: (S, 2) int64, height and width of the view in pixels.
+    - ``view_sizes``: (S, 2) int64, height and width of the view in pixels,
+    - ``view_colors``: (S, 7) float32, the columns of :data:`hvs_mm.selection.COLOR_CHANGES`.
+
+    Only the changes by upstream's ``ColorJitter``, ``RandomGrayscale``, ``GaussianBlur`` and
+    ``Solarize`` are recorded in ``view_colors``.
 
     Args:
         transforms: One pipeline per group: lists of transforms or their configs. Upstream's
@@ -68,7 +80,7 @@ class CandidateViews(BaseTransform):
                 'pipeline(s): give one per pipeline.'
             )
         self.num_views = counts
-        self.pipelines = [record_geometry(Compose(pipeline)) for pipeline in transforms]
+        self.pipelines = [record(Compose(pipeline), _RECORDED) for pipeline in transforms]
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any] | None:
         """Draw the views; ``None`` if a pipeline gives up on the image.
@@ -81,7 +93,7 @@ class CandidateViews(BaseTransform):
         # changes into the other views.
         shared = results['img'].view()
         shared.flags.writeable = False
-        images, geometries = [], []
+        images, geometries, colors = [], [], []
         for pipeline, count in zip(self.pipelines, self.num_views):
             for _ in range(count):
                 view = self._draw(pipeline, {**results, 'img': shared})
@@ -92,14 +104,17 @@ class CandidateViews(BaseTransform):
                     image = image.copy()
                 images.append(image)
                 geometries.append(view[GEOMETRY_KEY])
+                colors.append(view[COLORS_KEY])
         results['img'] = images
         results['view_boxes'] = np.array([g.box for g in geometries], dtype=np.float32)
         results['view_flips'] = np.array([g.flipped for g in geometries], dtype=bool)
         results['view_sizes'] = np.array([g.size for g in geometries], dtype=np.int64)
+        results['view_colors'] = np.array([c.values() for c in colors], dtype=np.float32)
         return results
 
     def _draw(self, pipeline: Compose, view: dict[str, Any]) -> dict[str, Any] | None:
         view[GEOMETRY_KEY] = ViewGeometry(*view['img'].shape[:2])
+        view[COLORS_KEY] = ViewColors()
         for transform in pipeline:
             try:
                 view = transform(view)
@@ -131,9 +146,9 @@ class CandidateViews(BaseTransform):
 class PackViews(PackInputs):
     """Pack candidate views, and their geometry into the data sample.
 
-    As upstream's ``PackInputs``, with ``view_boxes``, ``view_flips`` and ``view_sizes`` (see
-    :class:`CandidateViews`) and ``view_masks`` (see :class:`BlockMasks`) among the meta keys, as
-    ndarrays.
+    As upstream's ``PackInputs``, with ``view_boxes``, ``view_flips``, ``view_sizes`` and
+    ``view_colors`` (see :class:`CandidateViews`) and ``view_masks`` (see :class:`BlockMasks`)
+    among the meta keys, as ndarrays.
     """
 
     DEFAULT_META_KEYS = (
@@ -141,6 +156,7 @@ class PackViews(PackInputs):
         'view_boxes',
         'view_flips',
         'view_sizes',
+        'view_colors',
         'view_masks',
     )
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from copy import copy
 from typing import Any
 
 import mmcv.transforms
 import numpy as np
 from mmpretrain.datasets import transforms as mmpretrain_transforms
+
+from .recording import Recorded
 
 #: Key under which a view's geometry travels through its pipeline.
 GEOMETRY_KEY = 'view_geometry'
@@ -63,20 +64,13 @@ class ViewGeometry:
         self.size = (height, width)
 
 
-class _Recorded:
-    """Mixed into an upstream transform that moves pixels: notes what it did.
+class _MovedPixels(Recorded):
+    """Mixed into a transform that moves pixels: tells the view's geometry what it did."""
 
-    Upstream's ``RandomResizedCrop`` does not tell its box. These subclasses behave and draw
-    random numbers exactly as the class they derive from, and so a pipeline needs no rewriting:
-    :func:`record_geometry` puts them in place of the transforms a config names.
-    """
+    key = GEOMETRY_KEY
 
-    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
-        size = results['img'].shape[:2]
-        results = super().transform(results)
-        if GEOMETRY_KEY in results:
-            self.record(results[GEOMETRY_KEY], size, results)
-        return results
+    def note(self, geometry: ViewGeometry, before: Any, results: dict[str, Any]) -> None:
+        self.record(geometry, image_size(before), results)
 
     def record(
         self, geometry: ViewGeometry, size: tuple[int, int], results: dict[str, Any]
@@ -85,7 +79,7 @@ class _Recorded:
         raise NotImplementedError
 
 
-class _RecordedRandomCrop(_Recorded):
+class _RecordedRandomCrop(_MovedPixels):
     """Crops whose window comes from ``rand_crop_params``."""
 
     def rand_crop_params(self, img: Any) -> tuple[int, int, int, int]:
@@ -128,7 +122,7 @@ class _RecordedPaddedRandomCrop(_RecordedRandomCrop, mmpretrain_transforms.Rando
         return top, left
 
 
-class _RecordedCenterCrop(_Recorded, mmcv.transforms.CenterCrop):
+class _RecordedCenterCrop(_MovedPixels, mmcv.transforms.CenterCrop):
     def record(
         self, geometry: ViewGeometry, size: tuple[int, int], results: dict[str, Any]
     ) -> None:
@@ -138,7 +132,7 @@ class _RecordedCenterCrop(_Recorded, mmcv.transforms.CenterCrop):
         geometry.crop(top, left, height, width)
 
 
-class _RecordedFlip(_Recorded, mmcv.transforms.RandomFlip):
+class _RecordedFlip(_MovedPixels, mmcv.transforms.RandomFlip):
     def record(
         self, geometry: ViewGeometry, size: tuple[int, int], results: dict[str, Any]
     ) -> None:
@@ -146,19 +140,19 @@ class _RecordedFlip(_Recorded, mmcv.transforms.RandomFlip):
             geometry.flip(results['flip_direction'])
 
 
-class _RecordedResize(_Recorded, mmcv.transforms.Resize):
+class _RecordedResize(_MovedPixels, mmcv.transforms.Resize):
     def record(
         self, geometry: ViewGeometry, size: tuple[int, int], results: dict[str, Any]
     ) -> None:
         geometry.resize(*results['img'].shape[:2])
 
 
-class _RecordedResizeEdge(_Recorded, mmpretrain_transforms.ResizeEdge):
+class _RecordedResizeEdge(_MovedPixels, mmpretrain_transforms.ResizeEdge):
     record = _RecordedResize.record
 
 
 #: Upstream's transforms that move pixels in a way that can be followed.
-_RECORDED: dict[type, type] = {
+RECORDED: dict[type, type] = {
     mmpretrain_transforms.RandomResizedCrop: _RecordedRandomResizedCrop,
     mmpretrain_transforms.EfficientNetRandomCrop: _RecordedEfficientNetRandomCrop,
     mmpretrain_transforms.RandomCrop: _RecordedPaddedRandomCrop,
@@ -169,43 +163,9 @@ _RECORDED: dict[type, type] = {
 }
 
 
-def record_geometry(transform: Any) -> Any:
-    """Replace the transforms that move pixels by ones that note what they did.
-
-    Args:
-        transform: A built transform; wrappers such as ``RandomApply`` are searched.
-
-    Returns:
-        A transform of the same behavior; the one given is not changed.
-
-    Raises:
-        ValueError: If it is a crop or a flip whose doing cannot be followed.
-    """
-    if type(transform) in _RECORDED:
-        cls = _RECORDED[type(transform)]
-        recorded = cls.__new__(cls)
-        recorded.__dict__.update(transform.__dict__)
-        return recorded
-    # torchvision's transforms come wrapped, with the original in the attribute ``t``.
-    name = type(getattr(transform, 't', transform)).__name__
-    if 'Crop' in name or 'Flip' in name:
-        raise ValueError(
-            f'transform {name} in CandidateViews: its crop box or flip cannot be recorded. Use one '
-            f'of {supported_transforms()}.'
-        )
-    inner = getattr(transform, 'transforms', None)
-    if inner is None:
-        return transform
-    wrapper = copy(transform)
-    wrapper.transforms = (
-        [record_geometry(t) for t in inner] if isinstance(inner, list) else record_geometry(inner)
-    )
-    return wrapper
-
-
 def supported_transforms() -> list[str]:
     """Names of the transforms that move pixels and can be followed."""
-    return sorted(cls.__name__ for cls in _RECORDED)
+    return sorted(cls.__name__ for cls in RECORDED)
 
 
 def image_size(image: Any) -> tuple[int, int]:

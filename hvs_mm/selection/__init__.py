@@ -1,6 +1,7 @@
 """The heart of hard view selection: pair losses, selectors, the record of the kept views."""
 
-from .geometry import pair_ious
+from .color import COLOR_CHANGES, ViewColors, color_deviation, color_strength
+from .geometry import PairGeometry, pair_geometry, pair_ious
 from .groups import ViewGroups
 from .pair_losses import (
     BYOLPairLoss,
@@ -21,7 +22,7 @@ from .pair_losses import (
     with_diagonal,
 )
 from .precision import full_precision
-from .record import Selection
+from .record import Selection, join_selections
 from .scores import ScoreWeights
 from .selectors import (
     EasiestSelector,
@@ -31,13 +32,25 @@ from .selectors import (
     build_selector,
     combination_scores,
 )
+from .statistics import (
+    Comparison,
+    choice_entropy,
+    compare_choice,
+    image_statistics,
+    mean_over_pairs,
+    mean_over_views,
+    pairs_within,
+)
 
 __all__ = [
+    'COLOR_CHANGES',
     'BYOLPairLoss',
+    'Comparison',
     'DINOPairLoss',
     'EasiestSelector',
     'HardestSelector',
     'IBOTPairLoss',
+    'PairGeometry',
     'PairLoss',
     'RandomSelector',
     'ScoreWeights',
@@ -45,18 +58,29 @@ __all__ = [
     'Selector',
     'SimCLRPairLoss',
     'SimSiamPairLoss',
+    'ViewColors',
     'ViewGroups',
     'build_pair_loss',
     'build_selector',
     'byol_pair_loss',
+    'choice_entropy',
+    'color_deviation',
+    'color_strength',
     'combination_scores',
+    'compare_choice',
     'dino_pair_loss',
     'forward_views',
     'full_precision',
+    'image_statistics',
+    'join_selections',
     'masked_patch_loss',
     'mean_of_cross_terms',
+    'mean_over_pairs',
+    'mean_over_views',
     'ntxent_pair_loss',
+    'pair_geometry',
     'pair_ious',
+    'pairs_within',
     'registered_pair_losses',
     'simsiam_pair_loss',
     'with_diagonal',

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -47,3 +48,14 @@ class Selection:
         # (B, 1) == (C,) -> (B, C); unlike bincount this needs no device synchronization.
         choices = torch.arange(num_choices, device=self.indices.device)
         return (self.target_choice[:, None] == choices).float().mean(0)
+
+
+def join_selections(selections: Sequence[Selection]) -> Selection:
+    """Put the records of several batches together, in their order.
+
+    Args:
+        selections: Records with the same groups.
+    """
+    names = [field.name for field in fields(Selection) if field.name != 'groups']
+    joined = {name: torch.cat([getattr(s, name) for s in selections]) for name in names}
+    return Selection(**joined, groups=selections[0].groups)
