@@ -21,3 +21,5 @@ train_dataloader = dict(
             transforms=[{{_base_.view_pipeline1}}, {{_base_.view_pipeline2}}]),
         dict(type='PackViews'),
     ]))
+
+default_hooks = dict(selection=dict(type='SelectionStatsHook'))

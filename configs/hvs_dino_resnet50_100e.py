@@ -17,3 +17,5 @@ train_dataloader = dict(
             transforms=[{{_base_.global_pipeline1}}, {{_base_.global_pipeline2}}, {{_base_.local_pipeline}}]),
         dict(type='PackViews'),
     ]))
+
+default_hooks = dict(selection=dict(type='SelectionStatsHook'))

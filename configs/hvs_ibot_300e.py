@@ -18,3 +18,5 @@ train_dataloader = dict(
         {{_base_.block_masks}},
         dict(type='PackViews'),
     ]))
+
+default_hooks = dict(selection=dict(type='SelectionStatsHook'))

@@ -22,3 +22,5 @@ train_dataloader = dict(
         dict(type='CandidateViews', num_views=[4], transforms=[{{_base_.view_pipeline}}]),
         dict(type='PackViews'),
     ]))
+
+default_hooks = dict(selection=dict(type='SelectionStatsHook'))

@@ -1,6 +1,6 @@
 """Hard View Selection for MMPretrain. Importing the package registers what configs name."""
 
-from . import datasets, engine, evaluation, models, selection
+from . import datasets, engine, evaluation, models, selection, visualization
 from .apis import get_config
 from .version import __version__
 
@@ -12,4 +12,5 @@ __all__ = [
     'get_config',
     'models',
     'selection',
+    'visualization',
 ]

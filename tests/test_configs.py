@@ -35,6 +35,9 @@ HVS_CONFIGS = [
 #: What selection may add to or change in a baseline.
 ALLOWED = {
     'custom_imports',
+    # What shows the selection.
+    'default_hooks.panel',
+    'default_hooks.selection',
     'log_processor',
     'model',
     'train_dataloader.collate_fn',

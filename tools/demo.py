@@ -20,11 +20,11 @@ from mmengine.runner import Runner
 from mmpretrain.registry import DATASETS
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor
 
+from hvs_mm.datasets import draw_examples
 from hvs_mm.evaluation import KNNEvaluation, KNNSettings
 from hvs_mm.selection import pair_ious
-from hvs_mm.visualization import draw_selection
+from hvs_mm.visualization import draw_examples_panel, select_examples
 
 ROOT = Path(__file__).resolve().parents[1]
 NUM_NEIGHBORS = 20
@@ -60,21 +60,15 @@ def knn_accuracy(model: torch.nn.Module, cfg: Config) -> float:
 
 @dataclass
 class Inspection:
-    """What the trained model keeps of fresh candidates; N images, S views, C pairs of targets.
+    """What the trained model keeps of fresh candidates; N images, C pairs of target views.
 
     Attributes:
-        kept: (N, kept) positions of the kept views.
-        choice: (N,) which pair of target views was kept.
-        boxes: (N, S, 4) crop boxes.
-        ious: (N, C) IoU of the pairs of target views.
-        views: S tensors of the first images.
+        choice: (N,) which pair was kept.
+        ious: (N, C) IoU of the pairs.
     """
 
-    kept: np.ndarray
     choice: np.ndarray
-    boxes: np.ndarray
     ious: np.ndarray
-    views: list[Tensor]
 
     @property
     def kept_ious(self) -> np.ndarray:
@@ -85,39 +79,25 @@ def inspect_selection(model: torch.nn.Module, cfg: Config) -> Inspection:
     """Draw fresh candidate views of training images and let the trained model select."""
     dataset = DATASETS.build({**cfg.train_dataloader.dataset, 'indices': NUM_INSPECTED})
     batch_size = cfg.train_dataloader.batch_size
-    kept, choice, boxes, views = [], [], [], []
+    choice, boxes = [], []
     for start in range(0, len(dataset) - batch_size + 1, batch_size):
         batch = default_collate([dataset[i] for i in range(start, start + batch_size)])
-        views = views or batch['inputs']
         boxes.append(torch.tensor(np.stack([s.view_boxes for s in batch['data_samples']])))
         data = model.data_preprocessor(deepcopy(batch))
         selection = model.select_views(data['inputs'], data['data_samples'])
-        kept.append(selection.indices)
         choice.append(selection.target_choice)
-    all_boxes = torch.cat(boxes)
-    ious = pair_ious(all_boxes, selection.groups.target_combinations())
-    return Inspection(
-        torch.cat(kept).cpu().numpy(),
-        torch.cat(choice).cpu().numpy(),
-        all_boxes.numpy(),
-        ious.numpy(),
-        views,
-    )
+    ious = pair_ious(torch.cat(boxes), selection.groups.target_combinations())
+    return Inspection(torch.cat(choice).cpu().numpy(), ious.numpy())
 
 
-def draw_panel(cfg: Config, found: Inspection) -> Path:
-    """Picture the full-size views of the first images and say where the picture is."""
-    dataset = DATASETS.build({**cfg.train_dataloader.dataset, 'pipeline': []})
-    views = [view for view in found.views if view.shape == found.views[0].shape]
-    images, crops, captions = [], [], []
-    for i in range(NUM_PICTURED):
-        # BGR to RGB
-        images.append(dataset[i]['img'][..., ::-1])
-        crops.append([view[i].permute(1, 2, 0).numpy()[..., ::-1] for view in views])
-        captions.append(f'IoU kept {found.kept_ious[i]:.2f}, mean {found.ious[i].mean():.2f}')
+def draw_panel(model: torch.nn.Module, cfg: Config) -> Path:
+    """Picture what is kept of the first images and say where the picture is."""
+    dataset = DATASETS.build(cfg.train_dataloader.dataset)
+    # Judged in a batch of the training's size.
+    examples = draw_examples(dataset, range(cfg.train_dataloader.batch_size))
+    selection = select_examples(model, examples)
     path = Path(cfg.work_dir) / 'selection.png'
-    figure = draw_selection(images, crops, found.boxes[:, : len(views)], found.kept, captions)
-    figure.savefig(path, dpi=150)
+    draw_examples_panel(model, examples, selection, NUM_PICTURED).savefig(path)
     return path
 
 
@@ -145,7 +125,7 @@ def main() -> None:
     lowest = found.ious.min(1)
     # Several pairs can share the lowest IoU, 0 for crops that do not touch.
     by_chance = (found.ious <= lowest[:, None]).mean()
-    picture = draw_panel(cfg, found)
+    picture = draw_panel(model, cfg)
 
     table = Table(
         title=f'{cfg.model.algorithm.type} with hard views on built-in data', show_header=False

@@ -15,3 +15,6 @@ train_dataloader = dict(
             transforms=[{{_base_.global_pipeline1}}, {{_base_.global_pipeline2}}, {{_base_.local_pipeline}}]),
         dict(type='PackViews'),
     ]))
+
+default_hooks = dict(
+    selection=dict(type='SelectionStatsHook', interval=16), panel=dict(type='SelectionPanelHook'))

@@ -16,3 +16,6 @@ train_dataloader = dict(
         {{_base_.block_masks}},
         dict(type='PackViews'),
     ]))
+
+default_hooks = dict(
+    selection=dict(type='SelectionStatsHook', interval=16), panel=dict(type='SelectionPanelHook'))

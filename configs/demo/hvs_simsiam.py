@@ -12,3 +12,6 @@ train_dataloader = dict(
         dict(type='CandidateViews', num_views=[4], transforms=[{{_base_.view_pipeline}}]),
         dict(type='PackViews'),
     ]))
+
+default_hooks = dict(
+    selection=dict(type='SelectionStatsHook', interval=16), panel=dict(type='SelectionPanelHook'))

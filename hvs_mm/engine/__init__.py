@@ -14,7 +14,9 @@ from .gradient_hook import GradientHook, clip_each_gradient
 from .overrides import check_overrides
 from .preflight import preflight, preflight_test
 from .progress_hook import ProgressHook
+from .selection_stats_hook import SelectionStatsHook
 from .teacher_hook import TeacherHook, cosine_schedule
+from .training_data import build_training_dataset
 from .weight_decay import CosineWeightDecay
 
 __all__ = [
@@ -23,9 +25,11 @@ __all__ = [
     'CosineWeightDecay',
     'GradientHook',
     'ProgressHook',
+    'SelectionStatsHook',
     'TeacherHook',
     'add_config_options',
     'build_runner',
+    'build_training_dataset',
     'check_overrides',
     'clip_each_gradient',
     'cosine_schedule',

@@ -17,6 +17,7 @@ from .checkpoint_checks import (
     resumed_checkpoint,
 )
 from .dataset_checks import TESTING, TRAINING, check_classes, check_datasets, loaded_datasets
+from .hook_checks import check_selection_hooks
 from .schedule_checks import check_precision, check_schedule, check_teacher, check_warmup
 
 
@@ -44,6 +45,7 @@ def preflight(cfg: Config) -> None:
         check_loader(cfg, model)
         check_warmup(cfg, model)
         check_teacher(cfg, model)
+        check_selection_hooks(cfg, model)
         check_schedule(cfg)
         check_resume(cfg, model)
         check_start(cfg, model)

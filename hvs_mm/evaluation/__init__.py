@@ -1,5 +1,13 @@
 from .collapse import OutputEntropy, output_entropy
 from .features import choose_network, evaluation_mode, extract_features, feature_networks
+from .importance import (
+    Correlation,
+    Importance,
+    correlate,
+    pair_properties,
+    rank_importance,
+    within_images,
+)
 from .knn import Accuracy, KNNResult, class_votes, knn_accuracy
 from .knn_data import knn_datasets
 from .knn_evaluation import KNNEvaluation, KNNSettings, check_configured, configured_settings
@@ -9,6 +17,8 @@ from .neighbors import nearest_neighbors, unpack_neighbors
 
 __all__ = [
     'Accuracy',
+    'Correlation',
+    'Importance',
     'KNNEvaluation',
     'KNNHook',
     'KNNResult',
@@ -19,6 +29,7 @@ __all__ = [
     'choose_network',
     'class_votes',
     'configured_settings',
+    'correlate',
     'evaluation_mode',
     'extract_features',
     'feature_networks',
@@ -26,5 +37,8 @@ __all__ = [
     'knn_datasets',
     'nearest_neighbors',
     'output_entropy',
+    'pair_properties',
+    'rank_importance',
     'unpack_neighbors',
+    'within_images',
 ]

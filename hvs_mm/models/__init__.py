@@ -2,7 +2,7 @@ from .backbone_weights import BackboneLoad, backbone_state, load_backbone
 from .backbones import LastLayersVisionTransformer, MaskedVisionTransformer
 from .checks import ViewsError, check_batch_size
 from .heads import DINOHead, IBOTHead, check_warmup_epochs
-from .hvs_algorithm import HVSAlgorithm
+from .hvs_algorithm import HVSAlgorithm, selecting_model
 from .necks import DINONeck, IBOTNeck, SimpleFeaturePyramid
 from .pretrained import PretrainedBackbone, check_checkpoint_given
 from .selfsup import DINO, IBOT
@@ -30,4 +30,5 @@ __all__ = [
     'check_warmup_epochs',
     'load_backbone',
     'preserve_state',
+    'selecting_model',
 ]

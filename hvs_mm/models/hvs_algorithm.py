@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from mmengine.model import BaseModel
+from mmengine.model import BaseModel, is_model_wrapper
 from mmpretrain.models.selfsup.base import BaseSelfSupervisor
 from mmpretrain.registry import MODELS
 from torch import Tensor, nn
@@ -276,6 +276,25 @@ class HVSAlgorithm(BaseModel):
                     'CandidateViews, or name the target groups with target_groups=[...].'
                 )
         return ViewGroups(self.candidates, self.keep, count)
+
+
+def selecting_model(model: nn.Module) -> HVSAlgorithm:
+    """The model of a Runner, without what wraps it for several processes.
+
+    Args:
+        model: ``runner.model``.
+
+    Raises:
+        ValueError: If it selects no views.
+    """
+    model = model.module if is_model_wrapper(model) else model
+    if not isinstance(model, HVSAlgorithm):
+        raise ValueError(
+            f'the model {type(model).__name__} selects no views, so there is nothing to show: '
+            'leave out the hooks that show the selection (SelectionStatsHook, SelectionPanelHook), '
+            'or train HVSAlgorithm.'
+        )
+    return model
 
 
 def _count_target_groups(target_groups: Sequence[int] | None, num_groups: int) -> int | None:

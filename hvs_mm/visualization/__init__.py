@@ -1,3 +1,22 @@
-from .panel import draw_selection
+from .captions import describe_view
+from .pair_loss_plot import draw_pair_loss
+from .panel import draw_selection, to_rgb
+from .selected_examples import (
+    draw_candidates,
+    draw_examples_panel,
+    select_examples,
+    shown_pair_loss,
+)
+from .selection_panel_hook import SelectionPanelHook
 
-__all__ = ['draw_selection']
+__all__ = [
+    'SelectionPanelHook',
+    'describe_view',
+    'draw_candidates',
+    'draw_examples_panel',
+    'draw_pair_loss',
+    'draw_selection',
+    'select_examples',
+    'shown_pair_loss',
+    'to_rgb',
+]

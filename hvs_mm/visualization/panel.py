@@ -3,77 +3,169 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 #: Told apart also by people who do not see red and green apart (Okabe and Ito's palette).
 _COLORS = ('#0072B2', '#E69F00', '#CC79A7', '#009E73', '#56B4E9', '#D55E00')
+#: Of the boxes of smaller views: too many for colors of their own.
+_SMALLER = '#666666'
+#: Views beside each other.
+_COLUMNS = 4
+#: Beyond so many views the matrix has no numbers.
+_MAX_NUMBERS = 6
+_FONT = 7
+_DPI = 150
 
 
 def draw_selection(
     images: Sequence[np.ndarray],
     views: Sequence[Sequence[np.ndarray]],
     boxes: np.ndarray,
-    kept: np.ndarray,
+    kept: np.ndarray | None,
     captions: Sequence[str],
+    pair_loss: np.ndarray | None = None,
+    labels: Sequence[Sequence[str]] | None = None,
 ) -> Figure:
     """Show all candidate views of some images, with the kept ones marked.
 
-    One row per image: the original with the crop boxes, solid for kept views and dotted for the
-    others, then the views, the kept ones in a frame.
+    One block per image: the original with the crop boxes, solid for kept views and dotted for the
+    others; the views, the kept ones in a frame; and the losses of the pairs with the kept ones
+    marked.
 
     Args:
         images: N originals (H, W, 3) uint8, RGB.
         views: Of each, S views (h, w, 3) uint8, RGB.
         boxes: (N, S, 4) crop boxes ``x1, y1, x2, y2`` in pixels of the original.
-        kept: (N, number kept) positions of the kept views.
+        kept: (N, number kept) positions of the kept views; None where nothing was selected, and
+            all are shown alike.
         captions: N lines of text.
+        pair_loss: (N, T, S) losses of the pairs, NaN where there is none to show; by default there
+            is no matrix.
+        labels: Of each image, S lines to stand below the views.
 
     Returns:
         The figure, not bound to any window system; save it with ``figure.savefig``.
     """
     num_views = len(views[0])
-    figure = Figure(figsize=(1.5 * (num_views + 1) + 0.2, 1.85 * len(images) + 0.5))
-    axes = figure.subplots(len(images), num_views + 1, squeeze=False)
+    sizes = [view.shape for view in views[0]]
+    is_target = [size == sizes[0] for size in sizes]
+    rows = -(-num_views // _COLUMNS)
+    row_height = 1.25 if labels is None else 1.55
+    height = row_height * max(rows, 2 if pair_loss is not None else 1) + 0.3
+    widths = [height, 1.3 * min(num_views, _COLUMNS)]
+    if pair_loss is not None:
+        # Wide enough for the numbers, or for a wide matrix.
+        widths.append(height * min(max(pair_loss.shape[2] / pair_loss.shape[1], 1.0), 1.6))
+    figure = Figure(
+        figsize=(sum(widths) + 0.4, height * len(images)), layout='constrained', dpi=_DPI
+    )
+    FigureCanvasAgg(figure)
+    blocks = figure.add_gridspec(len(images), len(widths), width_ratios=widths)
     for row, image in enumerate(images):
-        original = axes[row, 0]
-        original.imshow(image)
-        original.set_title(captions[row], fontsize=7, loc='left')
-        for view, box in enumerate(boxes[row]):
-            is_kept = view in kept[row]
-            color = _COLORS[view % len(_COLORS)]
-            left, top, right, bottom = box
-            original.add_patch(
-                Rectangle(
-                    (left - 0.5, top - 0.5),
-                    right - left,
-                    bottom - top,
-                    fill=False,
-                    color=color,
-                    linewidth=2 if is_kept else 1.2,
-                    linestyle='-' if is_kept else ':',
-                )
-            )
-            axis = axes[row, view + 1]
-            axis.imshow(views[row][view])
-            axis.set_title(
-                f'view {view}' + (', kept' if is_kept else ''),
-                fontsize=7,
-                color=color,
-                fontweight='bold' if is_kept else 'normal',
-            )
-            for spine in axis.spines.values():
-                spine.set_visible(is_kept)
-                spine.set_color(color)
-                spine.set_linewidth(4)
-            if not is_kept:
-                axis.images[0].set_alpha(0.55)
-        for axis in axes[row]:
-            axis.set_xticks([])
-            axis.set_yticks([])
-        for spine in original.spines.values():
-            spine.set_visible(False)
-    figure.tight_layout(pad=0.4)
+        colors = [
+            _COLORS[view % len(_COLORS)] if is_target[view] else _SMALLER
+            for view in range(num_views)
+        ]
+        is_kept = [kept is None or view in kept[row] for view in range(num_views)]
+        original = figure.add_subplot(blocks[row, 0])
+        _draw_original(original, image, boxes[row], is_kept, colors)
+        original.set_title(captions[row], fontsize=_FONT, loc='left')
+        grid = blocks[row, 1].subgridspec(rows, min(num_views, _COLUMNS))
+        for view in range(num_views):
+            axis = figure.add_subplot(grid[view // _COLUMNS, view % _COLUMNS])
+            name = f'{view} kept' if kept is not None and is_kept[view] else str(view)
+            _draw_view(axis, views[row][view], name, is_kept[view], colors[view])
+            if labels is not None:
+                axis.set_xlabel(labels[row][view], fontsize=_FONT - 1, labelpad=2)
+        if pair_loss is not None:
+            axis = figure.add_subplot(blocks[row, 2])
+            _draw_matrix(axis, pair_loss[row], is_kept)
     return figure
+
+
+def to_rgb(figure: Figure) -> np.ndarray:
+    """The pixels of a figure.
+
+    Args:
+        figure: As of :func:`draw_selection`.
+
+    Returns:
+        (H, W, 3) uint8, RGB.
+    """
+    figure.canvas.draw()
+    return np.array(figure.canvas.buffer_rgba())[..., :3]
+
+
+def _draw_original(
+    axis: Axes, image: np.ndarray, boxes: np.ndarray, is_kept: list[bool], colors: list[str]
+) -> None:
+    axis.imshow(image)
+    # The kept ones last, on top.
+    for view in sorted(range(len(boxes)), key=is_kept.__getitem__):
+        left, top, right, bottom = boxes[view]
+        axis.add_patch(
+            Rectangle(
+                (left - 0.5, top - 0.5),
+                right - left,
+                bottom - top,
+                fill=False,
+                color=colors[view],
+                gid=f'view {view}',
+                linewidth=2 if is_kept[view] else 1.3,
+                linestyle='-' if is_kept[view] else ':',
+            )
+        )
+    _hide_ticks(axis)
+    axis.spines[:].set_visible(False)
+
+
+def _draw_view(axis: Axes, view: np.ndarray, name: str, is_kept: bool, color: str) -> None:
+    axis.imshow(view, alpha=1.0 if is_kept else 0.55)
+    axis.set_title(
+        name,
+        fontsize=_FONT,
+        color=color,
+        fontweight='bold' if is_kept else 'normal',
+        pad=3,
+    )
+    _hide_ticks(axis)
+    axis.spines[:].set(visible=is_kept, color=color, linewidth=3)
+
+
+def _draw_matrix(axis: Axes, pair_loss: np.ndarray, is_kept: list[bool]) -> None:
+    """The losses of all pairs, brighter for higher ones; pairs that do not exist stay empty."""
+    num_targets, num_views = pair_loss.shape
+    finite = pair_loss[np.isfinite(pair_loss)]
+    middle = finite.mean() if finite.size else 0.0
+    axis.imshow(np.where(np.isfinite(pair_loss), pair_loss, np.nan), cmap='viridis', aspect='auto')
+    for target in range(num_targets):
+        for view in range(num_views):
+            value = pair_loss[target, view]
+            if num_views <= _MAX_NUMBERS and not np.isnan(value):
+                is_dark = np.isfinite(value) and value < middle
+                text: dict[str, Any] = {'ha': 'center', 'va': 'center', 'fontsize': _FONT}
+                axis.text(view, target, f'{value:.2g}', color='w' if is_dark else 'k', **text)
+            if target != view and is_kept[target] and is_kept[view]:
+                axis.add_patch(
+                    Rectangle(
+                        (view - 0.45, target - 0.45), 0.9, 0.9, fill=False, color='#D55E00', lw=1.8
+                    )
+                )
+    axis.set_title('pair loss', fontsize=_FONT, loc='left')
+    axis.set_xlabel('view', fontsize=_FONT, labelpad=1)
+    axis.set_ylabel('target', fontsize=_FONT, labelpad=1)
+    step = 1 if num_views <= 2 * _MAX_NUMBERS else 4
+    axis.set_xticks(range(0, num_views, step))
+    axis.set_yticks(range(num_targets))
+    axis.tick_params(labelsize=_FONT, length=2, pad=1)
+
+
+def _hide_ticks(axis: Axes) -> None:
+    axis.set_xticks([])
+    axis.set_yticks([])

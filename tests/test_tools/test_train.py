@@ -58,7 +58,8 @@ def load_tool(path):
 def scalars(work_dir):
     """The training log, one dict per logged iteration."""
     (path,) = work_dir.glob('*/vis_data/scalars.json')
-    return [json.loads(line) for line in path.read_text().splitlines()]
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    return [line for line in lines if 'loss' in line]
 
 
 def weights(work_dir, epoch):

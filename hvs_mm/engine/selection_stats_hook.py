@@ -1,0 +1,182 @@
+"""Numbers of what is selected, while a run trains."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.dist import all_reduce
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from mmpretrain.registry import HOOKS
+from torch import Tensor
+
+from ..models import selecting_model
+from ..selection import (
+    COLOR_CHANGES,
+    Selection,
+    choice_entropy,
+    image_statistics,
+    join_selections,
+)
+
+#: What goes into the log line. Everything goes to the visualizer.
+_LINE = ('iou', 'lowest_iou', 'color', 'strongest_color', 'score_gap', 'choice_entropy')
+#: What ``CandidateViews`` records of views, as ``image_statistics`` calls it.
+_RECORDED = ('boxes', 'flips', 'colors')
+#: Beyond so many combinations of target views their shares are left out.
+_MAX_CHOICES = 28
+
+
+@HOOKS.register_module()
+class SelectionStatsHook(Hook):
+    """Logs what hard view selection keeps, against what there was to choose from.
+
+    Acts after every training iteration, where it only sets the iteration's numbers aside, and
+    computes and logs after every ``interval`` iterations and at the end of an epoch. All images
+    since the last time count, of all processes. Losses, weights and random states are left alone.
+
+    Into the log line go, through MMEngine's ``MessageHub``:
+
+    - ``iou_kept``, ``iou_all``: mean IoU of the kept crops, and of all that could be kept,
+    - ``lowest_iou``, ``lowest_iou_chance``: share of images whose kept crops have the lowest IoU,
+      and what a random choice would give,
+    - ``color_kept``, ``color_all``, ``strongest_color``, ``strongest_color_chance``: the same of
+      the strength of the color jitter, where the views differ in it,
+    - ``score_gap``: score of the kept combination minus the mean of all,
+    - ``choice_entropy``: 1 if all combinations are kept equally often, 0 if always the same.
+
+    The visualizer with its JSON log, TensorBoard and the like get them as ``selection/iou_kept``
+    ..., and with them everything of :func:`hvs_mm.selection.image_statistics`, the share of each
+    combination as ``selection/kept_0-1`` ..., the standard deviation over images of the gaps
+    (``selection/iou_gap_std``, ``selection/score_gap_std``), and the number of images,
+    ``selection/images``.
+
+    Args:
+        interval: Iterations from one log entry to the next.
+
+    Raises:
+        ValueError: If ``interval`` is below 1; when training starts, if the model selects no views
+            or the data samples lack what :class:`PackViews` puts there.
+    """
+
+    def __init__(self, interval: int = 50) -> None:
+        if isinstance(interval, bool) or not isinstance(interval, int) or interval < 1:
+            raise ValueError(f'interval={interval!r} must be a number of iterations, at least 1.')
+        self.interval = interval
+        self._batches: list[tuple[Selection, dict[str, np.ndarray]]] = []
+
+    def before_train(self, runner: Runner) -> None:
+        selecting_model(runner.model)
+        self._batches.clear()
+
+    def after_train_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: dict[str, Any] | None = None,
+        outputs: dict[str, Any] | None = None,
+    ) -> None:
+        selection = selecting_model(runner.model).last_selection
+        self._batches.append((selection, recorded_views(data_batch['data_samples'])))
+        is_end = self.end_of_epoch(runner.train_dataloader, batch_idx)
+        if self.every_n_train_iters(runner, self.interval) or is_end:
+            scalars = self._compute()
+            self._batches.clear()
+            self._log(runner, scalars)
+
+    def _compute(self) -> dict[str, float]:
+        """The means over the images that were set aside, of all processes."""
+        selection = join_selections([selection for selection, _ in self._batches])
+        views = {
+            name: torch.from_numpy(np.concatenate([views[name] for _, views in self._batches]))
+            for name in _RECORDED
+        }
+        device = selection.indices.device
+        per_image = image_statistics(selection, **{n: v.to(device) for n, v in views.items()})
+        for name in ('iou', 'score'):
+            gap = per_image.get(f'{name}_gap')
+            if gap is None and f'{name}_kept' in per_image:
+                gap = per_image[f'{name}_kept'] - per_image[f'{name}_all']
+            if gap is not None:
+                per_image[f'{name}_gap'] = gap
+                per_image[f'{name}_gap_square'] = gap.square()
+        choices = selection.groups.target_combinations()
+        counts = (selection.choice_shares() * len(selection.indices)).round()
+        # (2 x names + C): one message, whatever there is to tell
+        values = torch.stack(list(per_image.values())).double()
+        message = torch.cat([values.nansum(1), (~values.isnan()).sum(1), counts]).cpu()
+        all_reduce(message, 'sum')
+        sums, numbers, counts = message.split([len(per_image), len(per_image), len(choices)])
+        means = {
+            name: total / number
+            for name, total, number in zip(per_image, sums.tolist(), numbers.tolist())
+            if number
+        }
+        return {**_finish(means), **_of_choices(counts, choices)}
+
+    def _log(self, runner: Runner, scalars: dict[str, float]) -> None:
+        for name, value in scalars.items():
+            if name.removesuffix('_chance').removesuffix('_kept').removesuffix('_all') in _LINE:
+                runner.message_hub.update_scalar(f'train/{name}', value)
+        runner.visualizer.add_scalars(
+            {
+                **{f'selection/{name}': value for name, value in scalars.items()},
+                'epoch': runner.epoch + 1,
+                'iter': runner.iter + 1,
+            },
+            step=runner.iter + 1,
+            file_path=f'{runner.timestamp}.json',
+        )
+
+
+def recorded_views(data_samples: Sequence[Any]) -> dict[str, np.ndarray]:
+    """What ``CandidateViews`` recorded of the views of a batch.
+
+    Args:
+        data_samples: B data samples.
+
+    Returns:
+        ``boxes`` (B, S, 4), ``flips`` (B, S, 2) and ``colors`` (B, S, 7).
+
+    Raises:
+        ValueError: If the samples do not have them.
+    """
+    try:
+        return {
+            name: np.stack([getattr(sample, f'view_{name}') for sample in data_samples])
+            for name in _RECORDED
+        }
+    except AttributeError as error:
+        raise ValueError(
+            f'{error}: the data samples do not tell where the views lie. Draw them with '
+            'CandidateViews and pack them with PackViews, with its default meta_keys.'
+        ) from error
+
+
+def _finish(means: dict[str, float]) -> dict[str, float]:
+    """Turn mean squares into standard deviations, and leave out colors that are always the same."""
+    for name in ('iou', 'score'):
+        square = means.pop(f'{name}_gap_square', None)
+        if square is not None:
+            means[f'{name}_gap_std'] = max(square - means[f'{name}_gap'] ** 2, 0.0) ** 0.5
+    for name in ('color', *COLOR_CHANGES):
+        if means[f'strongest_{name}_chance'] == 1:
+            for key in ('{}_kept', '{}_all', 'strongest_{}', 'strongest_{}_chance'):
+                del means[key.format(name)]
+    return means
+
+
+def _of_choices(counts: Tensor, choices: list[tuple[int, ...]]) -> dict[str, float]:
+    images = int(counts.sum())
+    shares = {
+        'kept_' + '-'.join(map(str, views)): count / images
+        for views, count in zip(choices, counts.tolist())
+    }
+    return {
+        **(shares if len(choices) <= _MAX_CHOICES else {}),
+        'choice_entropy': choice_entropy(counts),
+        'images': images,
+    }

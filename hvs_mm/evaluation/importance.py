@@ -1,0 +1,141 @@
+"""Which property of two views explains the loss of their pair."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..selection import COLOR_CHANGES, pair_geometry
+
+
+class Correlation(NamedTuple):
+    """Of two quantities, with a 95 % confidence interval.
+
+    Attributes:
+        value: The coefficient, from -1 to 1.
+        low: Lower end.
+        high: Upper end.
+    """
+
+    value: float
+    low: float
+    high: float
+
+
+class Importance(NamedTuple):
+    """How much a model relies on a property.
+
+    Attributes:
+        name: The property.
+        mean: Loss of R2 when its values are shuffled among the pairs.
+        std: Standard deviation over the shufflings.
+    """
+
+    name: str
+    mean: float
+    std: float
+
+
+def pair_properties(
+    boxes: Tensor, flips: Tensor, colors: Tensor, pairs: Sequence[tuple[int, int]]
+) -> dict[str, np.ndarray]:
+    """What tells two views of an image apart.
+
+    Args:
+        boxes: (B, S, 4) crop boxes ``x1, y1, x2, y2`` in pixels of the original image.
+        flips: (B, S, 2) bool, mirrored horizontally, vertically.
+        colors: (B, S, 7) as recorded by ``CandidateViews``.
+        pairs: P pairs of views.
+
+    Returns:
+        By name (B, P) float32: ``iou``, ``center_distance``, ``area_ratio`` and ``mirrored``
+        (:class:`~hvs_mm.selection.PairGeometry`), and for every change of colors how much the two
+        differ in it. Properties that are the same for all pairs are left out.
+    """
+    geometry = pair_geometry(boxes, pairs, flips)._asdict()
+    # It follows from the IoU and the areas.
+    del geometry['overlap']
+    first, second = torch.tensor(pairs).unbind(1)
+    differences = (colors[:, first] - colors[:, second]).abs()
+    found = {**geometry, **dict(zip(COLOR_CHANGES, differences.unbind(-1)))}
+    return {name: v.float().numpy() for name, v in found.items() if v.min() != v.max()}
+
+
+def within_images(values: np.ndarray) -> np.ndarray:
+    """Deviations of (B, P) values from the mean of their image.
+
+    Selection compares the pairs of one image. How hard the image is as a whole does not matter.
+    """
+    return values - values.mean(1, keepdims=True)
+
+
+def correlate(
+    first: np.ndarray, second: np.ndarray, resamples: int = 1000, seed: int = 0
+) -> Correlation:
+    """Pearson's correlation, with a bootstrap over images: the pairs of one are not independent.
+
+    Args:
+        first: (B, P).
+        second: (B, P).
+        resamples: Bootstrap samples for the confidence interval.
+        seed: Of these.
+    """
+    generator = np.random.default_rng(seed)
+    drawn = generator.integers(len(first), size=(resamples, len(first)))
+    values = [_pearson(first[rows], second[rows]) for rows in drawn]
+    low, high = np.nanpercentile(values, [2.5, 97.5])
+    return Correlation(_pearson(first, second), float(low), float(high))
+
+
+def rank_importance(
+    properties: dict[str, np.ndarray], pair_loss: np.ndarray, repeats: int = 10, seed: int = 0
+) -> tuple[float, list[Importance]]:
+    """Permutation importance of each property for a model that predicts the loss of a pair.
+
+    Gradient boosted trees are fitted to half of the images and judged on the other half.
+
+    Args:
+        properties: By name (B, P).
+        pair_loss: (B, P) what is to be explained.
+        repeats: Shufflings of each property.
+        seed: Of the halves, the trees and the shufflings.
+
+    Returns:
+        R2 on the images that were not fitted to, and the importances, the highest first.
+
+    Raises:
+        ImportError: If scikit-learn is not installed.
+        ValueError: If there are fewer than 20 images.
+    """
+    try:
+        from sklearn.ensemble import HistGradientBoostingRegressor
+        from sklearn.inspection import permutation_importance
+    except ImportError as error:
+        raise ImportError(
+            'scikit-learn is not installed, which computes the importance: pip install '
+            'scikit-learn, or pip install "hvs-mm[analysis]".'
+        ) from error
+    if len(pair_loss) < 20:
+        raise ValueError(f'{len(pair_loss)} images are too few to fit to one half of: take 20.')
+    features = np.stack(list(properties.values()), axis=-1)
+    # By images: the pairs of one must not stand in both halves.
+    order = np.random.default_rng(seed).permutation(len(pair_loss))
+    fitted, judged = np.array_split(order, 2)
+    model = HistGradientBoostingRegressor(random_state=seed)
+    # (images, P, properties) -> (pairs, properties)
+    model.fit(features[fitted].reshape(-1, len(properties)), pair_loss[fitted].ravel())
+    rest = features[judged].reshape(-1, len(properties)), pair_loss[judged].ravel()
+    result = permutation_importance(model, *rest, n_repeats=repeats, random_state=seed)
+    found = [
+        Importance(name, float(mean), float(std))
+        for name, mean, std in zip(properties, result.importances_mean, result.importances_std)
+    ]
+    return float(model.score(*rest)), sorted(found, key=lambda item: -item.mean)
+
+
+def _pearson(first: np.ndarray, second: np.ndarray) -> float:
+    return float(np.corrcoef(first.ravel(), second.ravel())[0, 1])

@@ -1,0 +1,238 @@
+"""``SelectionStatsHook`` in real runs."""
+
+from __future__ import annotations
+
+import json
+import random
+from itertools import combinations
+from math import log
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmengine.hooks import Hook
+from mmpretrain.registry import HOOKS
+from torch import distributed, multiprocessing
+
+from hvs_mm.engine import SelectionStatsHook
+from hvs_mm.selection import pair_ious
+from tests.tiny import algorithm_config
+from tests.tiny_dino import build_runner, dino_config
+
+HOOK = dict(type='SelectionStatsHook', interval=2)
+TEACHER = dict(type='TeacherHook', momentum=0.3)
+
+
+@HOOKS.register_module()
+class _KeepBatches(Hook):
+    """Remembers what every iteration selected and where the random generators stand."""
+
+    def before_train(self, runner):
+        self.batches, self.states = [], []
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        boxes = torch.tensor(np.stack([s.view_boxes for s in data_batch['data_samples']]))
+        self.batches.append((runner.iter + 1, runner.model.last_selection, boxes))
+        self.states.append(
+            (torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist())
+        )
+
+
+def simsiam(**kwargs):
+    algorithm = algorithm_config('SimSiam')
+    return dict(type='HVSAlgorithm', algorithm=algorithm, candidates=[4], keep=[2], **kwargs)
+
+
+def dino():
+    return dict(type='HVSAlgorithm', algorithm=dino_config('DINO'), candidates=[3, 4], keep=[2, 2])
+
+
+def ibot():
+    return dict(dino(), algorithm=dino_config('IBOT'))
+
+
+def train(work_dir, model, hooks=(), **kwargs):
+    hooks = [*hooks, dict(type='_KeepBatches')]
+    if model['algorithm']['type'] in ('DINO', 'IBOT'):
+        hooks.append(TEACHER)
+        kwargs.setdefault('num_views', [3, 4])
+    runner = build_runner(
+        work_dir, model, hooks=hooks, **{'num_views': [4], 'num_batches': 3, **kwargs}
+    )
+    runner.train()
+    return runner
+
+
+def batches(runner):
+    (hook,) = (hook for hook in runner.hooks if isinstance(hook, _KeepBatches))
+    return hook
+
+
+def entries(work_dir):
+    (path,) = Path(work_dir).glob('*/vis_data/scalars.json')
+    found = [json.loads(line) for line in path.read_text().splitlines()]
+    return [entry for entry in found if 'selection/images' in entry]
+
+
+@pytest.mark.parametrize('model', [simsiam, dino])
+def test_what_is_logged(tmp_path, model):
+    runner = train(tmp_path, model(), [HOOK], batch_size=3)
+    logged = entries(tmp_path)
+    # Every second iteration and at the end of the two epochs of three.
+    assert [(entry['iter'], entry['epoch']) for entry in logged] == [(2, 1), (3, 1), (4, 2), (6, 2)]
+    spans = [(1, 2), (3,), (4,), (5, 6)]
+    num_targets = 4 if model is simsiam else 3
+    pairs = list(combinations(range(num_targets), 2))
+    for span, entry in zip(spans, logged):
+        gaps, ious, lowest, counts, kept_ious = [], [], [], dict.fromkeys(pairs, 0), []
+        for iteration, selection, boxes in batches(runner).batches:
+            if iteration not in span:
+                continue
+            for sample in range(3):
+                own = pair_ious(boxes[sample : sample + 1], pairs)[0].tolist()
+                pair = tuple(selection.indices[sample, :2].tolist())
+                counts[pair] += 1
+                ious.append(sum(own) / len(own))
+                kept_ious.append(own[pairs.index(pair)])
+                lowest.append(own[pairs.index(pair)] <= min(own) + 1e-6)
+                gaps.append((selection.score - selection.mean_score)[sample].item())
+        assert entry['selection/images'] == len(gaps) == 3 * len(span)
+        expected = {
+            'iou_kept': np.mean(kept_ious),
+            'iou_all': np.mean(ious),
+            'lowest_iou': np.mean(lowest),
+            'score_gap': np.mean(gaps),
+            'score_gap_std': np.std(gaps),
+            'iou_gap': np.mean(kept_ious) - np.mean(ious),
+            'iou_gap_std': np.std(np.subtract(kept_ious, ious)),
+            'nonfinite': 0,
+            'choice_entropy': -sum(n / len(gaps) * log(n / len(gaps)) for n in counts.values() if n)
+            / log(len(pairs)),
+            **{f'kept_{a}-{b}': counts[a, b] / len(gaps) for a, b in pairs},
+        }
+        for name, value in expected.items():
+            assert entry[f'selection/{name}'] == pytest.approx(value, abs=1e-5), name
+    # The views differ in nothing but their crops.
+    assert not any('color' in name or 'blur' in name for name in logged[0])
+
+
+def test_the_log_line(tmp_path):
+    train(tmp_path, simsiam(), [HOOK], num_batches=10, max_epochs=1, log_level='INFO')
+    (log_file,) = tmp_path.glob('*/*.log')
+    (line,) = (
+        line for line in log_file.read_text().splitlines() if 'Epoch(train) [1][10/10]' in line
+    )
+    last = entries(tmp_path)[-1]
+    for name in (
+        'iou_kept', 'iou_all', 'lowest_iou', 'lowest_iou_chance', 'score_gap', 'choice_entropy',
+    ):  # fmt: skip
+        assert f'  {name}: {last[f"selection/{name}"]:.4f}' in line
+    assert 'overlap' not in line
+
+
+def test_colors_that_differ(tmp_path):
+    jitter = dict(type='ColorJitter', brightness=0.4)
+    pipeline = [
+        dict(
+            type='CandidateViews',
+            num_views=[4],
+            transforms=[[dict(type='RandomResizedCrop', scale=32), jitter]],
+        ),
+        dict(type='PackViews'),
+    ]
+    runner = build_runner(tmp_path, simsiam(), hooks=[HOOK], num_batches=2, max_epochs=1)
+    runner.cfg.train_dataloader.dataset.pipeline = pipeline
+    runner._train_dataloader.dataset.pipeline = pipeline
+    runner.train()
+    (entry,) = entries(tmp_path)
+    assert 0 < entry['selection/brightness_all'] < 0.4
+    assert entry['selection/color_all'] == pytest.approx(entry['selection/brightness_all'])
+    assert 0 <= entry['selection/strongest_color'] <= 1
+    assert entry['selection/strongest_color_chance'] == pytest.approx(1 / 6)
+    assert 'selection/hue_all' not in entry
+    assert 'train/color_kept' in runner.message_hub.log_scalars
+
+
+@pytest.mark.parametrize('model', [simsiam, dino])
+def test_a_run_trains_as_without_it(tmp_path, model):
+    with_hook = train(tmp_path / 'with', model(), [dict(HOOK, interval=1)])
+    without = train(tmp_path / 'without', model())
+    expected = without.model.state_dict()
+    assert with_hook.model.state_dict().keys() == expected.keys()
+    for name, value in with_hook.model.state_dict().items():
+        assert torch.equal(value, expected[name]), name
+    for own, other in zip(batches(with_hook).states, batches(without).states):
+        assert torch.equal(own[0], other[0])
+        assert own[1:] == other[1:]
+    scalars = without.message_hub.log_scalars['train/loss'].data[0]
+    assert np.array_equal(with_hook.message_hub.log_scalars['train/loss'].data[0], scalars)
+
+
+def _train_a_rank(rank, folder, world_size):
+    import hvs_mm  # noqa: F401
+
+    torch.manual_seed(0)
+    distributed.init_process_group(
+        'gloo', init_method=f'file://{folder}/store', rank=rank, world_size=world_size
+    )
+    try:
+        from mmengine.registry import DefaultScope
+
+        with DefaultScope.overwrite_default_scope('mmpretrain'):
+            runner = train(
+                f'{folder}/rank{rank}',
+                simsiam(selector='random'),
+                [HOOK],
+                batch_size=4,
+                num_batches=4,
+                model_wrapper_cfg=dict(type='CPUDistributedDataParallel'),
+            )
+        torch.save(
+            [
+                (iteration, selection.target_choice, boxes)
+                for iteration, selection, boxes in batches(runner).batches
+            ],
+            f'{folder}/batches{rank}.pt',
+        )
+        distributed.barrier()
+    finally:
+        distributed.destroy_process_group()
+
+
+def test_all_processes_count(tmp_path):
+    multiprocessing.spawn(_train_a_rank, args=(str(tmp_path), 2), nprocs=2)
+    pairs = list(combinations(range(4), 2))
+    first = []
+    for rank in range(2):
+        first += torch.load(tmp_path / f'batches{rank}.pt')[:2]
+    ious = torch.cat([pair_ious(boxes, pairs) for _, _, boxes in first])
+    choice = torch.cat([choice for _, choice, _ in first])
+    entry = entries(tmp_path / 'rank0')[0]
+    assert entry['selection/images'] == len(ious) == 16
+    assert entry['selection/iou_kept'] == pytest.approx(
+        ious[range(16), choice].mean().item(), abs=1e-6
+    )
+    assert entry['selection/iou_all'] == pytest.approx(ious.mean().item(), abs=1e-6)
+    assert entry['selection/kept_0-1'] == (choice == 0).float().mean().item()
+
+
+@pytest.mark.parametrize('interval', [0, -1, 1.5, True, '5'])
+def test_a_wrong_interval(interval):
+    with pytest.raises(ValueError, match='must be a number of iterations, at least 1'):
+        SelectionStatsHook(interval)
+
+
+def test_a_model_that_selects_nothing(tmp_path):
+    runner = build_runner(
+        tmp_path, algorithm_config('SimSiam'), hooks=[HOOK], num_views=[2], num_batches=1
+    )
+    with pytest.raises(ValueError, match='SimSiam selects no views'):
+        runner.train()
+
+
+def test_views_that_were_not_recorded(tmp_path):
+    runner = build_runner(tmp_path, simsiam(), hooks=[HOOK], num_views=[4], num_batches=1)
+    runner._train_dataloader.dataset.pipeline[-1] = dict(type='PackInputs')
+    with pytest.raises(ValueError, match='CandidateViews and pack them with PackViews'):
+        runner.train()

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import pearsonr
+
+from hvs_mm.evaluation import correlate, pair_properties, rank_importance, within_images
+from hvs_mm.selection import ViewColors, pair_ious
+
+PAIRS = list(combinations(range(4), 2))
+
+
+def views(number=60):
+    generator = torch.Generator().manual_seed(0)
+    corner = torch.rand(number, 4, 2, generator=generator) * 20
+    size = 20 + torch.rand(number, 4, 2, generator=generator) * 20
+    colors = torch.tensor(ViewColors().values()).repeat(number, 4, 1)
+    colors[..., :2] += torch.rand(number, 4, 2, generator=generator) - 0.5
+    flips = torch.rand(number, 4, 2, generator=generator) < 0.5
+    return torch.cat([corner, corner + size], -1), flips, colors
+
+
+def test_properties_by_hand():
+    boxes, flips, colors = views(3)
+    found = pair_properties(boxes, flips, colors, PAIRS)
+    # Nothing but brightness and contrast was changed.
+    assert set(found) == {
+        'iou', 'center_distance', 'area_ratio', 'mirrored', 'brightness', 'contrast',
+    }  # fmt: skip
+    assert np.array_equal(found['iou'], pair_ious(boxes, PAIRS).numpy())
+    for column, (a, b) in enumerate(PAIRS):
+        for sample in range(3):
+            expected = abs(colors[sample, a, 0] - colors[sample, b, 0]).item()
+            assert found['brightness'][sample, column] == pytest.approx(expected, abs=1e-6)
+
+
+def test_within_images():
+    values = np.array([[1.0, 3.0], [10.0, 14.0]])
+    assert within_images(values).tolist() == [[-1, 1], [-2, 2]]
+
+
+def test_correlation_against_scipy():
+    generator = np.random.default_rng(0)
+    first = generator.normal(size=(40, 6))
+    second = first + generator.normal(size=(40, 6))
+    found = correlate(first, second)
+    assert found.value == pytest.approx(pearsonr(first.ravel(), second.ravel()).statistic)
+    assert 0.6 < found.low < found.value < found.high < 0.8
+    assert correlate(first, second) == found
+
+
+def test_the_interval_counts_images_not_pairs():
+    """Six copies of one pair are one observation."""
+    generator = np.random.default_rng(0)
+    first, second = generator.normal(size=(2, 40, 1))
+    single = correlate(first, second)
+    copied = correlate(first.repeat(6, axis=1), second.repeat(6, axis=1))
+    assert copied.value == pytest.approx(single.value)
+    assert copied.high - copied.low == pytest.approx(single.high - single.low, rel=0.01)
+
+
+def test_what_makes_the_loss_is_ranked_first():
+    properties = pair_properties(*views(200), PAIRS)
+    noise = np.random.default_rng(0).normal(size=(200, 6))
+    loss = -properties['iou'] + 0.3 * properties['contrast'] + 0.01 * noise
+    r2, ranking = rank_importance(properties, within_images(loss))
+    assert r2 > 0.6
+    assert [item.name for item in ranking[:2]] == ['iou', 'contrast']
+    assert ranking[0].mean > 5 * ranking[2].mean
+    r2, ranking = rank_importance(properties, within_images(noise))
+    assert r2 < 0.05
+
+
+def test_too_few_images():
+    properties = pair_properties(*views(10), PAIRS)
+    with pytest.raises(ValueError, match='10 images are too few'):
+        rank_importance(properties, properties['iou'])
+
+
+def test_without_scikit_learn(monkeypatch):
+    monkeypatch.setitem(__import__('sys').modules, 'sklearn.ensemble', None)
+    properties = pair_properties(*views(), PAIRS)
+    with pytest.raises(ImportError, match=r'pip install .*hvs-mm\[analysis\]'):
+        rank_importance(properties, properties['iou'])

@@ -1,0 +1,190 @@
+"""``SelectionPanelHook`` in real runs, and the examples it shows."""
+
+from __future__ import annotations
+
+import random
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmengine.dataset import ConcatDataset, RepeatDataset
+from mmpretrain.registry import DATASETS
+from torch import distributed, multiprocessing
+
+from hvs_mm.datasets import draw_examples
+from hvs_mm.visualization import SelectionPanelHook, select_examples, shown_pair_loss
+from tests.test_engine.test_selection_stats_hook import batches, dino, ibot, simsiam, train
+from tests.tiny import algorithm_config
+from tests.tiny_dino import GLOBAL, build_runner, crop_pipeline
+
+HOOK = dict(type='SelectionPanelHook', interval=2, num_images=2)
+
+
+def shapes(num_samples=6, split='train', views=4):
+    return DATASETS.build(
+        dict(
+            type='ShapesDataset',
+            num_samples=num_samples,
+            split=split,
+            img_size=48,
+            pipeline=[
+                dict(type='CandidateViews', num_views=[views], transforms=[crop_pipeline(GLOBAL)]),
+                dict(type='PackViews'),
+            ],
+        )
+    )
+
+
+# --- The hook --------------------------------------------------------------------------------
+
+
+def test_when_it_draws(tmp_path):
+    train(tmp_path, simsiam(), [HOOK], max_epochs=5, batch_size=3)
+    pictures = {path.name for path in (tmp_path / 'selection').iterdir()}
+    assert pictures == {f'epoch_{epoch}.png' for epoch in (0, 2, 4, 5)}
+    first = cv2.imread(str(tmp_path / 'selection' / 'epoch_0.png'))
+    assert min(first.shape[:2]) > 200
+    # The same views, judged by another model.
+    assert not np.array_equal(first, cv2.imread(str(tmp_path / 'selection' / 'epoch_5.png')))
+    shown = {path.name for path in tmp_path.glob('*/vis_data/vis_image/*')}
+    assert shown == {f'selection_panel_{epoch}.png' for epoch in (0, 2, 4, 5)}
+
+
+@pytest.mark.parametrize('model', [simsiam, dino])
+def test_a_run_trains_as_without_it(tmp_path, model):
+    with_hook = train(tmp_path / 'with', model(), [dict(HOOK, interval=1)])
+    without = train(tmp_path / 'without', model())
+    expected = without.model.state_dict()
+    for name, value in with_hook.model.state_dict().items():
+        assert torch.equal(value, expected[name]), name
+    for own, other in zip(batches(with_hook).states, batches(without).states):
+        assert torch.equal(own[0], other[0])
+        assert own[1:] == other[1:]
+
+
+def _train_a_rank(rank, folder):
+    import hvs_mm  # noqa: F401
+
+    torch.manual_seed(0)
+    distributed.init_process_group(
+        'gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2
+    )
+    try:
+        from mmengine.registry import DefaultScope
+
+        with DefaultScope.overwrite_default_scope('mmpretrain'):
+            model = dict(simsiam(), algorithm=algorithm_config('SimCLR'))
+            train(
+                f'{folder}/run',
+                model,
+                [HOOK],
+                batch_size=3,
+                num_batches=4,
+                max_epochs=1,
+                model_wrapper_cfg=dict(type='CPUDistributedDataParallel'),
+            )
+        distributed.barrier()
+    finally:
+        distributed.destroy_process_group()
+
+
+def test_a_method_with_negatives_of_all_processes(tmp_path):
+    """Were one process alone to select, it would wait for the others forever."""
+    multiprocessing.spawn(_train_a_rank, args=(str(tmp_path),), nprocs=2)
+    assert {p.name for p in (tmp_path / 'run' / 'selection').iterdir()} == {
+        'epoch_0.png',
+        'epoch_1.png',
+    }
+
+
+@pytest.mark.parametrize('name', ['interval', 'num_images'])
+@pytest.mark.parametrize('value', [0, -1, 1.5, True])
+def test_wrong_settings(name, value):
+    with pytest.raises(ValueError, match=f'{name}=.* must be a whole number'):
+        SelectionPanelHook(**{name: value})
+
+
+def test_a_model_that_selects_nothing(tmp_path):
+    runner = build_runner(tmp_path, algorithm_config('SimSiam'), hooks=[HOOK], num_views=[2])
+    with pytest.raises(ValueError, match='SimSiam selects no views'):
+        runner.train()
+
+
+# --- The examples ----------------------------------------------------------------------------
+
+
+def test_examples_show_what_was_cut():
+    examples = draw_examples(shapes(), [4, 1])
+    plain = DATASETS.build(dict(type='ShapesDataset', num_samples=6, img_size=48, pipeline=[]))
+    assert [np.array_equal(im, plain[i]['img']) for im, i in zip(examples.images, [4, 1])] == [
+        True,
+        True,
+    ]
+    assert len(examples.inputs) == 4
+    assert examples.inputs[0].shape == (2, 3, GLOBAL, GLOBAL)
+    assert examples.boxes.shape == (2, 4, 4)
+    for sample, image in enumerate(examples.images):
+        for view, box in enumerate(examples.boxes[sample].round().astype(int)):
+            left, top, right, bottom = box
+            crop = cv2.resize(image[top:bottom, left:right], (GLOBAL, GLOBAL))
+            if examples.data_samples[sample].view_flips[view, 0]:
+                crop = crop[:, ::-1]
+            drawn = examples.inputs[view][sample].permute(1, 2, 0).numpy()
+            assert np.abs(drawn.astype(int) - crop).mean() < 12
+
+
+def test_examples_are_the_same_every_time():
+    dataset = shapes()
+    first = draw_examples(dataset, range(3))
+    np.random.rand(5)
+    random.random()
+    states = np.random.get_state()[1].tolist(), random.getstate(), torch.get_rng_state()
+    again = draw_examples(dataset, range(3))
+    assert states[:2] == (np.random.get_state()[1].tolist(), random.getstate())
+    assert torch.equal(states[2], torch.get_rng_state())
+    assert np.array_equal(first.boxes, again.boxes)
+    assert all(torch.equal(a, b) for a, b in zip(first.inputs, again.inputs))
+    assert not np.array_equal(first.boxes, draw_examples(dataset, range(3), seed=1).boxes)
+    # The data set goes on as it was.
+    assert len(dataset[0]['inputs']) == 4
+
+
+def test_examples_of_wrapped_datasets():
+    train_set, other = shapes(3), shapes(2, split='val')
+    (last,) = draw_examples(train_set, [2]).images
+    (first,) = draw_examples(other, [0]).images
+    joined = draw_examples(ConcatDataset([train_set, other]), [2, 3]).images
+    assert np.array_equal(joined, [last, first])
+    repeated = draw_examples(RepeatDataset(other, times=2), [2]).images
+    assert np.array_equal(repeated, [first])
+
+
+def test_examples_need_candidates():
+    dataset = DATASETS.build(
+        dict(type='ShapesDataset', num_samples=2, pipeline=[dict(type='PackInputs')])
+    )
+    with pytest.raises(ValueError, match=r'has no CandidateViews: \[.PackInputs.\]'):
+        draw_examples(dataset, [0])
+
+
+def test_the_losses_that_are_shown(tmp_path):
+    runner = train(tmp_path, simsiam(), max_epochs=1)
+    selection = select_examples(runner.model, draw_examples(shapes(), range(3)))
+    shown = shown_pair_loss(runner.model, selection)
+    diagonal = np.eye(4, dtype=bool)
+    assert np.isnan(shown[:, diagonal]).all()
+    expected = selection.pair_loss.numpy()
+    assert np.array_equal(shown[:, ~diagonal], expected[:, ~diagonal])
+    # The record itself is left as it is.
+    assert np.isfinite(expected).all()
+
+
+def test_losses_of_a_view_and_itself(tmp_path):
+    """iBOT predicts the masked patches of a view from the view itself."""
+    runner = train(tmp_path, ibot(), max_epochs=1)
+    examples = draw_examples(runner.train_dataloader.dataset, range(2))
+    selection = select_examples(runner.model, examples)
+    shown = shown_pair_loss(runner.model, selection)
+    assert np.array_equal(shown, selection.pair_loss.numpy())
+    assert np.isfinite(shown).all()
