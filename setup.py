@@ -89,10 +89,13 @@ extras = {
     'onedl': read_requirements('mminstall'),
     'openmmlab': read_requirements('openmmlab'),
     'detection': read_requirements('mminstall') + read_requirements('detection'),
+    'analysis': read_requirements('analysis'),
     'tests': read_requirements('tests'),
 }
 # `openmmlab` excludes the others, so `all` means the default stack.
-extras['all'] = sorted({*extras['mim'], *extras['detection'], *extras['tests']})
+extras['all'] = sorted(
+    {*extras['mim'], *extras['detection'], *extras['analysis'], *extras['tests']}
+)
 
 readme = ROOT / 'README.md'
 
@@ -115,6 +118,7 @@ setup(
         'Topic :: Scientific/Engineering :: Artificial Intelligence',
     ],
     packages=find_packages(include=[PACKAGE, f'{PACKAGE}.*']),
+    package_data={f'{PACKAGE}.reports': ['*.j2']},
     python_requires='>=3.10',
     install_requires=read_requirements('runtime'),
     extras_require=extras,

@@ -2,16 +2,24 @@ from .curves import draw_curves
 from .dumped_config import parse_config
 from .rows import Row, make_rows
 from .run import Run, read_runs
+from .selection_html import selection_html
+from .selection_plots import draw_selection_plots
+from .selection_series import Period, selection_series, wilson_interval
 from .tables import csv_table, markdown_table, terminal_table
 
 __all__ = [
+    'Period',
     'Row',
     'Run',
     'csv_table',
     'draw_curves',
+    'draw_selection_plots',
     'make_rows',
     'markdown_table',
     'parse_config',
     'read_runs',
+    'selection_html',
+    'selection_series',
     'terminal_table',
+    'wilson_interval',
 ]

@@ -42,7 +42,7 @@ def draw_curves(runs: Sequence[Run], k: int) -> Figure | None:
     if not panels:
         return None
     drawn = [run.name for run in runs if run.name in accuracy or run.name in loss]
-    looks = {name: _look(position) for position, name in enumerate(drawn)}
+    looks = {name: look(position) for position, name in enumerate(drawn)}
     figure = Figure(
         figsize=(5.5 * len(panels) + 0.5, 4.0 + 0.22 * len(drawn)), layout='constrained'
     )
@@ -53,7 +53,8 @@ def draw_curves(runs: Sequence[Run], k: int) -> Figure | None:
     return figure
 
 
-def _look(position: int) -> dict[str, str]:
+def look(position: int) -> dict[str, str]:
+    """Color, marker and line style of the run with that position in a plot."""
     return {
         'color': _COLORS[position % len(_COLORS)],
         'marker': _MARKERS[position % len(_MARKERS)],

@@ -31,6 +31,7 @@ class Run:
         knn: Top-1 accuracy of the k-NN classifier in percent by k and by number of epochs done.
         checkpoints: Epochs (iterations, if the run has no epochs) of the checkpoints.
         notes: What could not be read, one sentence each.
+        config_file: The file that ``config`` was read from.
     """
 
     path: Path
@@ -40,6 +41,7 @@ class Run:
     knn: dict[int, dict[int, float]]
     checkpoints: set[int]
     notes: list[str]
+    config_file: Path | None = None
 
     @property
     def done(self) -> int | None:
@@ -163,7 +165,8 @@ def _read_run(path: Path, name: str) -> Run:
             _add_knn_file(knn, file, log.last_epoch)
         except (TypeError, ValueError) as error:
             notes.append(f'{name}: {file.name} is left out: {error}.')
-    return Run(path, name, summary, log, knn, _checkpoints(path, pattern), notes)
+    config_file = files[0] if files else None
+    return Run(path, name, summary, log, knn, _checkpoints(path, pattern), notes, config_file)
 
 
 def _config_files(path: Path, log: RunLog) -> list[Path]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 _KNN = 'knn/'
+_SELECTION = 'selection/'
 
 
 class TrainRecord(NamedTuple):
@@ -39,6 +40,7 @@ class RunLog:
         validation: Results of validation by the number of epochs (iterations, if the run has no
             epochs) after which it ran.
         knn: What ``KNNHook`` logged, ``'knn/top1_k20'`` ..., by the number of epochs done.
+        selection: What ``SelectionStatsHook`` logged, ``'selection/iou_kept'`` ..., in order.
         source: The ``vis_data`` folder of the latest log; None if there is no log.
         unreadable: Files with lines that cannot be read, with the number of such lines. The last
             line of a file does not count: a run that is going on has not finished writing it.
@@ -47,6 +49,7 @@ class RunLog:
     train: list[TrainRecord] = field(default_factory=list)
     validation: dict[int, dict[str, Any]] = field(default_factory=dict)
     knn: dict[int, dict[str, Any]] = field(default_factory=dict)
+    selection: list[TrainRecord] = field(default_factory=list)
     source: Path | None = None
     unreadable: dict[Path, int] = field(default_factory=dict)
 
@@ -107,23 +110,26 @@ def _read_lines(log: RunLog, path: Path) -> list[dict[str, Any]]:
 
 
 def _merge(log: RunLog, folder: Path, records: list[dict[str, Any]]) -> None:
-    train = list(_train_records(records))
-    if train:
-        start = _position(train[0])
+    train, selection = list(_iterations(records, None)), list(_iterations(records, _SELECTION))
+    if train or selection:
+        start = min(_position(found[0]) for found in (train, selection) if found)
         log.train = [record for record in log.train if _position(record) < start]
+        log.selection = [record for record in log.selection if _position(record) < start]
         for results in (log.validation, log.knn):
             for done in [done for done in results if done >= start or not log.train]:
                 del results[done]
         log.train += train
+        log.selection += selection
     if train or not log.train:
         log.source = folder
     for record in records:
         done = whole_number(record.get('epoch', record.get('step')))
-        if done is None or _is_train(record):
+        if done is None:
             continue
-        if any(name.startswith(_KNN) for name in record):
+        kind = _hook(record)
+        if kind == _KNN:
             log.knn[done] = record
-        else:
+        elif kind is None and whole_number(record.get('iter')) is None:
             log.validation[done] = record
 
 
@@ -132,15 +138,18 @@ def _position(record: TrainRecord) -> int:
     return record.iteration if record.epoch is None else record.epoch
 
 
-def _is_train(record: dict[str, Any]) -> bool:
-    # KNNHook logs the iteration, too.
-    has_iteration = whole_number(record.get('iter')) is not None
-    return has_iteration and not any(name.startswith(_KNN) for name in record)
+def _hook(record: dict[str, Any]) -> str | None:
+    """What begins the names of a record, if a hook wrote it that logs the iteration, too."""
+    for prefix in (_KNN, _SELECTION):
+        if any(name.startswith(prefix) for name in record):
+            return prefix
+    return None
 
 
-def _train_records(records: list[dict[str, Any]]) -> Iterator[TrainRecord]:
+def _iterations(records: list[dict[str, Any]], hook: str | None) -> Iterator[TrainRecord]:
     is_first = True
-    for record in filter(_is_train, records):
-        epoch = whole_number(record.get('epoch'))
-        yield TrainRecord(record['iter'], epoch, is_first, record)
-        is_first = False
+    for record in records:
+        if _hook(record) == hook and whole_number(record.get('iter')) is not None:
+            epoch = whole_number(record.get('epoch'))
+            yield TrainRecord(record['iter'], epoch, is_first, record)
+            is_first = False

@@ -24,7 +24,7 @@ def terminal_table(rows: Sequence[Row], k: int) -> Table:
         rows: One per run.
         k: Neighbors of the k-NN accuracy, for its title.
     """
-    header, *lines = _cells(rows, k)
+    header, *lines = table_cells(rows, k)
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for title in header:
         if title in _TEXT:
@@ -39,7 +39,7 @@ def terminal_table(rows: Sequence[Row], k: int) -> Table:
 
 def markdown_table(rows: Sequence[Row], k: int) -> str:
     """The comparison as a table of Markdown, arguments as above."""
-    header, *lines = _cells(rows, k)
+    header, *lines = table_cells(rows, k)
     marks = ['---' if title in _TEXT else '---:' for title in header]
     return ''.join(
         f'| {" | ".join(cell.replace("|", chr(92) + "|") for cell in line)} |\n'
@@ -86,8 +86,8 @@ def _record(row: Row, k: int) -> dict[str, Any]:
     }
 
 
-def _cells(rows: Sequence[Row], k: int) -> list[list[str]]:
-    """Header and lines of a table to look at."""
+def table_cells(rows: Sequence[Row], k: int) -> list[list[str]]:
+    """Header and lines of a table to look at; the first four columns are text."""
     columns = {
         'run': [row.run.name for row in rows],
         'method': [_text(row.run.config.method) for row in rows],

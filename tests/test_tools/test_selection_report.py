@@ -1,0 +1,349 @@
+"""``tools/analysis/selection_report.py``: its numbers, its page, and how a browser shows it."""
+
+from __future__ import annotations
+
+import base64
+import importlib.util
+import json
+import re
+import shutil
+import subprocess
+import threading
+from functools import partial
+from html.parser import HTMLParser
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hvs_mm.reports import draw_selection_plots, read_runs, selection_series, wilson_interval
+from tests.test_engine.test_selection_stats_hook import simsiam, train
+
+ROOT = Path(__file__).parents[2]
+CHROMIUM = shutil.which('chromium')
+HOOKS = [
+    dict(type='SelectionStatsHook', interval=2),
+    dict(type='SelectionPanelHook', interval=1, num_images=2),
+]
+CONFIG = """
+model = dict(type='HVSAlgorithm', algorithm=dict(type='SimSiam'), candidates=[4], keep=[2])
+train_cfg = dict(max_epochs=3)
+"""
+
+
+def tool() -> ModuleType:
+    path = ROOT / 'tools' / 'analysis' / 'selection_report.py'
+    spec = importlib.util.spec_from_file_location('selection_report', path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope='module')
+def work_dir(tmp_path_factory):
+    """Of a real run of three epochs."""
+    from mmengine.registry import DefaultScope
+
+    folder = tmp_path_factory.mktemp('runs') / 'hard'
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        train(folder, simsiam(), HOOKS, batch_size=4, num_batches=3, max_epochs=3)
+    return folder
+
+
+def write_run(work_dir, lines, config=CONFIG):
+    folder = work_dir / '20260101_000000' / 'vis_data'
+    folder.mkdir(parents=True)
+    (folder / 'scalars.json').write_text('\n'.join(map(json.dumps, lines)))
+    (folder / 'config.py').write_text(config)
+    return work_dir
+
+
+def entry(epoch, iteration, images, **scalars):
+    named = {f'selection/{name}': value for name, value in scalars.items()}
+    return {
+        'selection/images': images, **named, 'epoch': epoch, 'iter': iteration, 'step': iteration,
+    }  # fmt: skip
+
+
+class Page(HTMLParser):
+    """The tables, pictures and addresses of a page."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.lines, self.pictures, self.tags, self._cell = [], [], set(), None
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.add(tag)
+        attributes = dict(attrs)
+        if tag == 'tr':
+            self.lines.append([])
+        elif tag in ('td', 'th'):
+            self._cell = ''
+        elif tag == 'img':
+            self.pictures.append(attributes)
+
+    def handle_data(self, data):
+        if self._cell is not None:
+            self._cell += data
+
+    def handle_endtag(self, tag):
+        if tag in ('td', 'th'):
+            self.lines[-1].append(self._cell)
+            self._cell = None
+
+
+# --- Numbers ---------------------------------------------------------------------------------
+
+
+def test_entries_of_an_epoch_count_by_their_images(tmp_path):
+    values = [np.array([0.1, -0.3]), np.array([0.2, 0.4, -0.1, 0.5, 0.0, 0.3])]
+    lines = [
+        entry(
+            1, 2 * (i + 1), len(v),
+            iou_gap=v.mean(), iou_gap_std=v.std(), lowest_iou=(v > 0).mean(), iou_kept=v.mean(),
+        )
+        for i, v in enumerate(values)
+    ]  # fmt: skip
+    lines.append(entry(2, 6, 10, iou_gap=0.5, iou_gap_std=0.0, lowest_iou=1.0, iou_kept=0.5))
+    (run,) = read_runs([write_run(tmp_path / 'run', lines)])
+    first, second = selection_series(run)
+    joined = np.concatenate(values)
+    assert (first.position, first.images) == (1, 8)
+    assert first.means['iou_gap'] == pytest.approx(joined.mean())
+    assert first.means['iou_gap_std'] == pytest.approx(joined.std())
+    assert first.means['lowest_iou'] == pytest.approx((joined > 0).mean())
+    assert first.gap_error('iou') == pytest.approx(1.96 * joined.std() / 8**0.5)
+    assert (second.position, second.images) == (2, 10)
+    assert second.gap_error('iou') == 0
+    assert second.gap_error('score') is None
+
+
+def test_a_resumed_run_counts_an_epoch_once(tmp_path):
+    work_dir = write_run(
+        tmp_path / 'run',
+        [{'loss': 1.0, 'epoch': e, 'iter': e, 'step': e} for e in (1, 2)]
+        + [entry(1, 1, 8, iou_kept=0.1), entry(2, 2, 8, iou_kept=0.2)],
+    )
+    again = work_dir / '20260102_000000' / 'vis_data'
+    again.mkdir(parents=True)
+    lines = [{'loss': 1.0, 'epoch': 2, 'iter': 2, 'step': 2}, entry(2, 2, 8, iou_kept=0.7)]
+    (again / 'scalars.json').write_text('\n'.join(map(json.dumps, lines)))
+    (run,) = read_runs([work_dir])
+    assert [(p.position, p.images, p.means['iou_kept']) for p in selection_series(run)] == [
+        (1, 8, 0.1),
+        (2, 8, 0.7),
+    ]
+    assert not run.log.validation
+
+
+def test_wilson_interval_by_hand():
+    # Brown, Cai, DasGupta (2001): 0 of 10 and 5 of 10.
+    assert wilson_interval(0.0, 10) == pytest.approx((0, 0.2775), abs=1e-4)
+    assert wilson_interval(0.5, 10) == pytest.approx((0.2366, 0.7634), abs=1e-4)
+
+
+def test_the_plots_show_the_numbers(tmp_path):
+    lines = [
+        entry(
+            epoch, epoch, 50,
+            iou_kept=0.1 * epoch, iou_all=0.5, iou_gap=0.1 * epoch - 0.5, iou_gap_std=0.2,
+            lowest_iou=0.2, lowest_iou_chance=1 / 6, kept_view_0=0.7, kept_view_1=0.3,
+            iou_kept_bin_0=0.0, iou_kept_bin_3=1.0, iou_all_bin_5=1.0,
+        )
+        for epoch in (1, 2, 3)
+    ]  # fmt: skip
+    (run,) = read_runs([write_run(tmp_path / 'run', lines)])
+    plots = draw_selection_plots({'run': selection_series(run)})
+    (axes,) = plots['IoU of the kept crops, and of all'].axes
+    kept, everything = axes.get_lines()
+    assert kept.get_xydata().tolist() == [[e, pytest.approx(0.1 * e)] for e in (1, 2, 3)]
+    assert everything.get_ydata().tolist() == [0.5] * 3
+    band = axes.collections[0].get_paths()[0].get_extents()
+    half = 1.96 * 0.2 / 50**0.5
+    assert (band.ymin, band.ymax) == pytest.approx((0.1 - half, 0.3 + half))
+    (axes,) = plots['Which views are kept in the last epoch'].axes
+    assert [bar.get_height() for bar in axes.patches] == [0.7, 0.3]
+    (axes,) = plots['IoU in the last epoch'].axes
+    assert axes.patches[0].get_data().values.tolist() == [0, 0, 0, 1, 0, 0, 0, 0, 0, 0]
+    # Nothing was logged of colors and scores.
+    assert not any('jitter' in title or 'Score' in title for title in plots)
+
+
+# --- The page --------------------------------------------------------------------------------
+
+
+def test_the_page_of_a_real_run(work_dir):
+    tool().main([str(work_dir)])
+    text = (work_dir / 'selection_report.html').read_text()
+    page = Page(text)
+    assert not page.tags & {'script', 'link', 'iframe', 'object'}
+    header, *lines = page.lines[-2:]
+    assert header[:2] == ['run', 'images']
+    (last,) = lines
+    (run,) = read_runs([work_dir])
+    period = selection_series(run)[-1]
+    assert last[0] == 'hard'
+    assert last[1] == str(period.images) == '12'
+    assert last[2] == f'{period.means["iou_kept"]:.3f}'
+    assert last[6] == f'{period.means["lowest_iou_chance"]:.1%}'
+    titles = [picture['alt'] for picture in page.pictures]
+    assert titles[-3:] == ['hard, before training', 'hard, after epoch 2', 'hard, after epoch 3']
+    for picture in page.pictures:
+        kind, _, data = picture['src'].partition(',')
+        assert kind == 'data:image/png;base64'
+        Image.open(BytesIO(base64.b64decode(data))).verify()
+    panel = base64.b64decode(page.pictures[-1]['src'].partition(',')[2])
+    assert panel == (work_dir / 'selection' / 'epoch_3.png').read_bytes()
+    assert not re.search(r'(src|href)=["\'](?!data:)', text)
+
+
+def test_names_and_configs_are_text_not_html(tmp_path):
+    work_dir = tmp_path / '<img src=x onerror=alert(1)>'
+    config = CONFIG + 'note = "</pre><script>alert(2)</script>"\n'
+    write_run(work_dir, [entry(1, 1, 8, iou_kept=0.1)], config)
+    tool().main([str(work_dir), '--out', str(tmp_path / 'report.html')])
+    text = (tmp_path / 'report.html').read_text()
+    page = Page(text)
+    assert 'script' not in page.tags
+    assert not any('onerror' in picture for picture in page.pictures)
+    assert '&lt;script&gt;' in text
+
+
+def test_several_runs(work_dir, tmp_path):
+    other = write_run(tmp_path / 'other', [entry(1, 1, 8, iou_kept=0.1, iou_all=0.2)])
+    empty = write_run(tmp_path / 'empty', [{'loss': 1.0, 'epoch': 1, 'iter': 1, 'step': 1}])
+    out = tmp_path / 'new' / 'report.html'
+    tool().main([str(work_dir), str(other), str(empty), '--out', str(out)])
+    page = Page(out.read_text())
+    assert [line[0] for line in page.lines] == [
+        'run',
+        'hard',
+        'other',
+        'empty',
+        'run',
+        'hard',
+        'other',
+    ]
+    assert 'empty: nothing was logged of what is selected.' in out.read_text()
+
+
+def test_bad_input(tmp_path):
+    empty = write_run(tmp_path / 'empty', [{'loss': 1.0, 'epoch': 1, 'iter': 1, 'step': 1}])
+    for args, message in (
+        ([empty], 'nothing was logged of what is selected'),
+        ([tmp_path / 'missing'], 'does not exist'),
+        ([tmp_path], 'is no work dir'),
+        ([empty, '--k', '0'], 'at least 1 neighbor'),
+    ):
+        with pytest.raises(SystemExit, match=f'^error: .*{message}'):
+            tool().main(list(map(str, args)))
+
+
+# --- In a browser ----------------------------------------------------------------------------
+
+#: Shows the report in a frame of some width, and says in the page's title how wide it became.
+FRAME = """<!doctype html><title>-</title><body style="margin:0">
+<iframe id="frame" src="report.html" style="border:0;width:{width}px;height:900px"></iframe>
+<script>
+document.getElementById('frame').onload = event => {{
+  const page = event.target.contentDocument;
+  const broken = [...page.images].filter(image => !image.naturalWidth).length;
+  document.title = JSON.stringify([page.documentElement.scrollWidth, page.images.length, broken]);
+}};
+</script>
+"""
+
+
+class _Server(ThreadingHTTPServer):
+    """Serves a folder and, as a proxy, notes what is asked of anybody else."""
+
+    asked: list[str]
+
+    def __init__(self, folder):
+        super().__init__(('127.0.0.1', 0), partial(_Handler, directory=folder))
+        self.asked = []
+
+
+class _Handler(SimpleHTTPRequestHandler):
+    def do_GET(self):
+        if self.path.startswith('http'):
+            self.server.asked.append(self.path)
+            self.send_error(403)
+        else:
+            super().do_GET()
+
+    def do_CONNECT(self):
+        self.server.asked.append(self.path)
+        self.send_error(403)
+
+    def log_message(self, *args):
+        pass
+
+
+def browse(folder, page):
+    """Open a page of a folder.
+
+    Returns:
+        Its title in the end, what it wrote to the console, and addresses elsewhere it asked for.
+    """
+    server = _Server(str(folder))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        port = server.server_address[1]
+        process = subprocess.run(
+            [
+                CHROMIUM, '--headless', '--no-sandbox', '--disable-gpu', '--no-first-run',
+                '--disable-background-networking', '--disable-component-update', '--disable-sync',
+                '--disable-quic', '--disable-extensions', '--enable-logging=stderr',
+                f'--user-data-dir={folder / "profile"}',
+                f'--proxy-server=127.0.0.1:{port}', f'--proxy-bypass-list=127.0.0.1:{port}',
+                '--window-size=1600,1000', '--virtual-time-budget=10000', '--dump-dom',
+                f'http://127.0.0.1:{port}/{page}',
+            ],
+            capture_output=True, text=True, timeout=120, check=True,
+        )  # fmt: skip
+    finally:
+        server.shutdown()
+    console = [line for line in process.stderr.splitlines() if 'CONSOLE' in line]
+    # The browser asks its maker for things of its own.
+    asked = [address for address in server.asked if 'google' not in address]
+    return re.search(r'<title>(.*?)</title>', process.stdout)[1], console, asked
+
+
+needs_chromium = pytest.mark.skipif(
+    CHROMIUM is None, reason='needs Chromium: runs where .ci/run installs it'
+)
+
+
+@needs_chromium
+@pytest.mark.parametrize('width', [400, 1400])
+def test_a_browser_shows_it_whole(work_dir, tmp_path, width):
+    tool().main([str(work_dir), '--out', str(tmp_path / 'report.html')])
+    (tmp_path / 'frame.html').write_text(FRAME.format(width=width))
+    title, console, asked = browse(tmp_path, 'frame.html')
+    scroll_width, num_images, num_broken = json.loads(title)
+    # Nothing is cut off, nor has to be scrolled to from side to side, but wide tables and panels.
+    assert scroll_width <= width
+    assert num_images > 6
+    assert num_broken == 0
+    assert not console
+    assert not asked
+
+
+@needs_chromium
+def test_the_browser_tells_of_errors_and_requests(tmp_path):
+    """The test above can fail."""
+    (tmp_path / 'report.html').write_text(
+        '<img src="http://example.org/x.png"><script>console.error("wrong")</script>'
+        '<div style="width:900px">wide</div>'
+    )
+    (tmp_path / 'frame.html').write_text(FRAME.format(width=400))
+    title, console, asked = browse(tmp_path, 'frame.html')
+    assert json.loads(title) == [pytest.approx(900, abs=20), 1, 1]
+    assert any('wrong' in line for line in console)
+    assert asked == ['http://example.org/x.png']

@@ -1,0 +1,180 @@
+"""``tools/browse_views.py`` and ``tools/analysis/pair_loss_vs_iou.py``."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmpretrain.registry import DATASETS, MODELS
+from PIL import Image
+
+from hvs_mm.datasets import draw_examples
+from hvs_mm.visualization import describe_view, draw_candidates, draw_pair_loss
+
+ROOT = Path(__file__).parents[2]
+DEMO = ROOT / 'configs' / 'demo' / 'hvs_simsiam.py'
+
+
+def tool(name):
+    path = ROOT / 'tools' / f'{name}.py'
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path_factory, monkeypatch):
+    monkeypatch.chdir(tmp_path_factory.mktemp('here'))
+
+
+# --- browse_views ----------------------------------------------------------------------------
+
+
+def test_browse_views(capsys):
+    tool('browse_views').main([str(DEMO), '--number', '2'])
+    assert capsys.readouterr().out.splitlines()[-1] == 'views: views.png'
+    small = Image.open('views.png').size
+    tool('browse_views').main([str(DEMO), '--number', '4', '--out', 'new/four.png'])
+    large = Image.open('new/four.png').size
+    assert large[0] == small[0]
+    assert large[1] == pytest.approx(2 * small[1], rel=0.02)
+
+
+def test_the_seed_draws_other_views():
+    for seed in ('0', '1', '0'):
+        Path('before.png').write_bytes(Path('views.png').read_bytes() if seed != '0' else b'')
+        tool('browse_views').main([str(DEMO), '--number', '1', '--seed', seed])
+        if seed == '0':
+            first = Path('views.png').read_bytes()
+        else:
+            assert Path('views.png').read_bytes() != first
+    assert Path('views.png').read_bytes() == first
+
+
+def test_no_view_is_marked_before_a_selection():
+    cfg = Config.fromfile(DEMO)
+    figure = draw_candidates(draw_examples(DATASETS.build(cfg.train_dataloader.dataset), [0]))
+    original, *views = figure.axes
+    assert original.get_title('left') == '64x64'
+    assert [axis.get_title() for axis in views] == ['0', '1', '2', '3']
+    assert all(patch.get_linestyle() in ('-', 'solid') for patch in original.patches)
+    # The demo turns everything gray.
+    assert all('gray' in axis.get_xlabel() for axis in views)
+
+
+def test_captions():
+    unchanged = [1, 1, 1, 0, 0, 0, 0]
+    assert describe_view(unchanged, [False, False]) == ''
+    assert describe_view(unchanged, [True, True]) == 'flip, upside down'
+    changed = [1.24, 0.8, 1.1, -0.05, 1.44, 1, 1]
+    assert describe_view(changed, [True, False]) == (
+        'bri 1.2, con 0.8\nsat 1.1, hue -0.05\nflip, gray, blur 1.4, solarized'
+    )
+
+
+@pytest.mark.parametrize(
+    ('args', 'message'),
+    [
+        ([str(DEMO), '--number', '0'], '--start 0 --number 0: the data set has images 0 to 2047'),
+        ([str(DEMO), '--start', '2047'], 'has images 0 to 2047'),
+        ([str(DEMO), '--start', '-1'], '--start -1'),
+        ([str(ROOT / 'configs/demo/simsiam.py')], 'has no CandidateViews'),
+        ([str(ROOT / 'configs/hvs_simsiam_100e.py')], "'data/imagenet/?' does not exist"),
+        ([str(ROOT / 'configs/_base_/hvs.py')], 'has no train_dataloader'),
+        (['missing.py'], 'missing.py'),
+    ],
+)
+def test_browse_views_of_bad_input(args, message):
+    with pytest.raises(SystemExit, match=f'^error: .*{message}'):
+        tool('browse_views').main(args)
+
+
+def test_a_folder_without_class_folders(tmp_path):
+    (tmp_path / 'train').mkdir()
+    options = [f'train_dataloader.dataset.data_root={tmp_path}']
+    with pytest.raises(SystemExit, match=r'train_dataloader\.dataset: '):
+        tool('browse_views').main(
+            [str(ROOT / 'configs/hvs_simsiam_100e.py'), '--cfg-options', *options]
+        )
+
+
+# --- pair_loss_vs_iou ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    cfg = Config.fromfile(DEMO)
+    cfg.model.data_preprocessor = cfg.data_preprocessor
+    path = tmp_path / 'epoch_1.pth'
+    torch.save({'state_dict': MODELS.build(cfg.model).state_dict(), 'meta': {}}, path)
+    return path
+
+
+def test_pair_loss_vs_iou(checkpoint, capsys):
+    args = [str(DEMO), str(checkpoint), '--images', '70', '--device', 'cpu']
+    tool('analysis/pair_loss_vs_iou').main(args)
+    content = json.loads(Path('pair_loss_vs_iou.json').read_text())
+    # Whole batches of 32.
+    assert (content['images'], content['pairs']) == (64, 384)
+    assert set(content['importance']) == {'iou', 'center_distance', 'area_ratio', 'mirrored'}
+    for found in content['correlation'].values():
+        assert -1 <= found['low'] <= found['value'] <= found['high'] <= 1
+    assert Image.open('pair_loss_vs_iou.png').size[0] > 800
+    output = capsys.readouterr().out
+    within = content['correlation']['within_images']['value']
+    assert f'within images: {within:+.3f} [' in output
+    # The same views again.
+    tool('analysis/pair_loss_vs_iou').main([*args, '--out', 'again/other.png'])
+    again = json.loads(Path('again/other.json').read_text())
+    assert again == content
+
+
+def test_the_pairs_that_are_judged(checkpoint):
+    module = tool('analysis/pair_loss_vs_iou')
+    cfg = Config.fromfile(DEMO)
+    model = module.load_model(cfg, str(checkpoint))
+    args = module.parse_args([str(DEMO), str(checkpoint), '--images', '8', '--batch-size', '4'])
+    judged = module.judge(model, cfg, args)
+    dataset = DATASETS.build(cfg.train_dataloader.dataset)
+    for batch in range(2):
+        examples = draw_examples(dataset, range(4 * batch, 4 * batch + 4), seed=4 * batch)
+        selection = module.select_examples(model, examples)
+        loss = selection.pair_loss
+        expected = torch.stack([loss[:, 0, 3] + loss[:, 3, 0], loss[:, 1, 2] + loss[:, 2, 1]], 1)
+        found = judged.pair_loss[4 * batch : 4 * batch + 4, [2, 3]]
+        assert np.allclose(found, expected.numpy() / 2, atol=1e-6)
+
+
+def test_the_picture_shows_the_pairs():
+    iou = np.random.default_rng(0).random((5, 6))
+    figure = draw_pair_loss(iou, -iou, 'title')
+    (axes,) = figure.axes
+    assert np.allclose(axes.collections[0].get_offsets(), np.stack([iou.ravel(), -iou.ravel()], 1))
+    means = axes.get_lines()[0].get_xydata()
+    assert len(means) == 10
+    assert np.allclose(means[:, 0], -means[:, 1])
+
+
+def test_pair_loss_vs_iou_of_bad_input(checkpoint, tmp_path):
+    main = tool('analysis/pair_loss_vs_iou').main
+    (tmp_path / 'broken.pth').write_bytes(checkpoint.read_bytes()[:1000])
+    (tmp_path / 'text.pth').write_text('text')
+    other = ROOT / 'configs/demo/hvs_dino.py'
+    for args, message in (
+        ([DEMO, tmp_path / 'missing.pth'], 'missing.pth.* does not exist'),
+        ([DEMO, tmp_path / 'broken.pth'], 'broken.pth'),
+        ([DEMO, tmp_path / 'text.pth'], 'text.pth'),
+        ([other, checkpoint], 'is of another model than the config'),
+        ([ROOT / 'configs/demo/simsiam.py', checkpoint], 'selects no views'),
+        ([DEMO, checkpoint, '--images', '3'], 'makes no batch of 32'),
+        ([DEMO, checkpoint, '--images', '10', '--batch-size', '2'], '10 images are too few'),
+        ([DEMO, checkpoint, '--device', 'cuda:99'], '--device cuda:99'),
+    ):
+        with pytest.raises(SystemExit, match=f'^error: .*{message}'):
+            main(list(map(str, args)))

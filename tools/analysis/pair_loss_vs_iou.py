@@ -1,0 +1,201 @@
+"""Does a lower overlap make a pair harder? Pair loss against IoU, and what else explains it.
+
+Draws fresh candidate views of training images, lets the model of a checkpoint judge all pairs of
+target views, and writes a picture and a JSON file with
+
+- the correlation of pair loss and IoU, within images (which is what selection sees) and in all,
+- how much of the loss the recorded properties of a pair explain, and which of them do
+  (scikit-learn's permutation importance).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+from mmpretrain.registry import MODELS
+from rich.console import Console
+from rich.table import Table
+from torch import nn
+
+from hvs_mm.datasets import draw_examples
+from hvs_mm.engine import (
+    add_config_options,
+    build_training_dataset,
+    error_line,
+    merge_options,
+    read_config,
+)
+from hvs_mm.evaluation import (
+    Correlation,
+    correlate,
+    pair_properties,
+    rank_importance,
+    within_images,
+)
+from hvs_mm.models import selecting_model
+from hvs_mm.models.checkpoint_files import load_checkpoint
+from hvs_mm.selection import pairs_within
+from hvs_mm.visualization import draw_pair_loss, select_examples
+
+
+class Judged(NamedTuple):
+    """Pairs of target views of B images.
+
+    Attributes:
+        pair_loss: (B, P) float32, mean of both directions.
+        properties: By name (B, P).
+    """
+
+    pair_loss: np.ndarray
+    properties: dict[str, np.ndarray]
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('config', help='config of a run with hard view selection')
+    parser.add_argument('checkpoint', help='its checkpoint')
+    parser.add_argument('--images', type=int, default=512, help='how many to draw views of, 512')
+    parser.add_argument('--batch-size', type=int, help='that of the training by default')
+    parser.add_argument('--seed', type=int, default=0, help='of the views, 0')
+    parser.add_argument('--device', help='e.g. cpu or cuda:1; a GPU by default if there is one')
+    parser.add_argument(
+        '--out',
+        metavar='OUT',
+        default='pair_loss_vs_iou.png',
+        help='the picture; the numbers go beside it, as .json. Here by default',
+    )
+    add_config_options(parser, 'train_dataloader.dataset.data_root=DIR')
+    return parser.parse_args(argv)
+
+
+def load_model(cfg: Config, path: str) -> nn.Module:
+    """The model of the config with all weights of a checkpoint.
+
+    Raises:
+        FileNotFoundError: If there is no such checkpoint.
+        ValueError: If it cannot be read, is of another model, or the model selects no views.
+    """
+    settings = dict(cfg.model)
+    if cfg.get('data_preprocessor'):
+        settings.setdefault('data_preprocessor', cfg.data_preprocessor)
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmpretrain')):
+        model = selecting_model(MODELS.build(settings))
+    checkpoint = load_checkpoint(path)
+    if not isinstance(checkpoint, dict):
+        raise ValueError(f'{path}: this is no checkpoint, but a {type(checkpoint).__name__}.')
+    try:
+        model.load_state_dict(checkpoint.get('state_dict', checkpoint))
+    except RuntimeError as error:
+        reason = ' '.join(str(error).split())[:300]
+        raise ValueError(f'{path}: it is of another model than the config: {reason}') from error
+    return model
+
+
+def judge(model: nn.Module, cfg: Config, args: argparse.Namespace) -> Judged:
+    """Draw views and let the model judge their pairs, in batches of the training's size."""
+    dataset = build_training_dataset(cfg)
+    batch_size = args.batch_size or cfg.train_dataloader.batch_size
+    number = min(args.images, len(dataset)) // batch_size * batch_size
+    if number < 1:
+        raise ValueError(
+            f'--images {args.images}: of the {len(dataset)} images of the data set this makes no '
+            f'batch of {batch_size}. Ask for more, or give a smaller --batch-size.'
+        )
+    losses, properties = [], []
+    for start in range(0, number, batch_size):
+        # A seed of its own for each batch, or all would have the same crops.
+        examples = draw_examples(dataset, range(start, start + batch_size), seed=args.seed + start)
+        selection = select_examples(model, examples)
+        pairs = pairs_within(selection.groups.target_combinations())
+        if not pairs:
+            raise ValueError('the run keeps a single target view: there are no pairs to compare.')
+        first, second = torch.tensor(pairs).unbind(1)
+        pair_loss = selection.pair_loss.cpu()
+        # L[t, s] and L[s, t]
+        losses.append((pair_loss[:, first, second] + pair_loss[:, second, first]) / 2)
+        recorded = [
+            torch.from_numpy(np.stack([getattr(s, f'view_{name}') for s in examples.data_samples]))
+            for name in ('boxes', 'flips', 'colors')
+        ]
+        properties.append(pair_properties(*recorded, pairs))
+    joined = {name: np.concatenate([p[name] for p in properties]) for name in properties[0]}
+    varied = {name: values for name, values in joined.items() if values.min() != values.max()}
+    return Judged(torch.cat(losses).numpy(), varied)
+
+
+def show(content: dict[str, Any], within: Correlation, overall: Correlation) -> None:
+    print(f'{content["pairs"]} pairs of {content["images"]} images; brackets: 95 % confidence')
+    print(f'correlation of pair loss and IoU within images: {_interval(within)}')
+    print(f'correlation of pair loss and IoU over all pairs: {_interval(overall)}')
+    table = Table(title='what explains the loss of a pair, within images', title_justify='left')
+    table.add_column('property')
+    table.add_column('importance: loss of R2 when shuffled', justify='right')
+    for name, found in content['importance'].items():
+        table.add_row(name, f'{found["mean"]:+.4f} ± {found["std"]:.4f}')
+    Console().print(table)
+    r2 = content['r2']
+    print(f'R2 of the model on images it was not fitted to: {r2:.3f}')
+    if r2 <= 0:
+        print('note: what was recorded explains nothing there, so the importances mean nothing.')
+
+
+def analyze(args: argparse.Namespace) -> None:
+    cfg = read_config(args.config)
+    merge_options(cfg, args.cfg_options)
+    model = load_model(cfg, args.checkpoint)
+    device = args.device or ('cuda' if torch.cuda.is_available() else 'cpu')
+    try:
+        model.to(device)
+    except (AssertionError, RuntimeError) as error:
+        raise ValueError(f'--device {device}: there is no such device ({error}).') from error
+    judged = judge(model, cfg, args)
+    iou = judged.properties['iou']
+    within = correlate(within_images(iou), within_images(judged.pair_loss), seed=args.seed)
+    overall = correlate(iou, judged.pair_loss, seed=args.seed)
+    r2, ranking = rank_importance(
+        judged.properties, within_images(judged.pair_loss), seed=args.seed
+    )
+    content = {
+        'config': args.config,
+        'checkpoint': args.checkpoint,
+        'seed': args.seed,
+        'images': len(iou),
+        'pairs': iou.size,
+        'correlation': {'within_images': within._asdict(), 'overall': overall._asdict()},
+        'r2': r2,
+        'importance': {item.name: {'mean': item.mean, 'std': item.std} for item in ranking},
+    }
+    show(content, within, overall)
+    picture = Path(args.out)
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    title = f'correlation within images {_interval(within)}'
+    draw_pair_loss(iou, judged.pair_loss, title, ranking).savefig(picture)
+    numbers = picture.with_suffix('.json')
+    numbers.write_text(json.dumps(content, indent=2) + '\n')
+    print(f'picture: {picture}\nnumbers: {numbers}')
+
+
+def _interval(found: Correlation) -> str:
+    return f'{found.value:+.3f} [{found.low:+.3f}, {found.high:+.3f}]'
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = parse_args(argv)
+    try:
+        analyze(args)
+    except (ImportError, KeyError, OSError, SyntaxError, TypeError, ValueError) as error:
+        sys.exit(error_line(error))
+
+
+if __name__ == '__main__':
+    main()
