@@ -81,7 +81,7 @@ def _draw_share(series: Series, key: str) -> Figure:
             _positions(periods), low, high, color=look(position)['color'], alpha=0.18, linewidth=0
         )
         _line(axes, position, periods, f'{key}_chance', f'{name}: by chance', faint=True)
-    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.yaxis.set_major_formatter(PercentFormatter(1))
     return _finish(figure)
 
 
@@ -120,7 +120,7 @@ def _draw_histogram(series: Series) -> Figure:
             axes.stairs(
                 shares, edges, color=color, linestyle=style, linewidth=1.7, label=f'{name}: {kind}'
             )
-    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.yaxis.set_major_formatter(PercentFormatter(1))
     return _finish(figure)
 
 
@@ -135,7 +135,7 @@ def _draw_kept_views(series: Series) -> Figure:
         left = np.arange(len(shares)) - 0.4 + width * (position + 0.5)
         axes.bar(left, shares, width * 0.94, color=look(position)['color'], label=name)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.yaxis.set_major_formatter(PercentFormatter(1))
     return _finish(figure)
 
 

@@ -10,13 +10,14 @@ from matplotlib.figure import Figure
 from torch import nn
 
 from ..datasets import Examples
+from ..models import preserve_state
 from ..selection import Selection, pair_ious
 from .captions import describe_view
 from .panel import draw_selection
 
 
 def select_examples(model: nn.Module, examples: Examples) -> Selection:
-    """Let a model select; its weights, buffers and modes stay as they are.
+    """Let a model select; its weights, buffers and modes and the random states stay as they are.
 
     Args:
         model: An ``HVSAlgorithm``.
@@ -24,7 +25,9 @@ def select_examples(model: nn.Module, examples: Examples) -> Selection:
     """
     # The preprocessor may write into its input.
     data = model.data_preprocessor(deepcopy(examples.batch()))
-    return model.select_views(data['inputs'], data['data_samples'])
+    # Selectors may draw random numbers, which the training would miss.
+    with preserve_state(model):
+        return model.select_views(data['inputs'], data['data_samples'])
 
 
 def shown_pair_loss(model: nn.Module, selection: Selection) -> np.ndarray:

@@ -44,6 +44,10 @@ def simsiam(**kwargs):
     return dict(type='HVSAlgorithm', algorithm=algorithm, candidates=[4], keep=[2], **kwargs)
 
 
+def random_pairs():
+    return simsiam(selector='random')
+
+
 def dino():
     return dict(type='HVSAlgorithm', algorithm=dino_config('DINO'), candidates=[3, 4], keep=[2, 2])
 
@@ -154,7 +158,7 @@ def test_colors_that_differ(tmp_path):
     assert 'train/color_kept' in runner.message_hub.log_scalars
 
 
-@pytest.mark.parametrize('model', [simsiam, dino])
+@pytest.mark.parametrize('model', [simsiam, random_pairs, dino])
 def test_a_run_trains_as_without_it(tmp_path, model):
     with_hook = train(tmp_path / 'with', model(), [dict(HOOK, interval=1)])
     without = train(tmp_path / 'without', model())

@@ -14,7 +14,14 @@ from torch import distributed, multiprocessing
 
 from hvs_mm.datasets import draw_examples
 from hvs_mm.visualization import SelectionPanelHook, select_examples, shown_pair_loss
-from tests.test_engine.test_selection_stats_hook import batches, dino, ibot, simsiam, train
+from tests.test_engine.test_selection_stats_hook import (
+    batches,
+    dino,
+    ibot,
+    random_pairs,
+    simsiam,
+    train,
+)
 from tests.tiny import algorithm_config
 from tests.tiny_dino import GLOBAL, build_runner, crop_pipeline
 
@@ -51,7 +58,7 @@ def test_when_it_draws(tmp_path):
     assert shown == {f'selection_panel_{epoch}.png' for epoch in (0, 2, 4, 5)}
 
 
-@pytest.mark.parametrize('model', [simsiam, dino])
+@pytest.mark.parametrize('model', [simsiam, random_pairs, dino])
 def test_a_run_trains_as_without_it(tmp_path, model):
     with_hook = train(tmp_path / 'with', model(), [dict(HOOK, interval=1)])
     without = train(tmp_path / 'without', model())
