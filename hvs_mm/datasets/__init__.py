@@ -2,6 +2,7 @@ from .block_masks import BlockMasks
 from .candidate_views import CandidateViews, PackViews
 from .examples import Examples, draw_examples
 from .geometry import ViewGeometry
+from .random_state import own_random_numbers
 from .shapes import ShapesDataset
 
 __all__ = [
@@ -12,4 +13,5 @@ __all__ = [
     'ShapesDataset',
     'ViewGeometry',
     'draw_examples',
+    'own_random_numbers',
 ]

@@ -8,11 +8,20 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from mmcv.transforms import Compose
-from mmengine.dataset import BaseDataset, default_collate
+from mmengine.dataset import (
+    BaseDataset,
+    ClassBalancedDataset,
+    ConcatDataset,
+    RepeatDataset,
+    default_collate,
+)
 from torch import Tensor
 
 from .candidate_views import CandidateViews
 from .random_state import own_random_numbers
+
+#: Images that the pipeline may give up on, one after the other.
+_MAX_SKIPPED = 100
 
 
 class Examples(NamedTuple):
@@ -49,22 +58,33 @@ def draw_examples(dataset: BaseDataset, positions: Sequence[int], seed: int = 0)
         seed: Of the views.
 
     Raises:
-        ValueError: If the pipeline draws no candidate views, or gives up on an image.
+        ValueError: If the pipeline draws no candidate views, or gives up on image after image.
     """
     images, samples = [], []
     with own_random_numbers(seed):
         for position in positions:
-            part, number = _locate(dataset, position)
-            reading, draw = _split(part)
-            results = reading.prepare_data(number)
-            if results is not None:
-                images.append(np.array(results['img']))
-                results = draw(results)
-            if results is None:
-                raise ValueError(f'the pipeline gives up on image {position} of the data set.')
-            samples.append(results)
+            image, sample = _draw(dataset, position)
+            images.append(image)
+            samples.append(sample)
     batch = default_collate(samples)
     return Examples(images, batch['inputs'], batch['data_samples'])
+
+
+def _draw(dataset: Any, position: int) -> tuple[np.ndarray, dict[str, Any]]:
+    """An image and its views; where the pipeline gives up on it, of the next one."""
+    for number in range(position, position + _MAX_SKIPPED):
+        part, inner = _locate(dataset, number % len(dataset))
+        reading, draw = _split(part)
+        results = reading.prepare_data(inner)
+        if results is not None:
+            image = np.array(results['img'])
+            sample = draw(results)
+            if sample is not None:
+                return image, sample
+    raise ValueError(
+        f'the pipeline gives up on image {position} of the data set and on the '
+        f'{_MAX_SKIPPED - 1} after it: look at these files.'
+    )
 
 
 def _split(dataset: BaseDataset) -> tuple[BaseDataset, Compose]:
@@ -85,10 +105,19 @@ def _split(dataset: BaseDataset) -> tuple[BaseDataset, Compose]:
 def _locate(dataset: Any, position: int) -> tuple[BaseDataset, int]:
     """The data set inside of MMEngine's wrappers that has an image, and the position there."""
     while not hasattr(dataset, 'pipeline'):
-        found = dataset._get_ori_dataset_idx(position)
-        if isinstance(found, tuple):
-            which, position = found
+        if isinstance(dataset, ConcatDataset):
+            which, position = dataset._get_ori_dataset_idx(position)
             dataset = dataset.datasets[which]
+        elif isinstance(dataset, (RepeatDataset, ClassBalancedDataset)):
+            position = dataset._get_ori_dataset_idx(position)
+            dataset = dataset.dataset
+        elif len(getattr(dataset, 'dataset', ())) == len(dataset):
+            # MMPretrain's KFoldDataset holds just its part.
+            dataset = dataset.dataset
         else:
-            dataset, position = dataset.dataset, found
+            raise ValueError(
+                f'{type(dataset).__name__} is no wrapper that is known: expected a data set with '
+                "a pipeline, or MMEngine's ConcatDataset, RepeatDataset or ClassBalancedDataset "
+                'around one.'
+            )
     return dataset, position

@@ -29,7 +29,8 @@ def check_selection_hooks(cfg: Config, model: nn.Module) -> None:
         kind = hook.get('type')
         if str(getattr(kind, '__name__', kind)).split('.')[-1] in _SHOWING:
             selecting_model(model)
-            HOOKS.build(deepcopy(hook))
+            # The Runner takes the priority for itself.
+            HOOKS.build({name: deepcopy(v) for name, v in hook.items() if name != 'priority'})
 
 
 def configured_hooks(cfg: Config) -> list[dict[str, Any]]:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 from mmengine.dist import all_reduce
 from mmengine.hooks import Hook
-from mmengine.runner import Runner
+from mmengine.runner import EpochBasedTrainLoop, Runner
 from mmpretrain.registry import HOOKS
 from torch import Tensor
 
 from ..models import selecting_model
 from ..selection import (
-    COLOR_CHANGES,
     Selection,
     choice_entropy,
     image_statistics,
@@ -23,7 +23,8 @@ from ..selection import (
 )
 
 #: What goes into the log line. Everything goes to the visualizer.
-_LINE = ('iou', 'lowest_iou', 'color', 'strongest_color', 'score_gap', 'choice_entropy')
+_LINE = ('iou', 'lowest_iou', 'score_gap', 'choice_entropy')
+_COLOR_LINE = ('color', 'strongest_color')
 #: What ``CandidateViews`` records of views, as ``image_statistics`` calls it.
 _RECORDED = ('boxes', 'flips', 'colors')
 #: Beyond so many combinations of target views their shares are left out.
@@ -35,8 +36,9 @@ class SelectionStatsHook(Hook):
     """Logs what hard view selection keeps, against what there was to choose from.
 
     Acts after every training iteration, where it only sets the iteration's numbers aside, and
-    computes and logs after every ``interval`` iterations and at the end of an epoch. All images
-    since the last time count, of all processes. Losses, weights and random states are left alone.
+    computes and logs after every ``interval`` iterations of an epoch and at its end, as MMEngine's
+    ``LoggerHook`` counts. All images since the last time count, of all processes. Losses, weights
+    and random states are left alone.
 
     Into the log line go, through MMEngine's ``MessageHub``:
 
@@ -44,7 +46,7 @@ class SelectionStatsHook(Hook):
     - ``lowest_iou``, ``lowest_iou_chance``: share of images whose kept crops have the lowest IoU,
       and what a random choice would give,
     - ``color_kept``, ``color_all``, ``strongest_color``, ``strongest_color_chance``: the same of
-      the strength of the color jitter, where the views differ in it,
+      the strength of the color jitter, from when on views differed in it,
     - ``score_gap``: score of the kept combination minus the mean of all,
     - ``choice_entropy``: 1 if all combinations are kept equally often, 0 if always the same.
 
@@ -71,6 +73,8 @@ class SelectionStatsHook(Hook):
     def before_train(self, runner: Runner) -> None:
         selecting_model(runner.model)
         self._batches.clear()
+        self._has_colors = False
+        self._by_epoch = isinstance(runner.train_loop, EpochBasedTrainLoop)
 
     def after_train_iter(
         self,
@@ -80,9 +84,12 @@ class SelectionStatsHook(Hook):
         outputs: dict[str, Any] | None = None,
     ) -> None:
         selection = selecting_model(runner.model).last_selection
+        # The losses of pairs are not needed, and large.
+        selection = replace(selection, pair_loss=selection.pair_loss.new_empty(0))
         self._batches.append((selection, recorded_views(data_batch['data_samples'])))
-        is_end = self.end_of_epoch(runner.train_dataloader, batch_idx)
-        if self.every_n_train_iters(runner, self.interval) or is_end:
+        is_end = self._by_epoch and self.end_of_epoch(runner.train_dataloader, batch_idx)
+        is_end = is_end or self.is_last_train_iter(runner)
+        if self.every_n_inner_iters(batch_idx, self.interval) or is_end:
             scalars = self._compute()
             self._batches.clear()
             self._log(runner, scalars)
@@ -118,13 +125,17 @@ class SelectionStatsHook(Hook):
         return {**_finish(means), **_of_choices(counts, choices)}
 
     def _log(self, runner: Runner, scalars: dict[str, float]) -> None:
+        # A line without color jitter needs no zeros.
+        self._has_colors |= scalars['strongest_color_chance'] < 1
+        shown = _LINE + _COLOR_LINE if self._has_colors else _LINE
         for name, value in scalars.items():
-            if name.removesuffix('_chance').removesuffix('_kept').removesuffix('_all') in _LINE:
+            if name.removesuffix('_chance').removesuffix('_kept').removesuffix('_all') in shown:
                 runner.message_hub.update_scalar(f'train/{name}', value)
+        position = {'epoch': runner.epoch + 1} if self._by_epoch else {}
         runner.visualizer.add_scalars(
             {
                 **{f'selection/{name}': value for name, value in scalars.items()},
-                'epoch': runner.epoch + 1,
+                **position,
                 'iter': runner.iter + 1,
             },
             step=runner.iter + 1,
@@ -157,15 +168,11 @@ def recorded_views(data_samples: Sequence[Any]) -> dict[str, np.ndarray]:
 
 
 def _finish(means: dict[str, float]) -> dict[str, float]:
-    """Turn mean squares into standard deviations, and leave out colors that are always the same."""
+    """Turn mean squares into standard deviations."""
     for name in ('iou', 'score'):
         square = means.pop(f'{name}_gap_square', None)
         if square is not None:
             means[f'{name}_gap_std'] = max(square - means[f'{name}_gap'] ** 2, 0.0) ** 0.5
-    for name in ('color', *COLOR_CHANGES):
-        if means[f'strongest_{name}_chance'] == 1:
-            for key in ('{}_kept', '{}_all', 'strongest_{}', 'strongest_{}_chance'):
-                del means[key.format(name)]
     return means
 
 

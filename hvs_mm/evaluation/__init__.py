@@ -6,6 +6,7 @@ from .importance import (
     correlate,
     pair_properties,
     rank_importance,
+    varying,
     within_images,
 )
 from .knn import Accuracy, KNNResult, class_votes, knn_accuracy
@@ -40,5 +41,6 @@ __all__ = [
     'pair_properties',
     'rank_importance',
     'unpack_neighbors',
+    'varying',
     'within_images',
 ]

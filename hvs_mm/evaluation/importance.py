@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..selection import COLOR_CHANGES, pair_geometry
+from ..selection import COLOR_CHANGES, color_deviation, pair_geometry
 
 
 class Correlation(NamedTuple):
@@ -53,16 +53,28 @@ def pair_properties(
 
     Returns:
         By name (B, P) float32: ``iou``, ``center_distance``, ``area_ratio`` and ``mirrored``
-        (:class:`~hvs_mm.selection.PairGeometry`), and for every change of colors how much the two
-        differ in it. Properties that are the same for all pairs are left out.
+        (:class:`~hvs_mm.selection.PairGeometry`), ``area`` (mean logarithm of the two areas), and
+        for every change of colors ``..._difference`` of the two and ``..._strength``, their mean
+        deviation from unchanged colors.
     """
     geometry = pair_geometry(boxes, pairs, flips)._asdict()
     # It follows from the IoU and the areas.
     del geometry['overlap']
     first, second = torch.tensor(pairs).unbind(1)
+    areas = (boxes[..., 2:] - boxes[..., :2]).prod(-1).log()
+    found = {**geometry, 'area': (areas[:, first] + areas[:, second]) / 2}
     differences = (colors[:, first] - colors[:, second]).abs()
-    found = {**geometry, **dict(zip(COLOR_CHANGES, differences.unbind(-1)))}
-    return {name: v.float().numpy() for name, v in found.items() if v.min() != v.max()}
+    deviations = color_deviation(colors)
+    strengths = (deviations[:, first] + deviations[:, second]) / 2
+    for column, name in enumerate(COLOR_CHANGES):
+        found[f'{name}_difference'] = differences[..., column]
+        found[f'{name}_strength'] = strengths[..., column]
+    return {name: values.float().numpy() for name, values in found.items()}
+
+
+def varying(properties: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Those properties that are not the same for all pairs of every image."""
+    return {name: v for name, v in properties.items() if np.ptp(v, axis=1).max() > 0}
 
 
 def within_images(values: np.ndarray) -> np.ndarray:
@@ -96,7 +108,9 @@ def rank_importance(
 ) -> tuple[float, list[Importance]]:
     """Permutation importance of each property for a model that predicts the loss of a pair.
 
-    Gradient boosted trees are fitted to half of the images and judged on the other half.
+    All are compared within images. Gradient boosted trees are fitted to half of the images and
+    judged on the other half. Properties that go together, as IoU and distance of the centers do,
+    share their importance.
 
     Args:
         properties: By name (B, P).
@@ -120,8 +134,11 @@ def rank_importance(
             'scikit-learn, or pip install "hvs-mm[analysis]".'
         ) from error
     if len(pair_loss) < 20:
-        raise ValueError(f'{len(pair_loss)} images are too few to fit to one half of: take 20.')
-    features = np.stack(list(properties.values()), axis=-1)
+        raise ValueError(
+            f'{len(pair_loss)} images are too few to fit to one half of them: it takes at least 20.'
+        )
+    pair_loss = within_images(pair_loss)
+    features = np.stack([within_images(values) for values in properties.values()], axis=-1)
     # By images: the pairs of one must not stand in both halves.
     order = np.random.default_rng(seed).permutation(len(pair_loss))
     fitted, judged = np.array_split(order, 2)

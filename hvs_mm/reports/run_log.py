@@ -112,9 +112,9 @@ def _read_lines(log: RunLog, path: Path) -> list[dict[str, Any]]:
 def _merge(log: RunLog, folder: Path, records: list[dict[str, Any]]) -> None:
     train, selection = list(_iterations(records, None)), list(_iterations(records, _SELECTION))
     if train or selection:
-        start = min(_position(found[0]) for found in (train, selection) if found)
-        log.train = [record for record in log.train if _position(record) < start]
-        log.selection = [record for record in log.selection if _position(record) < start]
+        start = _position((train or selection)[0])
+        log.train = _before(log.train, train)
+        log.selection = _before(log.selection, selection or train)
         for results in (log.validation, log.knn):
             for done in [done for done in results if done >= start or not log.train]:
                 del results[done]
@@ -131,6 +131,14 @@ def _merge(log: RunLog, folder: Path, records: list[dict[str, Any]]) -> None:
             log.knn[done] = record
         elif kind is None and whole_number(record.get('iter')) is None:
             log.validation[done] = record
+
+
+def _before(older: list[TrainRecord], newer: list[TrainRecord]) -> list[TrainRecord]:
+    """The older records that a later start did not train again."""
+    if not newer:
+        return older
+    start = _position(newer[0])
+    return [record for record in older if _position(record) < start]
 
 
 def _position(record: TrainRecord) -> int:

@@ -133,19 +133,20 @@ def _share(value: float | None, interval: tuple[float, float] | None = None) -> 
 
 def _panels(run: Run) -> list[Picture]:
     """Pictures that ``SelectionPanelHook`` wrote, ``selection/epoch_<n>.png``."""
-    epochs = sorted(
-        int(path.stem.removeprefix('epoch_'))
-        for path in (run.path / 'selection').glob('epoch_*.png')
-        if path.stem.removeprefix('epoch_').isdecimal()
+    unit, word = ('epoch', 'epoch') if run.config.by_epoch else ('iter', 'iteration')
+    numbers = sorted(
+        int(path.stem.removeprefix(f'{unit}_'))
+        for path in (run.path / 'selection').glob(f'{unit}_*.png')
+        if path.stem.removeprefix(f'{unit}_').isdecimal()
     )
-    if len(epochs) > _MAX_PANELS:
-        epochs = [epochs[0], epochs[len(epochs) // 2], epochs[-1]]
+    if len(numbers) > _MAX_PANELS:
+        numbers = [numbers[0], numbers[len(numbers) // 2], numbers[-1]]
     return [
         Picture(
-            f'{run.name}, after epoch {epoch}' if epoch else f'{run.name}, before training',
-            _source((run.path / 'selection' / f'epoch_{epoch}.png').read_bytes()),
+            f'{run.name}, after {word} {number}' if number else f'{run.name}, before training',
+            _source((run.path / 'selection' / f'{unit}_{number}.png').read_bytes()),
         )
-        for epoch in epochs
+        for number in numbers
     ]
 
 

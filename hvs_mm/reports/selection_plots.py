@@ -43,7 +43,7 @@ def draw_selection_plots(series: Series, by_epoch: bool = True) -> dict[str, Fig
     figures = {}
     for title, draw, needed in plots:
         having = {
-            name: [period for period in periods if needed in period.means]
+            name: [period for period in periods if _tells(period, needed)]
             for name, periods in shown.items()
         }
         having = {name: periods for name, periods in having.items() if periods}
@@ -53,6 +53,12 @@ def draw_selection_plots(series: Series, by_epoch: bool = True) -> dict[str, Fig
                 if axes.get_xlabel() == 'epoch' and not by_epoch:
                     axes.set_xlabel('iteration')
     return figures
+
+
+def _tells(period: Period, key: str) -> bool:
+    """Whether a statistic was logged; of colors, whether views differed in them."""
+    is_alike = 'color' in key and period.means.get('strongest_color_chance') == 1
+    return key in period.means and not is_alike
 
 
 def _draw_iou(series: Series) -> Figure:

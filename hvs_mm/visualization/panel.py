@@ -31,6 +31,7 @@ def draw_selection(
     captions: Sequence[str],
     pair_loss: np.ndarray | None = None,
     labels: Sequence[Sequence[str]] | None = None,
+    num_targets: int | None = None,
 ) -> Figure:
     """Show all candidate views of some images, with the kept ones marked.
 
@@ -48,13 +49,15 @@ def draw_selection(
         pair_loss: (N, T, S) losses of the pairs, NaN where there is none to show; by default there
             is no matrix.
         labels: Of each image, S lines to stand below the views.
+        num_targets: How many of the first views are targets, which have colors of their own; by
+            default those of the first one's size.
 
     Returns:
         The figure, not bound to any window system; save it with ``figure.savefig``.
     """
     num_views = len(views[0])
-    sizes = [view.shape for view in views[0]]
-    is_target = [size == sizes[0] for size in sizes]
+    if num_targets is None:
+        num_targets = sum(view.shape == views[0][0].shape for view in views[0])
     rows = -(-num_views // _COLUMNS)
     row_height = 1.25 if labels is None else 1.55
     height = row_height * max(rows, 2 if pair_loss is not None else 1) + 0.3
@@ -69,7 +72,7 @@ def draw_selection(
     blocks = figure.add_gridspec(len(images), len(widths), width_ratios=widths)
     for row, image in enumerate(images):
         colors = [
-            _COLORS[view % len(_COLORS)] if is_target[view] else _SMALLER
+            _COLORS[view % len(_COLORS)] if view < num_targets else _SMALLER
             for view in range(num_views)
         ]
         is_kept = [kept is None or view in kept[row] for view in range(num_views)]

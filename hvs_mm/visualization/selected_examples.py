@@ -9,7 +9,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import nn
 
-from ..datasets import Examples
+from ..datasets import Examples, own_random_numbers
 from ..models import preserve_state
 from ..selection import Selection, pair_ious
 from .captions import describe_view
@@ -17,7 +17,9 @@ from .panel import draw_selection
 
 
 def select_examples(model: nn.Module, examples: Examples) -> Selection:
-    """Let a model select; its weights, buffers and modes and the random states stay as they are.
+    """Let a model select, with the same random numbers every time.
+
+    Its weights, buffers and modes and the random states stay as they are.
 
     Args:
         model: An ``HVSAlgorithm``.
@@ -25,8 +27,8 @@ def select_examples(model: nn.Module, examples: Examples) -> Selection:
     """
     # The preprocessor may write into its input.
     data = model.data_preprocessor(deepcopy(examples.batch()))
-    # Selectors may draw random numbers, which the training would miss.
-    with preserve_state(model):
+    # Selectors and stochastic depth draw random numbers, which the training would miss.
+    with own_random_numbers(0), preserve_state(model):
         return model.select_views(data['inputs'], data['data_samples'])
 
 
@@ -65,7 +67,13 @@ def draw_examples_panel(
     kept = selection.indices.cpu().numpy()
     pair_loss = shown_pair_loss(model, selection)
     return draw_selection(
-        images, views, examples.boxes[:number], kept[:number], captions, pair_loss[:number]
+        images,
+        views,
+        examples.boxes[:number],
+        kept[:number],
+        captions,
+        pair_loss[:number],
+        num_targets=selection.groups.num_targets,
     )
 
 

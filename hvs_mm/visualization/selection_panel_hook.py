@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from mmengine.dist import get_rank, is_main_process
+import numpy as np
+from mmengine.dist import get_rank, get_world_size, is_main_process
 from mmengine.hooks import Hook
-from mmengine.runner import Runner
+from mmengine.runner import EpochBasedTrainLoop, Runner
+from mmengine.visualization import Visualizer
 from mmpretrain.registry import HOOKS
 
 from ..datasets import draw_examples
@@ -19,16 +22,17 @@ from .selected_examples import draw_examples_panel, select_examples
 class SelectionPanelHook(Hook):
     """Pictures the candidate views of some training images and which of them are kept.
 
-    Acts before training, after every ``interval`` epochs and after the last one. It writes
-    ``selection/epoch_10.png`` into the work dir and adds the picture to the visualizer as
-    ``selection_panel``. The views are the same every time, so that only the model changes between
-    two pictures; they are judged in a batch of the training's size. Losses, weights and random
-    states are left alone.
+    Acts before training, after every ``interval`` epochs and after the last one; in a run that
+    counts iterations, after every ``interval`` of these. It writes ``selection/epoch_10.png`` (or
+    ``iter_1000.png``) into the work dir and adds the picture to the visualizer as
+    ``selection_panel``. Images and views are the same every time, so that only the model changes
+    between two pictures; they are judged in a batch of the training's size. Losses, weights and
+    random states are left alone.
 
     Args:
-        interval: Epochs from one picture to the next.
+        interval: Epochs (iterations) from one picture to the next.
         num_images: Images in a picture.
-        seed: Of the views.
+        seed: Of the choice of images and of the views.
 
     Raises:
         ValueError: If ``interval`` or ``num_images`` is below 1; when training starts, if the
@@ -36,40 +40,63 @@ class SelectionPanelHook(Hook):
     """
 
     def __init__(self, interval: int = 10, num_images: int = 4, seed: int = 0) -> None:
-        for name, value, unit in (
-            ('interval', interval, 'epoch'),
-            ('num_images', num_images, 'image'),
-        ):
+        for name, value in (('interval', interval), ('num_images', num_images)):
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f'{name}={value!r} must be a whole number, at least 1 {unit}.')
+                raise ValueError(f'{name}={value!r} must be a whole number, at least 1.')
         self.interval = interval
         self.num_images = num_images
         self.seed = seed
 
     def before_train(self, runner: Runner) -> None:
-        selecting_model(runner.model)
-        dataset = runner.train_dataloader.dataset
-        batch_size = max(runner.train_dataloader.batch_size or 1, self.num_images)
-        # Each process shows images of its own: methods with negatives from all processes must not
-        # meet an image twice.
-        start = get_rank() * batch_size
-        positions = [i % len(dataset) for i in range(start, start + batch_size)]
-        self._examples = draw_examples(dataset, positions, self.seed)
-        self._draw(runner, runner.epoch)
+        self._by_epoch = isinstance(runner.train_loop, EpochBasedTrainLoop)
+        self._draw(runner, runner.epoch if self._by_epoch else runner.iter)
+
+    def after_train_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: dict[str, Any] | None = None,
+        outputs: dict[str, Any] | None = None,
+    ) -> None:
+        if not self._by_epoch and (
+            self.every_n_train_iters(runner, self.interval) or self.is_last_train_iter(runner)
+        ):
+            self._draw(runner, runner.iter + 1)
 
     def after_train_epoch(self, runner: Runner) -> None:
-        if self.every_n_epochs(runner, self.interval) or self.is_last_train_epoch(runner):
+        if self._by_epoch and (
+            self.every_n_epochs(runner, self.interval) or self.is_last_train_epoch(runner)
+        ):
             self._draw(runner, runner.epoch + 1)
 
-    def _draw(self, runner: Runner, epoch: int) -> None:
+    def _draw(self, runner: Runner, done: int) -> None:
         model = selecting_model(runner.model)
+        dataset = runner.train_dataloader.dataset
+        batch_size = max(runner.train_dataloader.batch_size or 1, self.num_images)
+        # The images of many data sets come class by class. Each process has images of its own:
+        # methods with negatives from all processes must not meet an image twice.
+        order = np.random.default_rng(self.seed).permutation(len(dataset))
+        own = np.resize(order, (get_world_size(), batch_size))[get_rank()]
+        # Drawn anew each time, not kept: a batch with its originals is large.
+        examples = draw_examples(dataset, own.tolist(), self.seed)
         # In the precision of the training.
         with runner.optim_wrapper.optim_context(runner.model):
-            selection = select_examples(model, self._examples)
+            selection = select_examples(model, examples)
         if not is_main_process():
             return
-        figure = draw_examples_panel(model, self._examples, selection, self.num_images)
-        path = Path(runner.work_dir) / 'selection' / f'epoch_{epoch}.png'
+        figure = draw_examples_panel(model, examples, selection, self.num_images)
+        unit = 'epoch' if self._by_epoch else 'iter'
+        path = Path(runner.work_dir) / 'selection' / f'{unit}_{done}.png'
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path)
-        runner.visualizer.add_image('selection_panel', to_rgb(figure), step=epoch)
+        name = picture_name('selection_panel', runner.visualizer)
+        runner.visualizer.add_image(name, to_rgb(figure), step=done)
+
+
+def picture_name(name: str, visualizer: Visualizer) -> str:
+    """The name of a picture that all backends of a visualizer take.
+
+    The MLflowVisBackend of MMEngine 0.10.7 and of OneDL's 0.10.12 hands the name on as that of a
+    file, which MLflow wants with an extension.
+    """
+    return f'{name}.png' if visualizer.get_backend('MLflowVisBackend') else name

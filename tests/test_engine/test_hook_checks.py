@@ -28,6 +28,9 @@ def test_wrong_settings(hook):
     model = build_hvs('SimSiam')
     with pytest.raises(ValueError, match='interval=0 must be'):
         check_selection_hooks(Config({'default_hooks': {'a': dict(type=hook, interval=0)}}), model)
+    check_selection_hooks(
+        Config({'custom_hooks': [dict(type=hook, interval=3, priority='LOW')]}), model
+    )
     with pytest.raises(TypeError, match='every'):
         check_selection_hooks(Config({'custom_hooks': [dict(type=hook, every=3)]}), model)
 

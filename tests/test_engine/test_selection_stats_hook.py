@@ -83,9 +83,9 @@ def entries(work_dir):
 def test_what_is_logged(tmp_path, model):
     runner = train(tmp_path, model(), [HOOK], batch_size=3)
     logged = entries(tmp_path)
-    # Every second iteration and at the end of the two epochs of three.
-    assert [(entry['iter'], entry['epoch']) for entry in logged] == [(2, 1), (3, 1), (4, 2), (6, 2)]
-    spans = [(1, 2), (3,), (4,), (5, 6)]
+    # Every second iteration of an epoch, and at the end of the two epochs of three.
+    assert [(entry['iter'], entry['epoch']) for entry in logged] == [(2, 1), (3, 1), (5, 2), (6, 2)]
+    spans = [(1, 2), (3,), (4, 5), (6,)]
     num_targets = 4 if model is simsiam else 3
     pairs = list(combinations(range(num_targets), 2))
     for span, entry in zip(spans, logged):
@@ -118,7 +118,8 @@ def test_what_is_logged(tmp_path, model):
         for name, value in expected.items():
             assert entry[f'selection/{name}'] == pytest.approx(value, abs=1e-5), name
     # The views differ in nothing but their crops.
-    assert not any('color' in name or 'blur' in name for name in logged[0])
+    assert logged[0]['selection/color_all'] == logged[0]['selection/blur_kept'] == 0
+    assert logged[0]['selection/strongest_color_chance'] == 1
 
 
 def test_the_log_line(tmp_path):
@@ -133,6 +134,32 @@ def test_the_log_line(tmp_path):
     ):  # fmt: skip
         assert f'  {name}: {last[f"selection/{name}"]:.4f}' in line
     assert 'overlap' not in line
+    assert 'color' not in line
+
+
+def test_a_run_that_counts_iterations(tmp_path):
+    loop = dict(type='IterBasedTrainLoop', max_iters=5)
+    train(
+        tmp_path,
+        simsiam(),
+        [HOOK],
+        batch_size=3,
+        train_cfg=loop,
+        log_processor=dict(by_epoch=False),
+    )
+    logged = entries(tmp_path)
+    # The last iteration, too.
+    assert [entry['iter'] for entry in logged] == [2, 4, 5]
+    assert [entry['selection/images'] for entry in logged] == [6, 6, 3]
+    assert not any('epoch' in entry for entry in logged)
+
+
+def test_a_single_target_view(tmp_path):
+    model = dict(dino(), candidates=[2, 4], keep=[1, 3])
+    train(tmp_path, model, [HOOK], num_views=[2, 4])
+    entry = entries(tmp_path)[0]
+    assert 'selection/iou_kept' not in entry
+    assert 0 <= entry['selection/local_iou_kept'] <= 1
 
 
 def test_colors_that_differ(tmp_path):
@@ -154,7 +181,7 @@ def test_colors_that_differ(tmp_path):
     assert entry['selection/color_all'] == pytest.approx(entry['selection/brightness_all'])
     assert 0 <= entry['selection/strongest_color'] <= 1
     assert entry['selection/strongest_color_chance'] == pytest.approx(1 / 6)
-    assert 'selection/hue_all' not in entry
+    assert entry['selection/hue_all'] == 0
     assert 'train/color_kept' in runner.message_hub.log_scalars
 
 

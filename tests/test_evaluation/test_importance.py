@@ -7,7 +7,13 @@ import pytest
 import torch
 from scipy.stats import pearsonr
 
-from hvs_mm.evaluation import correlate, pair_properties, rank_importance, within_images
+from hvs_mm.evaluation import (
+    correlate,
+    pair_properties,
+    rank_importance,
+    varying,
+    within_images,
+)
 from hvs_mm.selection import ViewColors, pair_ious
 
 PAIRS = list(combinations(range(4), 2))
@@ -27,14 +33,25 @@ def test_properties_by_hand():
     boxes, flips, colors = views(3)
     found = pair_properties(boxes, flips, colors, PAIRS)
     # Nothing but brightness and contrast was changed.
-    assert set(found) == {
-        'iou', 'center_distance', 'area_ratio', 'mirrored', 'brightness', 'contrast',
+    assert set(varying(found)) == {
+        'iou', 'center_distance', 'area_ratio', 'mirrored', 'area',
+        'brightness_difference', 'brightness_strength', 'contrast_difference', 'contrast_strength',
     }  # fmt: skip
     assert np.array_equal(found['iou'], pair_ious(boxes, PAIRS).numpy())
     for column, (a, b) in enumerate(PAIRS):
         for sample in range(3):
             expected = abs(colors[sample, a, 0] - colors[sample, b, 0]).item()
-            assert found['brightness'][sample, column] == pytest.approx(expected, abs=1e-6)
+            assert found['brightness_difference'][sample, column] == pytest.approx(
+                expected, abs=1e-6
+            )
+            changes = [abs(colors[sample, view, 0].item() - 1) for view in (a, b)]
+            assert found['brightness_strength'][sample, column] == pytest.approx(
+                sum(changes) / 2, abs=1e-6
+            )
+            sides = [boxes[sample, view, 2:] - boxes[sample, view, :2] for view in (a, b)]
+            assert found['area'][sample, column] == pytest.approx(
+                sum(side.prod().log().item() for side in sides) / 2, abs=1e-5
+            )
 
 
 def test_within_images():
@@ -63,14 +80,19 @@ def test_the_interval_counts_images_not_pairs():
 
 
 def test_what_makes_the_loss_is_ranked_first():
-    properties = pair_properties(*views(200), PAIRS)
+    properties = varying(pair_properties(*views(200), PAIRS))
     noise = np.random.default_rng(0).normal(size=(200, 6))
-    loss = -properties['iou'] + 0.3 * properties['contrast'] + 0.01 * noise
-    r2, ranking = rank_importance(properties, within_images(loss))
-    assert r2 > 0.6
-    assert [item.name for item in ranking[:2]] == ['iou', 'contrast']
-    assert ranking[0].mean > 5 * ranking[2].mean
-    r2, ranking = rank_importance(properties, within_images(noise))
+    # Each image has a level of its own, which selection does not see.
+    level = 10 * np.random.default_rng(1).normal(size=(200, 1))
+    loss = level - properties['iou'] + 0.5 * properties['contrast_difference'] + 0.01 * noise
+    r2, ranking = rank_importance(properties, loss)
+    assert r2 > 0.8
+    assert [item.name for item in ranking[:2]] == ['iou', 'contrast_difference']
+    assert ranking[1].mean > 3 * ranking[2].mean
+    # Not how two views differ, but how strongly both were changed.
+    _, ranking = rank_importance(properties, properties['brightness_strength'] + 0.01 * noise)
+    assert ranking[0].name == 'brightness_strength'
+    r2, ranking = rank_importance(properties, noise)
     assert r2 < 0.05
 
 

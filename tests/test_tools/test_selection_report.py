@@ -64,9 +64,10 @@ def write_run(work_dir, lines, config=CONFIG):
 
 def entry(epoch, iteration, images, **scalars):
     named = {f'selection/{name}': value for name, value in scalars.items()}
-    return {
-        'selection/images': images, **named, 'epoch': epoch, 'iter': iteration, 'step': iteration,
-    }  # fmt: skip
+    position = {'iter': iteration, 'step': iteration}
+    if epoch is not None:
+        position['epoch'] = epoch
+    return {'selection/images': images, **named, **position}
 
 
 class Page(HTMLParser):
@@ -139,6 +140,28 @@ def test_a_resumed_run_counts_an_epoch_once(tmp_path):
         (2, 8, 0.7),
     ]
     assert not run.log.validation
+
+
+def test_a_resumed_run_that_counts_iterations(tmp_path):
+    config = CONFIG.replace('max_epochs=3', 'max_iters=200, by_epoch=False')
+
+    def lines(*iterations):
+        return [
+            line
+            for i in iterations
+            for line in ({'loss': 1.0, 'iter': i, 'step': i}, entry(None, i, 8, iou_kept=i / 1000))
+        ]
+
+    work_dir = write_run(tmp_path / 'run', lines(50, 100, 150), config)
+    again = work_dir / '20260102_000000' / 'vis_data'
+    again.mkdir(parents=True)
+    (again / 'config.py').write_text(config)
+    (again / 'scalars.json').write_text('\n'.join(map(json.dumps, lines(150, 200))))
+    (run,) = read_runs([work_dir])
+    assert [record.iteration for record in run.log.train] == [50, 100, 150, 200]
+    assert [period.position for period in selection_series(run)] == [50, 100, 150, 200]
+    tool().main([str(work_dir)])
+    assert 'after iteration' not in (work_dir / 'selection_report.html').read_text()
 
 
 def test_wilson_interval_by_hand():
@@ -246,39 +269,33 @@ def test_bad_input(tmp_path):
 
 # --- In a browser ----------------------------------------------------------------------------
 
-#: Shows the report in a frame of some width, and says in the page's title how wide it became.
+#: Shows the report in a frame of some width, and says in the page's title how wide it became, how
+#: many pictures it has, how many of them are broken, and what it asked the network for.
 FRAME = """<!doctype html><title>-</title><body style="margin:0">
 <iframe id="frame" src="report.html" style="border:0;width:{width}px;height:900px"></iframe>
 <script>
 document.getElementById('frame').onload = event => {{
   const page = event.target.contentDocument;
   const broken = [...page.images].filter(image => !image.naturalWidth).length;
-  document.title = JSON.stringify([page.documentElement.scrollWidth, page.images.length, broken]);
+  const asked = page.defaultView.performance.getEntriesByType('resource')
+    .map(entry => entry.name).filter(name => !name.startsWith('data:'));
+  document.title = JSON.stringify(
+    [page.documentElement.scrollWidth, page.images.length, broken, asked]);
 }};
 </script>
 """
 
 
-class _Server(ThreadingHTTPServer):
-    """Serves a folder and, as a proxy, notes what is asked of anybody else."""
-
-    asked: list[str]
-
-    def __init__(self, folder):
-        super().__init__(('127.0.0.1', 0), partial(_Handler, directory=folder))
-        self.asked = []
-
-
 class _Handler(SimpleHTTPRequestHandler):
+    """Serves a folder. As the proxy it refuses everything else: tests need no network."""
+
     def do_GET(self):
         if self.path.startswith('http'):
-            self.server.asked.append(self.path)
             self.send_error(403)
         else:
             super().do_GET()
 
     def do_CONNECT(self):
-        self.server.asked.append(self.path)
         self.send_error(403)
 
     def log_message(self, *args):
@@ -289,9 +306,10 @@ def browse(folder, page):
     """Open a page of a folder.
 
     Returns:
-        Its title in the end, what it wrote to the console, and addresses elsewhere it asked for.
+        What the page made of its title, read as JSON, and what it wrote to the console.
     """
-    server = _Server(str(folder))
+    handler = partial(_Handler, directory=str(folder))
+    server = ThreadingHTTPServer(('127.0.0.1', 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         port = server.server_address[1]
@@ -310,9 +328,7 @@ def browse(folder, page):
     finally:
         server.shutdown()
     console = [line for line in process.stderr.splitlines() if 'CONSOLE' in line]
-    # The browser asks its maker for things of its own.
-    asked = [address for address in server.asked if 'google' not in address]
-    return re.search(r'<title>(.*?)</title>', process.stdout)[1], console, asked
+    return json.loads(re.search(r'<title>(.*?)</title>', process.stdout)[1]), console
 
 
 needs_chromium = pytest.mark.skipif(
@@ -325,8 +341,7 @@ needs_chromium = pytest.mark.skipif(
 def test_a_browser_shows_it_whole(work_dir, tmp_path, width):
     tool().main([str(work_dir), '--out', str(tmp_path / 'report.html')])
     (tmp_path / 'frame.html').write_text(FRAME.format(width=width))
-    title, console, asked = browse(tmp_path, 'frame.html')
-    scroll_width, num_images, num_broken = json.loads(title)
+    (scroll_width, num_images, num_broken, asked), console = browse(tmp_path, 'frame.html')
     # Nothing is cut off, nor has to be scrolled to from side to side, but wide tables and panels.
     assert scroll_width <= width
     assert num_images > 6
@@ -339,11 +354,13 @@ def test_a_browser_shows_it_whole(work_dir, tmp_path, width):
 def test_the_browser_tells_of_errors_and_requests(tmp_path):
     """The test above can fail."""
     (tmp_path / 'report.html').write_text(
+        '<link rel="stylesheet" href="http://fonts.googleapis.com/css">'
         '<img src="http://example.org/x.png"><script>console.error("wrong")</script>'
         '<div style="width:900px">wide</div>'
     )
     (tmp_path / 'frame.html').write_text(FRAME.format(width=400))
-    title, console, asked = browse(tmp_path, 'frame.html')
-    assert json.loads(title) == [pytest.approx(900, abs=20), 1, 1]
+    (scroll_width, num_images, num_broken, asked), console = browse(tmp_path, 'frame.html')
+    assert scroll_width == pytest.approx(900, abs=20)
+    assert (num_images, num_broken) == (1, 1)
     assert any('wrong' in line for line in console)
-    assert asked == ['http://example.org/x.png']
+    assert sorted(asked) == ['http://example.org/x.png', 'http://fonts.googleapis.com/css']

@@ -14,6 +14,7 @@ from mmpretrain.registry import DATASETS, MODELS
 from PIL import Image
 
 from hvs_mm.datasets import draw_examples
+from hvs_mm.evaluation import correlate, within_images
 from hvs_mm.visualization import describe_view, draw_candidates, draw_pair_loss
 
 ROOT = Path(__file__).parents[2]
@@ -122,9 +123,18 @@ def test_pair_loss_vs_iou(checkpoint, capsys):
     content = json.loads(Path('pair_loss_vs_iou.json').read_text())
     # Whole batches of 32.
     assert (content['images'], content['pairs']) == (64, 384)
-    assert set(content['importance']) == {'iou', 'center_distance', 'area_ratio', 'mirrored'}
-    for found in content['correlation'].values():
-        assert -1 <= found['low'] <= found['value'] <= found['high'] <= 1
+    assert set(content['importance']) == {
+        'iou', 'center_distance', 'area_ratio', 'mirrored', 'area',
+    }  # fmt: skip
+    module = tool('analysis/pair_loss_vs_iou')
+    model = module.load_model(Config.fromfile(DEMO), str(checkpoint))
+    judged = module.judge(model, Config.fromfile(DEMO), module.parse_args(args))
+    iou = judged.properties['iou']
+    for name, first, second in (
+        ('within_images', within_images(iou), within_images(judged.pair_loss)),
+        ('overall', iou, judged.pair_loss),
+    ):
+        assert content['correlation'][name] == pytest.approx(correlate(first, second)._asdict())
     assert Image.open('pair_loss_vs_iou.png').size[0] > 800
     output = capsys.readouterr().out
     within = content['correlation']['within_images']['value']
@@ -143,7 +153,9 @@ def test_the_pairs_that_are_judged(checkpoint):
     judged = module.judge(model, cfg, args)
     dataset = DATASETS.build(cfg.train_dataloader.dataset)
     for batch in range(2):
-        examples = draw_examples(dataset, range(4 * batch, 4 * batch + 4), seed=4 * batch)
+        # Not the first images: many data sets come class by class.
+        order = np.random.default_rng(0).permutation(len(dataset))[4 * batch : 4 * batch + 4]
+        examples = draw_examples(dataset, order.tolist(), seed=4 * batch)
         selection = module.select_examples(model, examples)
         loss = selection.pair_loss
         expected = torch.stack([loss[:, 0, 3] + loss[:, 3, 0], loss[:, 1, 2] + loss[:, 2, 1]], 1)
@@ -175,6 +187,8 @@ def test_pair_loss_vs_iou_of_bad_input(checkpoint, tmp_path):
         ([DEMO, checkpoint, '--images', '3'], 'makes no batch of 32'),
         ([DEMO, checkpoint, '--images', '10', '--batch-size', '2'], '10 images are too few'),
         ([DEMO, checkpoint, '--device', 'cuda:99'], '--device cuda:99'),
+        ([DEMO, checkpoint, '--images', '0'], '--images 0: it must be at least 1'),
+        ([DEMO, checkpoint, '--batch-size', '-4'], '--batch-size -4: it must be'),
     ):
         with pytest.raises(SystemExit, match=f'^error: .*{message}'):
             main(list(map(str, args)))

@@ -9,11 +9,15 @@ import numpy as np
 import pytest
 import torch
 from mmengine.dataset import ConcatDataset, RepeatDataset
+from mmengine.visualization import Visualizer
+from mmpretrain.datasets import KFoldDataset
 from mmpretrain.registry import DATASETS
 from torch import distributed, multiprocessing
+from torch.utils.data import Subset
 
 from hvs_mm.datasets import draw_examples
 from hvs_mm.visualization import SelectionPanelHook, select_examples, shown_pair_loss
+from hvs_mm.visualization.selection_panel_hook import picture_name
 from tests.test_engine.test_selection_stats_hook import (
     batches,
     dino,
@@ -28,18 +32,20 @@ from tests.tiny_dino import GLOBAL, build_runner, crop_pipeline
 HOOK = dict(type='SelectionPanelHook', interval=2, num_images=2)
 
 
-def shapes(num_samples=6, split='train', views=4):
-    return DATASETS.build(
-        dict(
-            type='ShapesDataset',
-            num_samples=num_samples,
-            split=split,
-            img_size=48,
-            pipeline=[
-                dict(type='CandidateViews', num_views=[views], transforms=[crop_pipeline(GLOBAL)]),
-                dict(type='PackViews'),
-            ],
-        )
+def shapes(num_samples=6, split='train'):
+    return DATASETS.build(shape_config(num_samples, split))
+
+
+def shape_config(num_samples=6, split='train'):
+    return dict(
+        type='ShapesDataset',
+        num_samples=num_samples,
+        split=split,
+        img_size=48,
+        pipeline=[
+            dict(type='CandidateViews', num_views=[4], transforms=[crop_pipeline(GLOBAL)]),
+            dict(type='PackViews'),
+        ],
     )
 
 
@@ -58,7 +64,32 @@ def test_when_it_draws(tmp_path):
     assert shown == {f'selection_panel_{epoch}.png' for epoch in (0, 2, 4, 5)}
 
 
-@pytest.mark.parametrize('model', [simsiam, random_pairs, dino])
+def some_pairs():
+    """Draws from Python's generator."""
+    return simsiam(selector=dict(type='hardest', max_comparisons=3))
+
+
+def stochastic_depth():
+    model = dino()
+    model['algorithm']['backbone']['drop_path_rate'] = 0.5
+    return model
+
+
+def test_a_run_that_counts_iterations(tmp_path):
+    loop = dict(type='IterBasedTrainLoop', max_iters=5)
+    train(
+        tmp_path,
+        simsiam(),
+        [HOOK],
+        batch_size=3,
+        train_cfg=loop,
+        log_processor=dict(by_epoch=False),
+    )
+    pictures = {path.name for path in (tmp_path / 'selection').iterdir()}
+    assert pictures == {f'iter_{number}.png' for number in (0, 2, 4, 5)}
+
+
+@pytest.mark.parametrize('model', [simsiam, random_pairs, some_pairs, dino, stochastic_depth])
 def test_a_run_trains_as_without_it(tmp_path, model):
     with_hook = train(tmp_path / 'with', model(), [dict(HOOK, interval=1)])
     without = train(tmp_path / 'without', model())
@@ -165,6 +196,39 @@ def test_examples_of_wrapped_datasets():
     assert np.array_equal(joined, [last, first])
     repeated = draw_examples(RepeatDataset(other, times=2), [2]).images
     assert np.array_equal(repeated, [first])
+    part = KFoldDataset(shape_config(6), fold=1, num_splits=3)
+    (of_part,) = draw_examples(part, [0]).images
+    assert np.array_equal(
+        of_part, draw_examples(shapes(6), [part._get_ori_dataset_idx(0)]).images[0]
+    )
+
+
+def test_a_wrapper_that_is_not_known():
+    with pytest.raises(ValueError, match='Subset is no wrapper that is known'):
+        draw_examples(Subset(shapes(4), [0, 1]), [0])
+
+
+def test_images_that_the_pipeline_gives_up_on():
+    class GivesUp:
+        def __call__(self, results):
+            return None if results['sample_idx'] in (0, 5) else results
+
+    dataset = shapes(6)
+    dataset.pipeline.transforms.insert(0, GivesUp())
+    examples = draw_examples(dataset, [0, 2, 5])
+    for image, position in zip(examples.images, (1, 2, 1)):
+        assert np.array_equal(image, draw_examples(shapes(6), [position]).images[0])
+    dataset.pipeline.transforms.insert(0, lambda results: None)
+    with pytest.raises(ValueError, match='gives up on image 2 of the data set and on the 99'):
+        draw_examples(dataset, [2])
+
+
+def test_mlflow_wants_an_extension(tmp_path):
+    visualizer = Visualizer(vis_backends=[dict(type='LocalVisBackend')], save_dir=str(tmp_path))
+    assert picture_name('a', visualizer) == 'a'
+    # MLflow itself is no requirement of the tests.
+    visualizer._vis_backends['MLflowVisBackend'] = object()
+    assert picture_name('a', visualizer) == 'a.png'
 
 
 def test_examples_need_candidates():

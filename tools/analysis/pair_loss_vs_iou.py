@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from mmengine.config import Config
+from mmengine.logging import MessageHub
 from mmengine.registry import DefaultScope
 from mmpretrain.registry import MODELS
 from rich.console import Console
@@ -38,6 +39,7 @@ from hvs_mm.evaluation import (
     correlate,
     pair_properties,
     rank_importance,
+    varying,
     within_images,
 )
 from hvs_mm.models import selecting_model
@@ -98,7 +100,20 @@ def load_model(cfg: Config, path: str) -> nn.Module:
     except RuntimeError as error:
         reason = ' '.join(str(error).split())[:300]
         raise ValueError(f'{path}: it is of another model than the config: {reason}') from error
+    _set_epoch(cfg, (checkpoint.get('meta') or {}).get('epoch'))
     return model
+
+
+def _set_epoch(cfg: Config, epoch: int | None) -> None:
+    """Tell the model when it is, as a Runner does: DINO's temperature depends on it."""
+    hub = MessageHub.get_current_instance()
+    max_epochs = cfg.get('train_cfg', {}).get('max_epochs')
+    if max_epochs:
+        hub.update_info('max_epochs', max_epochs)
+    # A checkpoint without its epoch counts as one of the end.
+    done = epoch or max_epochs
+    if done:
+        hub.update_info('epoch', done - 1)
 
 
 def judge(model: nn.Module, cfg: Config, args: argparse.Namespace) -> Judged:
@@ -111,10 +126,12 @@ def judge(model: nn.Module, cfg: Config, args: argparse.Namespace) -> Judged:
             f'--images {args.images}: of the {len(dataset)} images of the data set this makes no '
             f'batch of {batch_size}. Ask for more, or give a smaller --batch-size.'
         )
+    # The images of many data sets come class by class.
+    order = np.random.default_rng(args.seed).permutation(len(dataset)).tolist()
     losses, properties = [], []
     for start in range(0, number, batch_size):
         # A seed of its own for each batch, or all would have the same crops.
-        examples = draw_examples(dataset, range(start, start + batch_size), seed=args.seed + start)
+        examples = draw_examples(dataset, order[start : start + batch_size], seed=args.seed + start)
         selection = select_examples(model, examples)
         pairs = pairs_within(selection.groups.target_combinations())
         if not pairs:
@@ -128,9 +145,12 @@ def judge(model: nn.Module, cfg: Config, args: argparse.Namespace) -> Judged:
             for name in ('boxes', 'flips', 'colors')
         ]
         properties.append(pair_properties(*recorded, pairs))
-    joined = {name: np.concatenate([p[name] for p in properties]) for name in properties[0]}
-    varied = {name: values for name, values in joined.items() if values.min() != values.max()}
-    return Judged(torch.cat(losses).numpy(), varied)
+    joined = varying(
+        {name: np.concatenate([p[name] for p in properties]) for name in properties[0]}
+    )
+    if 'iou' not in joined:
+        raise ValueError('all pairs of an image have the same IoU: the pipelines do not crop.')
+    return Judged(torch.cat(losses).numpy(), joined)
 
 
 def show(content: dict[str, Any], within: Correlation, overall: Correlation) -> None:
@@ -150,6 +170,9 @@ def show(content: dict[str, Any], within: Correlation, overall: Correlation) -> 
 
 
 def analyze(args: argparse.Namespace) -> None:
+    for option, value in (('--images', args.images), ('--batch-size', args.batch_size)):
+        if value is not None and value < 1:
+            raise ValueError(f'{option} {value}: it must be at least 1.')
     cfg = read_config(args.config)
     merge_options(cfg, args.cfg_options)
     model = load_model(cfg, args.checkpoint)
@@ -162,9 +185,7 @@ def analyze(args: argparse.Namespace) -> None:
     iou = judged.properties['iou']
     within = correlate(within_images(iou), within_images(judged.pair_loss), seed=args.seed)
     overall = correlate(iou, judged.pair_loss, seed=args.seed)
-    r2, ranking = rank_importance(
-        judged.properties, within_images(judged.pair_loss), seed=args.seed
-    )
+    r2, ranking = rank_importance(judged.properties, judged.pair_loss, seed=args.seed)
     content = {
         'config': args.config,
         'checkpoint': args.checkpoint,
