@@ -27,6 +27,8 @@ _LINE = ('iou', 'lowest_iou', 'score_gap', 'choice_entropy')
 _COLOR_LINE = ('color', 'strongest_color')
 #: What ``CandidateViews`` records of views, as ``image_statistics`` calls it.
 _RECORDED = ('boxes', 'flips', 'colors')
+#: Whose standard deviation is logged, too.
+_GAPS = ('iou_gap', 'score_gap')
 #: Beyond so many combinations of target views their shares are left out.
 _MAX_CHOICES = 28
 
@@ -103,13 +105,9 @@ class SelectionStatsHook(Hook):
         }
         device = selection.indices.device
         per_image = image_statistics(selection, **{n: v.to(device) for n, v in views.items()})
-        for name in ('iou', 'score'):
-            gap = per_image.get(f'{name}_gap')
-            if gap is None and f'{name}_kept' in per_image:
-                gap = per_image[f'{name}_kept'] - per_image[f'{name}_all']
-            if gap is not None:
-                per_image[f'{name}_gap'] = gap
-                per_image[f'{name}_gap_square'] = gap.square()
+        for name in _GAPS:
+            if name in per_image:
+                per_image[f'{name}_square'] = per_image[name].square()
         choices = selection.groups.target_combinations()
         counts = (selection.choice_shares() * len(selection.indices)).round()
         # (2 x names + C): one message, whatever there is to tell
@@ -169,10 +167,10 @@ def recorded_views(data_samples: Sequence[Any]) -> dict[str, np.ndarray]:
 
 def _finish(means: dict[str, float]) -> dict[str, float]:
     """Turn mean squares into standard deviations."""
-    for name in ('iou', 'score'):
-        square = means.pop(f'{name}_gap_square', None)
+    for name in _GAPS:
+        square = means.pop(f'{name}_square', None)
         if square is not None:
-            means[f'{name}_gap_std'] = max(square - means[f'{name}_gap'] ** 2, 0.0) ** 0.5
+            means[f'{name}_std'] = max(square - means[name] ** 2, 0.0) ** 0.5
     return means
 
 

@@ -133,7 +133,8 @@ def image_statistics(
         - ``kept_view_0`` ...: 1 if that view was kept,
         - and, where two target views or more are kept: ``iou``, ``overlap``, ``center_distance``,
           ``area_ratio`` and ``mirrored`` of the target views (:class:`PairGeometry`), each with
-          ``_kept`` for the kept combination and ``_all`` for the mean of all;
+          ``_kept`` for the kept combination and ``_all`` for the mean of all; their difference
+          ``iou_gap``;
           ``lowest_iou`` and ``lowest_iou_chance``, see :class:`Comparison`; ``iou_kept_bin_0`` ...
           ``iou_kept_bin_9`` and ``iou_all_bin_0`` ..., the share of combinations whose IoU lies in
           that tenth from 0 to 1;
@@ -163,6 +164,7 @@ def image_statistics(
             compared = compare_choice(of_combinations, choice)
             found[f'{name}_kept'], found[f'{name}_all'] = compared.kept, compared.all
             if name == 'iou':
+                found['iou_gap'] = compared.kept - compared.all
                 found['lowest_iou'], found['lowest_iou_chance'] = compared[2:]
                 for bins, shown in (('kept', compared.kept[:, None]), ('all', of_combinations)):
                     for number, share in enumerate(_shares_in_tenths(shown).unbind(1)):

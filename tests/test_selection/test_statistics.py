@@ -121,6 +121,7 @@ def test_against_loops_over_images(candidates, keep, num_target_groups):
         of_all = [mean_iou(chosen) for chosen in choices]
         assert value('iou_kept') == pytest.approx(mean_iou(targets), abs=1e-6)
         assert value('iou_all') == pytest.approx(sum(of_all) / len(of_all), abs=1e-6)
+        assert value('iou_gap') == pytest.approx(value('iou_kept') - value('iou_all'), abs=1e-6)
         assert value('lowest_iou') == (mean_iou(targets) <= min(of_all) + 1e-6)
         assert value('lowest_iou_chance') == pytest.approx(
             sum(v <= min(of_all) + 1e-6 for v in of_all) / len(of_all)
