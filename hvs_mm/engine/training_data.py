@@ -32,4 +32,6 @@ def build_training_dataset(cfg: Config) -> BaseDataset:
             return DATASETS.build(cfg[_KEY].dataset)
         except AssertionError as error:
             # What upstream's data sets raise for settings that do not fit the folder.
-            raise ValueError(f'{_KEY}.dataset: {error}') from error
+            raise ValueError(
+                f'{_KEY}.dataset: {error} docs/datasets.md says how to give images of your own.'
+            ) from error

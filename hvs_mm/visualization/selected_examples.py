@@ -27,7 +27,8 @@ def select_examples(model: nn.Module, examples: Examples) -> Selection:
     """
     # The preprocessor may write into its input.
     data = model.data_preprocessor(deepcopy(examples.batch()))
-    # Selectors and stochastic depth draw random numbers, which the training would miss.
+    # Selectors and stochastic depth draw random numbers, which the training would miss: the
+    # former does Python's, the latter those of a GPU, too.
     with own_random_numbers(0), preserve_state(model):
         return model.select_views(data['inputs'], data['data_samples'])
 

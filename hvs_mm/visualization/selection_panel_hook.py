@@ -73,12 +73,9 @@ class SelectionPanelHook(Hook):
         model = selecting_model(runner.model)
         dataset = runner.train_dataloader.dataset
         batch_size = max(runner.train_dataloader.batch_size or 1, self.num_images)
-        # The images of many data sets come class by class. Each process has images of its own:
-        # methods with negatives from all processes must not meet an image twice.
-        order = np.random.default_rng(self.seed).permutation(len(dataset))
-        own = np.resize(order, (get_world_size(), batch_size))[get_rank()]
+        batches = shown_positions(len(dataset), batch_size, get_world_size(), self.seed)
         # Drawn anew each time, not kept: a batch with its originals is large.
-        examples = draw_examples(dataset, own.tolist(), self.seed)
+        examples = draw_examples(dataset, batches[get_rank()], self.seed)
         # In the precision of the training.
         with runner.optim_wrapper.optim_context(runner.model):
             selection = select_examples(model, examples)
@@ -91,6 +88,24 @@ class SelectionPanelHook(Hook):
         figure.savefig(path)
         name = picture_name('selection_panel', runner.visualizer)
         runner.visualizer.add_image(name, to_rgb(figure), step=done)
+
+
+def shown_positions(
+    num_images: int, batch_size: int, world_size: int, seed: int
+) -> list[list[int]]:
+    """Which images each process judges: random ones, as those of many data sets come by class.
+
+    Each process has images of its own, as far as there are enough: methods with negatives from all
+    processes must not meet an image twice.
+
+    Args:
+        num_images: Size of the data set.
+        batch_size: Images per process.
+        world_size: Number of processes.
+        seed: Of the choice.
+    """
+    order = np.random.default_rng(seed).permutation(num_images)
+    return np.resize(order, (world_size, batch_size)).tolist()
 
 
 def picture_name(name: str, visualizer: Visualizer) -> str:

@@ -17,7 +17,7 @@ from torch.utils.data import Subset
 
 from hvs_mm.datasets import draw_examples
 from hvs_mm.visualization import SelectionPanelHook, select_examples, shown_pair_loss
-from hvs_mm.visualization.selection_panel_hook import picture_name
+from hvs_mm.visualization.selection_panel_hook import picture_name, shown_positions
 from tests.test_engine.test_selection_stats_hook import (
     batches,
     dino,
@@ -221,6 +221,18 @@ def test_images_that_the_pipeline_gives_up_on():
     dataset.pipeline.transforms.insert(0, lambda results: None)
     with pytest.raises(ValueError, match='gives up on image 2 of the data set and on the 99'):
         draw_examples(dataset, [2])
+
+
+def test_each_process_judges_images_of_its_own():
+    batches = shown_positions(20, 5, 3, seed=0)
+    assert [len(batch) for batch in batches] == [5, 5, 5]
+    assert len({position for batch in batches for position in batch}) == 15
+    # Not the first ones, which are of one class in many data sets.
+    assert max(batches[0]) > 9
+    assert shown_positions(20, 5, 3, seed=1) != batches
+    assert shown_positions(20, 5, 3, seed=0) == batches
+    # Fewer images than there are to judge.
+    assert sorted(shown_positions(3, 4, 1, seed=0)[0])[::3] == [0, 2]
 
 
 def test_mlflow_wants_an_extension(tmp_path):

@@ -98,8 +98,10 @@ def load_model(cfg: Config, path: str) -> nn.Module:
     try:
         model.load_state_dict(checkpoint.get('state_dict', checkpoint))
     except RuntimeError as error:
-        reason = ' '.join(str(error).split())[:300]
-        raise ValueError(f'{path}: it is of another model than the config: {reason}') from error
+        # torch names all that differ, one kind a line below its first.
+        reason = str(error).strip().splitlines()[1:2] or [str(error)]
+        reason = ' '.join(reason[0].split(', ')[:3])
+        raise ValueError(f'{path}: it is of another model than the config: {reason} ...') from error
     _set_epoch(cfg, (checkpoint.get('meta') or {}).get('epoch'))
     return model
 
