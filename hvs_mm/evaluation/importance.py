@@ -130,8 +130,8 @@ def rank_importance(
         from sklearn.inspection import permutation_importance
     except ImportError as error:
         raise ImportError(
-            'scikit-learn is not installed, which computes the importance: pip install '
-            'scikit-learn, or pip install "hvs-mm[analysis]".'
+            'scikit-learn is not installed, which computes the importance: run "pip install '
+            'scikit-learn".'
         ) from error
     if len(pair_loss) < 20:
         raise ValueError(
