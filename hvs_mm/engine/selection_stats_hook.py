@@ -56,7 +56,7 @@ class SelectionStatsHook(Hook):
     ..., and with them everything of :func:`hvs_mm.selection.image_statistics`, the share of each
     combination as ``selection/kept_0-1`` ..., the standard deviation over images of the gaps
     (``selection/iou_gap_std``, ``selection/score_gap_std``), and the number of images,
-    ``selection/images``.
+    ``selection/images``; ``selection/score_gap_images`` counts those with a finite score.
 
     Args:
         interval: Iterations from one log entry to the next.
@@ -120,7 +120,13 @@ class SelectionStatsHook(Hook):
             for name, total, number in zip(per_image, sums.tolist(), numbers.tolist())
             if number
         }
-        return {**_finish(means), **_of_choices(counts, choices)}
+        finite = dict(zip(per_image, numbers.tolist()))
+        return {
+            **_finish(means),
+            **_of_choices(counts, choices),
+            # Without those that have no finite score.
+            'score_gap_images': int(finite['score_gap']),
+        }
 
     def _log(self, runner: Runner, scalars: dict[str, float]) -> None:
         # A line without color jitter needs no zeros.

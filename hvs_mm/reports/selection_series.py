@@ -22,16 +22,19 @@ class Period:
         position: The epoch, or the iteration, that it ended with.
         images: How many images were counted.
         means: Mean over the images of each statistic, under the hook's names.
+        scored: How many of the images had a finite score, over which ``score_gap`` is formed.
     """
 
     position: int
     images: int
     means: dict[str, float]
+    scored: int
 
     def gap_error(self, name: str) -> float | None:
         """Half the width of the 95 % confidence interval of ``iou_gap`` or ``score_gap``."""
         deviation = self.means.get(f'{name}_gap_std')
-        return None if deviation is None else _Z * deviation / sqrt(self.images)
+        number = self.scored if name == 'score' else self.images
+        return None if deviation is None else _Z * deviation / sqrt(number)
 
     def share_interval(self, name: str) -> tuple[float, float] | None:
         """Wilson's 95 % confidence interval of a share of images, such as ``lowest_iou``."""
@@ -68,24 +71,27 @@ def selection_series(run: Run) -> list[Period]:
 
 def _join(position: int, records: Iterable[TrainRecord]) -> Period | None:
     sums: dict[str, float] = {}
-    weights: dict[str, int] = {}
-    images = 0
+    weights: dict[str, float] = {}
+    images = scored = 0
     for record in records:
         count = number(record.scalars.get(f'{_PREFIX}images'))
         if not count or count < 0:
             continue
         images += int(count)
+        finite = number(record.scalars.get(f'{_PREFIX}score_gap_images', count)) or 0
+        scored += int(finite)
         for name, value in _with_squares(record).items():
-            sums[name] = sums.get(name, 0.0) + count * value
-            weights[name] = weights.get(name, 0) + int(count)
+            weight = finite if name.startswith('score_gap') else count
+            sums[name] = sums.get(name, 0.0) + weight * value
+            weights[name] = weights.get(name, 0) + weight
     if not images:
         return None
-    means = {name: total / weights[name] for name, total in sums.items()}
+    means = {name: total / weights[name] for name, total in sums.items() if weights[name]}
     for name in ('iou', 'score'):
         square = means.pop(f'{name}_gap_square', None)
-        if square is not None:
+        if square is not None and f'{name}_gap' in means:
             means[f'{name}_gap_std'] = sqrt(max(square - means[f'{name}_gap'] ** 2, 0.0))
-    return Period(position, images, means)
+    return Period(position, images, means, scored)
 
 
 def _with_squares(record: TrainRecord) -> dict[str, float]:
@@ -93,7 +99,7 @@ def _with_squares(record: TrainRecord) -> dict[str, float]:
     found = {
         name.removeprefix(_PREFIX): value
         for name, value in record.scalars.items()
-        if name.startswith(_PREFIX) and name != f'{_PREFIX}images' and number(value) is not None
+        if name.startswith(_PREFIX) and not name.endswith('images') and number(value) is not None
     }
     for name in ('iou', 'score'):
         deviation = found.pop(f'{name}_gap_std', None)

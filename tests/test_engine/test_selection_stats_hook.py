@@ -102,6 +102,7 @@ def test_what_is_logged(tmp_path, model):
                 lowest.append(own[pairs.index(pair)] <= min(own) + 1e-6)
                 gaps.append((selection.score - selection.mean_score)[sample].item())
         assert entry['selection/images'] == len(gaps) == 3 * len(span)
+        assert entry['selection/score_gap_images'] == np.isfinite(gaps).sum()
         expected = {
             'iou_kept': np.mean(kept_ious),
             'iou_all': np.mean(ious),

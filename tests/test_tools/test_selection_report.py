@@ -124,6 +124,24 @@ def test_entries_of_an_epoch_count_by_their_images(tmp_path):
     assert second.gap_error('score') is None
 
 
+def test_images_without_a_finite_score(tmp_path):
+    values = np.array([0.1, -0.3, 0.2, 0.4])
+    lines = [
+        entry(1, 1, 10, score_gap=0.1, score_gap_std=0.0, score_gap_images=1),
+        entry(
+            1, 2, 5, score_gap=values[1:].mean(), score_gap_std=values[1:].std(), score_gap_images=3
+        ),
+        entry(2, 3, 5, score_gap_images=0, iou_kept=0.5),
+    ]
+    (run,) = read_runs([write_run(tmp_path / 'run', lines)])
+    first, second = selection_series(run)
+    assert (first.images, first.scored) == (15, 4)
+    assert first.means['score_gap'] == pytest.approx(values.mean())
+    assert first.gap_error('score') == pytest.approx(1.96 * values.std() / 4**0.5)
+    assert 'score_gap' not in second.means
+    assert second.gap_error('score') is None
+
+
 def test_a_resumed_run_counts_an_epoch_once(tmp_path):
     work_dir = write_run(
         tmp_path / 'run',
