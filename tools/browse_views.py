@@ -17,6 +17,7 @@ from hvs_mm.datasets import draw_examples
 from hvs_mm.engine import (
     add_config_options,
     build_training_dataset,
+    check_picture,
     error_line,
     merge_options,
     read_config,
@@ -59,6 +60,7 @@ def browse(cfg: Config, args: argparse.Namespace) -> Path:
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     try:
+        check_picture('--out', args.out)
         cfg = read_config(args.config)
         merge_options(cfg, args.cfg_options)
         print(f'views: {browse(cfg, args)}')

@@ -3,6 +3,7 @@ from .checkpoint_checks import resumed_checkpoint
 from .command_line import (
     add_config_options,
     build_runner,
+    check_picture,
     error_line,
     merge_options,
     parse_launched,
@@ -31,6 +32,7 @@ __all__ = [
     'build_runner',
     'build_training_dataset',
     'check_overrides',
+    'check_picture',
     'clip_each_gradient',
     'cosine_schedule',
     'error_line',

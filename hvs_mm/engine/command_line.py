@@ -12,6 +12,9 @@ from mmengine.runner import Runner
 
 from .overrides import check_overrides
 
+#: What tools write pictures as.
+PICTURES = ('.png', '.jpg')
+
 
 def add_config_options(parser: argparse.ArgumentParser, example: str) -> None:
     """Add ``--cfg-options`` to a tool.
@@ -90,6 +93,20 @@ def merge_options(cfg: Config, options: dict) -> None:
 def build_runner(cfg: Config) -> Runner:
     """The Runner of a config, or the class that it names instead."""
     return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+
+
+def check_picture(option: str, path: str) -> None:
+    """Check that a file is named like a picture.
+
+    Args:
+        option: Of the command line, for the message.
+        path: Its value.
+
+    Raises:
+        ValueError: If its extension is not one of ``PICTURES``.
+    """
+    if osp.splitext(path)[1].lower() not in PICTURES:
+        raise ValueError(f'{option} {path}: its name must end in {" or ".join(PICTURES)}.')
 
 
 def error_line(error: Exception) -> str:

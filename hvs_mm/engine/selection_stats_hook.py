@@ -116,9 +116,9 @@ class SelectionStatsHook(Hook):
         all_reduce(message, 'sum')
         sums, numbers, counts = message.split([len(per_image), len(per_image), len(choices)])
         means = {
-            name: total / number
+            # NaN in the log line, too, where it would go on showing the last number.
+            name: total / number if number else float('nan')
             for name, total, number in zip(per_image, sums.tolist(), numbers.tolist())
-            if number
         }
         finite = dict(zip(per_image, numbers.tolist()))
         return {

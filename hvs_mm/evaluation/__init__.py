@@ -3,6 +3,7 @@ from .features import choose_network, evaluation_mode, extract_features, feature
 from .importance import (
     Correlation,
     Importance,
+    check_importance,
     correlate,
     pair_properties,
     rank_importance,
@@ -27,6 +28,7 @@ __all__ = [
     'LabeledFeatures',
     'OutputEntropy',
     'check_configured',
+    'check_importance',
     'choose_network',
     'class_votes',
     'configured_settings',

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import NamedTuple
 
 import numpy as np
@@ -103,14 +104,35 @@ def correlate(
     return Correlation(_pearson(first, second), float(low), float(high))
 
 
+def check_importance(num_images: int) -> None:
+    """Check that :func:`rank_importance` can be computed.
+
+    Args:
+        num_images: Of how many images.
+
+    Raises:
+        ImportError: If scikit-learn is not installed.
+        ValueError: If there are fewer than 20 images.
+    """
+    if find_spec('sklearn') is None:
+        raise ImportError(
+            'scikit-learn is not installed, which computes the importance: run "pip install '
+            'scikit-learn".'
+        )
+    if num_images < 20:
+        raise ValueError(
+            f'{num_images} images are too few to fit to one half of them: it takes at least 20.'
+        )
+
+
 def rank_importance(
     properties: dict[str, np.ndarray], pair_loss: np.ndarray, repeats: int = 10, seed: int = 0
 ) -> tuple[float, list[Importance]]:
     """Permutation importance of each property for a model that predicts the loss of a pair.
 
-    All are compared within images. Gradient boosted trees are fitted to half of the images and
-    judged on the other half. Properties that go together, as IoU and distance of the centers do,
-    share their importance.
+    All are compared within images. Gradient boosted trees, small ones, as little is to be
+    explained, are fitted to half of the images and judged on the other half. Properties that go
+    together, as IoU and distance of the centers do, share their importance.
 
     Args:
         properties: By name (B, P).
@@ -125,24 +147,18 @@ def rank_importance(
         ImportError: If scikit-learn is not installed.
         ValueError: If there are fewer than 20 images.
     """
-    try:
-        from sklearn.ensemble import HistGradientBoostingRegressor
-        from sklearn.inspection import permutation_importance
-    except ImportError as error:
-        raise ImportError(
-            'scikit-learn is not installed, which computes the importance: run "pip install '
-            'scikit-learn".'
-        ) from error
-    if len(pair_loss) < 20:
-        raise ValueError(
-            f'{len(pair_loss)} images are too few to fit to one half of them: it takes at least 20.'
-        )
+    check_importance(len(pair_loss))
+    from sklearn.ensemble import HistGradientBoostingRegressor
+    from sklearn.inspection import permutation_importance
+
     pair_loss = within_images(pair_loss)
     features = np.stack([within_images(values) for values in properties.values()], axis=-1)
     # By images: the pairs of one must not stand in both halves.
     order = np.random.default_rng(seed).permutation(len(pair_loss))
     fitted, judged = np.array_split(order, 2)
-    model = HistGradientBoostingRegressor(random_state=seed)
+    model = HistGradientBoostingRegressor(
+        learning_rate=0.05, max_leaf_nodes=8, early_stopping=True, random_state=seed
+    )
     # (images, P, properties) -> (pairs, properties)
     model.fit(features[fitted].reshape(-1, len(properties)), pair_loss[fitted].ravel())
     rest = features[judged].reshape(-1, len(properties)), pair_loss[judged].ravel()

@@ -77,7 +77,10 @@ def selection_html(runs: Sequence[Run], k: int = 20) -> str:
         runs=table_cells(rows, k),
         notes=notes,
         by_epoch=by_epoch,
-        selected=_selected({name: found[-1] for name, found in series.items() if found}),
+        selected=_selected(
+            {name: found[-1] for name, found in series.items() if found},
+            'epoch' if by_epoch else 'iteration',
+        ),
         plots=[
             Picture(title, _figure_source(figure))
             for title, figure in draw_selection_plots(series, by_epoch).items()
@@ -87,7 +90,7 @@ def selection_html(runs: Sequence[Run], k: int = 20) -> str:
     )
 
 
-def _selected(last: dict[str, Period]) -> list[list[str]]:
+def _selected(last: dict[str, Period], unit: str) -> list[list[str]]:
     """Header and lines of the table of what was selected in the last period of each run."""
     lines = []
     for name, period in last.items():
@@ -95,6 +98,7 @@ def _selected(last: dict[str, Period]) -> list[list[str]]:
         lines.append(
             [
                 name,
+                str(period.position),
                 str(period.images),
                 _number(means.get('iou_kept')),
                 _number(means.get('iou_all')),
@@ -107,7 +111,7 @@ def _selected(last: dict[str, Period]) -> list[list[str]]:
             ]
         )
     header = [
-        'run', 'images', 'IoU kept', 'IoU all', 'difference', 'lowest IoU kept', 'by chance',
+        'run', unit, 'images', 'IoU kept', 'IoU all', 'difference', 'lowest IoU kept', 'by chance',
         'score above mean', 'entropy', 'not finite',
     ]  # fmt: skip
     return [header, *lines]

@@ -82,11 +82,13 @@ def _join(position: int, records: Iterable[TrainRecord]) -> Period | None:
         scored += int(finite)
         for name, value in _with_squares(record).items():
             weight = finite if name.startswith('score_gap') else count
+            if not weight:
+                continue
             sums[name] = sums.get(name, 0.0) + weight * value
             weights[name] = weights.get(name, 0) + weight
     if not images:
         return None
-    means = {name: total / weights[name] for name, total in sums.items() if weights[name]}
+    means = {name: total / weights[name] for name, total in sums.items()}
     for name in ('iou', 'score'):
         square = means.pop(f'{name}_gap_square', None)
         if square is not None and f'{name}_gap' in means:

@@ -92,6 +92,10 @@ def test_what_makes_the_loss_is_ranked_first():
     # Not how two views differ, but how strongly both were changed.
     _, ranking = rank_importance(properties, properties['brightness_strength'] + 0.01 * noise)
     assert ranking[0].name == 'brightness_strength'
+    # A weak effect is found: large trees would predict worse than the mean.
+    r2, ranking = rank_importance(properties, -properties['iou'] + 0.4 * noise)
+    assert r2 > 0
+    assert ranking[0].name == 'iou'
     r2, ranking = rank_importance(properties, noise)
     assert r2 < 0.05
 
@@ -103,7 +107,7 @@ def test_too_few_images():
 
 
 def test_without_scikit_learn(monkeypatch):
-    monkeypatch.setitem(__import__('sys').modules, 'sklearn.ensemble', None)
+    monkeypatch.setattr('hvs_mm.evaluation.importance.find_spec', lambda name: None)
     properties = pair_properties(*views(), PAIRS)
     with pytest.raises(ImportError, match='run "pip install scikit-learn"'):
         rank_importance(properties, properties['iou'])

@@ -224,14 +224,15 @@ def test_the_page_of_a_real_run(work_dir):
     page = Page(text)
     assert not page.tags & {'script', 'link', 'iframe', 'object'}
     header, *lines = page.lines[-2:]
-    assert header[:2] == ['run', 'images']
+    assert header[:3] == ['run', 'epoch', 'images']
     (last,) = lines
     (run,) = read_runs([work_dir])
     period = selection_series(run)[-1]
     assert last[0] == 'hard'
-    assert last[1] == str(period.images) == '12'
-    assert last[2] == f'{period.means["iou_kept"]:.3f}'
-    assert last[6] == f'{period.means["lowest_iou_chance"]:.1%}'
+    assert last[1] == '3'
+    assert last[2] == str(period.images) == '12'
+    assert last[3] == f'{period.means["iou_kept"]:.3f}'
+    assert last[7] == f'{period.means["lowest_iou_chance"]:.1%}'
     titles = [picture['alt'] for picture in page.pictures]
     assert titles[-3:] == ['hard, before training', 'hard, after epoch 2', 'hard, after epoch 3']
     for picture in page.pictures:

@@ -89,6 +89,7 @@ def test_captions():
         ([str(ROOT / 'configs/hvs_simsiam_100e.py')], "'data/imagenet/?' does not exist"),
         ([str(ROOT / 'configs/_base_/hvs.py')], 'has no train_dataloader'),
         (['missing.py'], 'missing.py'),
+        ([str(DEMO), '--out', 'views'], '--out views: its name must end in .png'),
     ],
 )
 def test_browse_views_of_bad_input(args, message):
@@ -128,7 +129,9 @@ def test_pair_loss_vs_iou(checkpoint, capsys):
     }  # fmt: skip
     module = tool('analysis/pair_loss_vs_iou')
     model = module.load_model(Config.fromfile(DEMO), str(checkpoint))
-    judged = module.judge(model, Config.fromfile(DEMO), module.parse_args(args))
+    cfg = Config.fromfile(DEMO)
+    dataset = DATASETS.build(cfg.train_dataloader.dataset)
+    judged = module.judge(model, dataset, cfg, module.parse_args(args))
     iou = judged.properties['iou']
     for name, first, second in (
         ('within_images', within_images(iou), within_images(judged.pair_loss)),
@@ -149,9 +152,9 @@ def test_the_pairs_that_are_judged(checkpoint):
     module = tool('analysis/pair_loss_vs_iou')
     cfg = Config.fromfile(DEMO)
     model = module.load_model(cfg, str(checkpoint))
-    args = module.parse_args([str(DEMO), str(checkpoint), '--images', '8', '--batch-size', '4'])
-    judged = module.judge(model, cfg, args)
+    args = module.parse_args([str(DEMO), str(checkpoint), '--images', '20', '--batch-size', '4'])
     dataset = DATASETS.build(cfg.train_dataloader.dataset)
+    judged = module.judge(model, dataset, cfg, args)
     for batch in range(2):
         # Not the first images: many data sets come class by class.
         order = np.random.default_rng(0).permutation(len(dataset))[4 * batch : 4 * batch + 4]
@@ -187,6 +190,7 @@ def test_pair_loss_vs_iou_of_bad_input(checkpoint, tmp_path):
         ([DEMO, checkpoint, '--images', '3'], 'makes no batch of 32'),
         ([DEMO, checkpoint, '--images', '10', '--batch-size', '2'], '10 images are too few'),
         ([DEMO, checkpoint, '--device', 'cuda:99'], '--device cuda:99'),
+        ([DEMO, checkpoint, '--out', 'a.json'], '--out a.json: its name must end in .png'),
         ([DEMO, checkpoint, '--images', '0'], '--images 0: it must be at least 1'),
         ([DEMO, checkpoint, '--batch-size', '-4'], '--batch-size -4: it must be'),
     ):

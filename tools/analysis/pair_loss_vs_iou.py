@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from mmengine.config import Config
+from mmengine.dataset import BaseDataset
 from mmengine.logging import MessageHub
 from mmengine.registry import DefaultScope
 from mmpretrain.registry import MODELS
@@ -30,12 +31,14 @@ from hvs_mm.datasets import draw_examples
 from hvs_mm.engine import (
     add_config_options,
     build_training_dataset,
+    check_picture,
     error_line,
     merge_options,
     read_config,
 )
 from hvs_mm.evaluation import (
     Correlation,
+    check_importance,
     correlate,
     pair_properties,
     rank_importance,
@@ -118,9 +121,8 @@ def _set_epoch(cfg: Config, epoch: int | None) -> None:
         hub.update_info('epoch', done - 1)
 
 
-def judge(model: nn.Module, cfg: Config, args: argparse.Namespace) -> Judged:
+def judge(model: nn.Module, dataset: BaseDataset, cfg: Config, args: argparse.Namespace) -> Judged:
     """Draw views and let the model judge their pairs, in batches of the training's size."""
-    dataset = build_training_dataset(cfg)
     batch_size = args.batch_size or cfg.train_dataloader.batch_size
     number = min(args.images, len(dataset)) // batch_size * batch_size
     if number < 1:
@@ -128,6 +130,7 @@ def judge(model: nn.Module, cfg: Config, args: argparse.Namespace) -> Judged:
             f'--images {args.images}: of the {len(dataset)} images of the data set this makes no '
             f'batch of {batch_size}. Ask for more, or give a smaller --batch-size.'
         )
+    check_importance(number)
     # The images of many data sets come class by class.
     order = np.random.default_rng(args.seed).permutation(len(dataset)).tolist()
     losses, properties = [], []
@@ -136,8 +139,11 @@ def judge(model: nn.Module, cfg: Config, args: argparse.Namespace) -> Judged:
         examples = draw_examples(dataset, order[start : start + batch_size], seed=args.seed + start)
         selection = select_examples(model, examples)
         pairs = pairs_within(selection.groups.target_combinations())
-        if not pairs:
-            raise ValueError('the run keeps a single target view: there are no pairs to compare.')
+        if len(pairs) < 2:
+            raise ValueError(
+                f'the candidates of an image make {len(pairs)} pair(s) of target views: it takes '
+                'two to compare them. Draw more with model.candidates and CandidateViews.'
+            )
         first, second = torch.tensor(pairs).unbind(1)
         pair_loss = selection.pair_loss.cpu()
         # L[t, s] and L[s, t]
@@ -168,13 +174,14 @@ def show(content: dict[str, Any], within: Correlation, overall: Correlation) -> 
     r2 = content['r2']
     print(f'R2 of the model on images it was not fitted to: {r2:.3f}')
     if r2 <= 0:
-        print('note: what was recorded explains nothing there, so the importances mean nothing.')
+        print('note: that is no better than the mean of an image: the importances mean little.')
 
 
 def analyze(args: argparse.Namespace) -> None:
     for option, value in (('--images', args.images), ('--batch-size', args.batch_size)):
         if value is not None and value < 1:
             raise ValueError(f'{option} {value}: it must be at least 1.')
+    check_picture('--out', args.out)
     cfg = read_config(args.config)
     merge_options(cfg, args.cfg_options)
     model = load_model(cfg, args.checkpoint)
@@ -183,7 +190,7 @@ def analyze(args: argparse.Namespace) -> None:
         model.to(device)
     except (AssertionError, RuntimeError) as error:
         raise ValueError(f'--device {device}: there is no such device ({error}).') from error
-    judged = judge(model, cfg, args)
+    judged = judge(model, build_training_dataset(cfg), cfg, args)
     iou = judged.properties['iou']
     within = correlate(within_images(iou), within_images(judged.pair_loss), seed=args.seed)
     overall = correlate(iou, judged.pair_loss, seed=args.seed)

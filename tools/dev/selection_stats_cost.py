@@ -17,6 +17,9 @@ from mmpretrain.registry import HOOKS
 
 from hvs_mm.engine import SelectionStatsHook, add_config_options, merge_options, read_config
 
+#: Steps that are not counted.
+_WARM_UP = 5
+
 
 @HOOKS.register_module()
 class TimedStatsHook(SelectionStatsHook):
@@ -45,6 +48,11 @@ def main() -> None:
     parser.add_argument('--interval', type=int, default=50, help='that of the hook')
     add_config_options(parser, 'train_dataloader.batch_size=64')
     args = parser.parse_args()
+    if args.iterations < args.interval + _WARM_UP:
+        parser.error(
+            f'--iterations {args.iterations}: it takes at least --interval + {_WARM_UP} of them, '
+            f'{args.interval + _WARM_UP}, or the hook would not act as it does in a run.'
+        )
     cfg = read_config(args.config)
     merge_options(cfg, args.cfg_options)
     cfg.default_hooks.selection = dict(type='TimedStatsHook', interval=args.interval)
@@ -59,8 +67,7 @@ def main() -> None:
         runner = Runner.from_cfg(cfg)
         runner.train()
     (hook,) = (hook for hook in runner.hooks if isinstance(hook, TimedStatsHook))
-    # The first steps warm up.
-    per_call, per_step = hook.own[5:], hook.steps[5:]
+    per_call, per_step = hook.own[_WARM_UP:], hook.steps[_WARM_UP:]
     share = sum(per_call) / len(per_call) / (sum(per_step) / len(per_step))
     print(
         f'{len(per_step)} steps of batch {cfg.train_dataloader.batch_size}: step '
