@@ -154,7 +154,9 @@ def _draw_matrix(axis: Axes, pair_loss: np.ndarray, is_kept: list[bool]) -> None
                 is_dark = np.isfinite(value) and value < middle
                 text: dict[str, Any] = {'ha': 'center', 'va': 'center', 'fontsize': _FONT}
                 axis.text(view, target, f'{value:.2g}', color='w' if is_dark else 'k', **text)
-            if target != view and is_kept[target] and is_kept[view]:
+            # The diagonal counts where the method has losses of a view and itself.
+            has_part = target != view or not np.isnan(value)
+            if has_part and is_kept[target] and is_kept[view]:
                 axis.add_patch(
                     Rectangle(
                         (view - 0.45, target - 0.45), 0.9, 0.9, fill=False, color='#D55E00', lw=1.8

@@ -62,6 +62,11 @@ def test_the_matrix_marks_the_kept_pairs():
         assert numbers[3, 0] == pytest.approx(pair_loss[row, 3, 0], rel=0.05)
 
 
+def test_losses_of_a_view_and_itself_are_marked_where_there_are_any():
+    figure = draw(np.random.default_rng(0).random((2, 4, 4)))
+    assert len(figure.axes[5].patches) == 4
+
+
 def test_smaller_views_and_their_matrix():
     figure = draw(np.random.default_rng(0).random((2, 4, 7)), small=3)
     assert len(figure.axes) == 2 * (1 + 7 + 1)
