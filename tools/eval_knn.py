@@ -23,13 +23,11 @@ from pathlib import Path
 import torch
 from mmengine.config import Config
 from mmengine.dist import is_main_process
-from mmengine.registry import DefaultScope
-from mmpretrain.registry import MODELS
 from rich.console import Console
 from rich.table import Table
 from torch import distributed, nn
 
-from hvs_mm.engine import add_config_options, error_line, merge_options, read_config
+from hvs_mm.engine import add_config_options, build_model, error_line, merge_options, read_config
 from hvs_mm.evaluation import (
     KNNEvaluation,
     KNNResult,
@@ -106,11 +104,7 @@ def load_model(
         FileNotFoundError: If there is no such checkpoint.
         ValueError: If the checkpoint has no such backbone, or one of another architecture.
     """
-    model_config = dict(cfg.model)
-    if cfg.get('data_preprocessor'):
-        model_config.setdefault('data_preprocessor', cfg.data_preprocessor)
-    with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmpretrain')):
-        model = MODELS.build(model_config)
+    model = build_model(cfg)
     choose_network(model, settings.network)
     checkpoint = load_checkpoint(args.checkpoint)
     prefix = PREFIXES.get(settings.network)

@@ -1,8 +1,8 @@
 from .autocast_optim_wrapper import AutocastOptimWrapper
+from .building import build_model, build_runner, build_training_dataset
 from .checkpoint_checks import resumed_checkpoint
 from .command_line import (
     add_config_options,
-    build_runner,
     check_picture,
     error_line,
     merge_options,
@@ -17,7 +17,6 @@ from .preflight import preflight, preflight_test
 from .progress_hook import ProgressHook
 from .selection_stats_hook import SelectionStatsHook
 from .teacher_hook import TeacherHook, cosine_schedule
-from .training_data import build_training_dataset
 from .weight_decay import CosineWeightDecay
 
 __all__ = [
@@ -29,6 +28,7 @@ __all__ = [
     'SelectionStatsHook',
     'TeacherHook',
     'add_config_options',
+    'build_model',
     'build_runner',
     'build_training_dataset',
     'check_overrides',

@@ -7,8 +7,6 @@ import os
 import os.path as osp
 
 from mmengine.config import Config, DictAction
-from mmengine.registry import RUNNERS
-from mmengine.runner import Runner
 
 from .overrides import check_overrides
 
@@ -88,11 +86,6 @@ def merge_options(cfg: Config, options: dict) -> None:
     """
     check_overrides(cfg, options)
     cfg.merge_from_dict(options)
-
-
-def build_runner(cfg: Config) -> Runner:
-    """The Runner of a config, or the class that it names instead."""
-    return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
 
 
 def check_picture(option: str, path: str) -> None:

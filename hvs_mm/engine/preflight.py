@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import copy
-
 from mmengine.config import Config
-from mmengine.registry import MODELS, DefaultScope
+from mmengine.registry import DefaultScope
 from torch import nn
 
 from ..models import HVSAlgorithm, check_batch_size
+from .building import build_model
 from .checkpoint_checks import (
     check_pretrained,
     check_resume,
@@ -37,7 +36,8 @@ def preflight(cfg: Config) -> None:
     """
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmpretrain')):
         check_precision(cfg)
-        model = _build_model(cfg)
+        # The Runner builds it again, but only after it has made the work dir.
+        model = build_model(cfg)
         if resumed_checkpoint(cfg) is None:
             check_pretrained(model)
         check_datasets(cfg, TRAINING)
@@ -65,21 +65,12 @@ def preflight_test(cfg: Config) -> None:
             another model, or the number of classes is not that of the data.
     """
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmpretrain')):
-        model = _build_model(cfg)
+        model = build_model(cfg)
         check_datasets(cfg, TESTING)
         # One that augments at test time is wrapped around the model of the checkpoint.
         model = getattr(model, 'module', model)
         check_classes(cfg, model, TESTING)
         check_weights(cfg.load_from, model)
-
-
-def _build_model(cfg: Config) -> nn.Module:
-    # The Runner builds it again, but only after it has made the work dir. Upstream's models write
-    # defaults into their settings.
-    settings = copy.deepcopy(dict(cfg.model))
-    if cfg.get('data_preprocessor'):
-        settings.setdefault('data_preprocessor', copy.deepcopy(cfg.data_preprocessor))
-    return MODELS.build(settings)
 
 
 def check_loader(cfg: Config, model: nn.Module) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import replace
 from itertools import combinations
 from math import log
 from pathlib import Path
@@ -22,6 +23,10 @@ from tests.tiny_dino import build_runner, dino_config
 
 HOOK = dict(type='SelectionStatsHook', interval=2)
 TEACHER = dict(type='TeacherHook', momentum=0.3)
+#: Settings of a run that counts iterations.
+FIVE_ITERATIONS = dict(
+    train_cfg=dict(type='IterBasedTrainLoop', max_iters=5), log_processor=dict(by_epoch=False)
+)
 
 
 @HOOKS.register_module()
@@ -123,6 +128,30 @@ def test_what_is_logged(tmp_path, model):
     assert logged[0]['selection/strongest_color_chance'] == 1
 
 
+def test_scores_that_are_not_finite(tmp_path):
+    """The line must not go on showing the last number."""
+
+    @HOOKS.register_module(force=True)
+    class _SpoilScores(Hook):
+        priority = 'HIGH'
+
+        def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+            if runner.iter >= 2:
+                selection = runner.model.last_selection
+                spoiled = torch.full_like(selection.score, float('nan'))
+                runner.model.last_selection = replace(selection, score=spoiled)
+
+    runner = train(
+        tmp_path, simsiam(), [HOOK, dict(type='_SpoilScores')], num_batches=4, max_epochs=1
+    )
+    first, second = entries(tmp_path)
+    assert np.isfinite(first['selection/score_gap'])
+    assert np.isnan(second['selection/score_gap'])
+    assert second['selection/score_gap_images'] == 0
+    assert np.isnan(runner.message_hub.get_scalar('train/score_gap').current())
+    assert np.isfinite(second['selection/iou_kept'])
+
+
 def test_the_log_line(tmp_path):
     train(tmp_path, simsiam(), [HOOK], num_batches=10, max_epochs=1, log_level='INFO')
     (log_file,) = tmp_path.glob('*/*.log')
@@ -139,15 +168,7 @@ def test_the_log_line(tmp_path):
 
 
 def test_a_run_that_counts_iterations(tmp_path):
-    loop = dict(type='IterBasedTrainLoop', max_iters=5)
-    train(
-        tmp_path,
-        simsiam(),
-        [HOOK],
-        batch_size=3,
-        train_cfg=loop,
-        log_processor=dict(by_epoch=False),
-    )
+    train(tmp_path, simsiam(), [HOOK], batch_size=3, **FIVE_ITERATIONS)
     logged = entries(tmp_path)
     # The last iteration, too.
     assert [entry['iter'] for entry in logged] == [2, 4, 5]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import json
 import math
 import os
@@ -13,7 +12,6 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -21,6 +19,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from hvs_mm.reports import draw_curves, make_rows, parse_config, read_runs
+from tests.tools import load_tool
 
 from .. import tiny, tiny_dino
 
@@ -30,21 +29,12 @@ BASELINE = {'type': 'SimSiam', 'backbone': {'type': 'ResNet', 'depth': 50}}
 HVS = {'type': 'HVSAlgorithm', 'algorithm': BASELINE, 'candidates': [4], 'keep': [2]}
 
 
-def tool() -> ModuleType:
-    spec = importlib.util.spec_from_file_location('compare', TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(autouse=True)
-def _in_a_folder_of_its_own(tmp_path_factory, monkeypatch):
-    monkeypatch.chdir(tmp_path_factory.mktemp('here'))
+pytestmark = pytest.mark.usefixtures('own_folder')
 
 
 def compare(*args: Any) -> list[dict[str, str]]:
     """The rows that the tool writes as CSV; empty cells are missing."""
-    tool().main([*map(str, args), '--csv', 'compare.csv'])
+    load_tool('compare').main([*map(str, args), '--csv', 'compare.csv'])
     with open('compare.csv', encoding='utf-8', newline='') as file:
         return [{k: v for k, v in row.items() if v != ''} for row in csv.DictReader(file)]
 
@@ -719,7 +709,7 @@ def test_every_run_has_a_line_of_its_own(number, tmp_path):
 
 def refused(*args: Any) -> str:
     with pytest.raises(SystemExit) as info:
-        tool().main([str(arg) for arg in args])
+        load_tool('compare').main([str(arg) for arg in args])
     message = str(info.value)
     assert message.startswith('error: ')
     assert '\n' not in message

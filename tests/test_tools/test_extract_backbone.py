@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -20,6 +18,7 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 
 from hvs_mm.models.backbone_names import rename_backbone
+from tests.tools import load_tool
 
 from .. import published, tiny_dino
 
@@ -34,15 +33,8 @@ class Unknown:
     """Something that no checkpoint of this package holds."""
 
 
-def tool() -> ModuleType:
-    spec = importlib.util.spec_from_file_location('extract_backbone', TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def extract(*args: Any) -> None:
-    tool().main([str(arg) for arg in args])
+    load_tool('extract_backbone').main([str(arg) for arg in args])
 
 
 def build(config: dict[str, Any]) -> nn.Module:

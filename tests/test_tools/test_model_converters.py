@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from mmpretrain.registry import MODELS
 
 from hvs_mm.models import checkpoint_files
 from hvs_mm.models.conversion import from_published
+from tests.tools import load_tool
 
 from .. import published
 
@@ -42,10 +42,7 @@ class Unknown:
 
 
 def tool(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, FOLDER / f'{name}.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_tool(FOLDER / f'{name}.py')
 
 
 def convert(name: str, *args: Any) -> None:

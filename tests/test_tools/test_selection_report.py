@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import importlib.util
 import json
 import re
 import shutil
@@ -14,7 +13,6 @@ from html.parser import HTMLParser
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -22,6 +20,7 @@ from PIL import Image
 
 from hvs_mm.reports import draw_selection_plots, read_runs, selection_series, wilson_interval
 from tests.test_engine.test_selection_stats_hook import simsiam, train
+from tests.tools import load_tool
 
 ROOT = Path(__file__).parents[2]
 CHROMIUM = shutil.which('chromium')
@@ -35,12 +34,8 @@ train_cfg = dict(max_epochs=3)
 """
 
 
-def tool() -> ModuleType:
-    path = ROOT / 'tools' / 'analysis' / 'selection_report.py'
-    spec = importlib.util.spec_from_file_location('selection_report', path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def report(*args):
+    load_tool('analysis/selection_report').main([str(arg) for arg in args])
 
 
 @pytest.fixture(scope='module')
@@ -125,13 +120,13 @@ def test_entries_of_an_epoch_count_by_their_images(tmp_path):
 
 
 def test_images_without_a_finite_score(tmp_path):
-    values = np.array([0.1, -0.3, 0.2, 0.4])
+    values, nan = np.array([0.1, -0.3, 0.2, 0.4]), float('nan')
     lines = [
         entry(1, 1, 10, score_gap=0.1, score_gap_std=0.0, score_gap_images=1),
         entry(
             1, 2, 5, score_gap=values[1:].mean(), score_gap_std=values[1:].std(), score_gap_images=3
         ),
-        entry(2, 3, 5, score_gap_images=0, iou_kept=0.5),
+        entry(2, 3, 5, score_gap=nan, score_gap_std=nan, score_gap_images=0, iou_kept=0.5),
     ]
     (run,) = read_runs([write_run(tmp_path / 'run', lines)])
     first, second = selection_series(run)
@@ -178,7 +173,7 @@ def test_a_resumed_run_that_counts_iterations(tmp_path):
     (run,) = read_runs([work_dir])
     assert [record.iteration for record in run.log.train] == [50, 100, 150, 200]
     assert [period.position for period in selection_series(run)] == [50, 100, 150, 200]
-    tool().main([str(work_dir)])
+    report(work_dir)
     assert 'after iteration' not in (work_dir / 'selection_report.html').read_text()
 
 
@@ -219,7 +214,7 @@ def test_the_plots_show_the_numbers(tmp_path):
 
 
 def test_the_page_of_a_real_run(work_dir):
-    tool().main([str(work_dir)])
+    report(work_dir)
     text = (work_dir / 'selection_report.html').read_text()
     page = Page(text)
     assert not page.tags & {'script', 'link', 'iframe', 'object'}
@@ -248,7 +243,7 @@ def test_names_and_configs_are_text_not_html(tmp_path):
     work_dir = tmp_path / '<img src=x onerror=alert(1)>'
     config = CONFIG + 'note = "</pre><script>alert(2)</script>"\n'
     write_run(work_dir, [entry(1, 1, 8, iou_kept=0.1)], config)
-    tool().main([str(work_dir), '--out', str(tmp_path / 'report.html')])
+    report(work_dir, '--out', tmp_path / 'report.html')
     text = (tmp_path / 'report.html').read_text()
     page = Page(text)
     assert 'script' not in page.tags
@@ -260,7 +255,7 @@ def test_several_runs(work_dir, tmp_path):
     other = write_run(tmp_path / 'other', [entry(1, 1, 8, iou_kept=0.1, iou_all=0.2)])
     empty = write_run(tmp_path / 'empty', [{'loss': 1.0, 'epoch': 1, 'iter': 1, 'step': 1}])
     out = tmp_path / 'new' / 'report.html'
-    tool().main([str(work_dir), str(other), str(empty), '--out', str(out)])
+    report(work_dir, other, empty, '--out', out)
     page = Page(out.read_text())
     assert [line[0] for line in page.lines] == [
         'run',
@@ -283,7 +278,7 @@ def test_bad_input(tmp_path):
         ([empty, '--k', '0'], 'at least 1 neighbor'),
     ):
         with pytest.raises(SystemExit, match=f'^error: .*{message}'):
-            tool().main(list(map(str, args)))
+            report(*args)
 
 
 # --- In a browser ----------------------------------------------------------------------------
@@ -358,7 +353,7 @@ needs_chromium = pytest.mark.skipif(
 @needs_chromium
 @pytest.mark.parametrize('width', [400, 1400])
 def test_a_browser_shows_it_whole(work_dir, tmp_path, width):
-    tool().main([str(work_dir), '--out', str(tmp_path / 'report.html')])
+    report(work_dir, '--out', tmp_path / 'report.html')
     (tmp_path / 'frame.html').write_text(FRAME.format(width=width))
     (scroll_width, num_images, num_broken, asked), console = browse(tmp_path, 'frame.html')
     # Nothing is cut off, nor has to be scrolled to from side to side, but wide tables and panels.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import pickle
 import uuid
@@ -15,16 +14,13 @@ from mmengine.config import Config
 from mmpretrain.registry import MODELS
 
 from tests.tiny_classifier import classifier_config, shaken, write_folders
+from tests.tools import load_tool
 
 ROOT = Path(__file__).parents[2]
 
 
 def evaluate(*arguments):
-    path = ROOT / 'tools' / 'test.py'
-    spec = importlib.util.spec_from_file_location('evaluate', path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    module.main([str(argument) for argument in arguments])
+    load_tool('test').main([str(argument) for argument in arguments])
 
 
 @pytest.fixture

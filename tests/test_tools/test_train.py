@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import re
@@ -22,6 +21,7 @@ from tests.tiny_classifier import (
     write_folders,
 )
 from tests.tiny_dino import RESNET
+from tests.tools import load_tool
 
 ROOT = Path(__file__).parents[2]
 DEMO = 'configs/demo/hvs_simsiam.py'
@@ -45,14 +45,6 @@ def run(*command, **environment):
 
 def train(*arguments, **environment):
     return run(sys.executable, 'tools/train.py', *arguments, **environment)
-
-
-def load_tool(path):
-    path = ROOT / 'tools' / f'{path}.py' if isinstance(path, str) else path
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def scalars(work_dir):

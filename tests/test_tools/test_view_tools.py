@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 
@@ -10,38 +9,29 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.logging import MessageHub
 from mmpretrain.registry import DATASETS, MODELS
 from PIL import Image
 
 from hvs_mm.datasets import draw_examples
 from hvs_mm.evaluation import correlate, within_images
 from hvs_mm.visualization import describe_view, draw_candidates, draw_pair_loss
+from tests.tools import load_tool
 
 ROOT = Path(__file__).parents[2]
 DEMO = ROOT / 'configs' / 'demo' / 'hvs_simsiam.py'
 
 
-def tool(name):
-    path = ROOT / 'tools' / f'{name}.py'
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(autouse=True)
-def _in_a_folder_of_its_own(tmp_path_factory, monkeypatch):
-    monkeypatch.chdir(tmp_path_factory.mktemp('here'))
-
+pytestmark = pytest.mark.usefixtures('own_folder')
 
 # --- browse_views ----------------------------------------------------------------------------
 
 
 def test_browse_views(capsys):
-    tool('browse_views').main([str(DEMO), '--number', '2'])
+    load_tool('browse_views').main([str(DEMO), '--number', '2'])
     assert capsys.readouterr().out.splitlines()[-1] == 'views: views.png'
     small = Image.open('views.png').size
-    tool('browse_views').main([str(DEMO), '--number', '4', '--out', 'new/four.png'])
+    load_tool('browse_views').main([str(DEMO), '--number', '4', '--out', 'new/four.png'])
     large = Image.open('new/four.png').size
     assert large[0] == small[0]
     assert large[1] == pytest.approx(2 * small[1], rel=0.02)
@@ -50,7 +40,7 @@ def test_browse_views(capsys):
 def test_the_seed_draws_other_views():
     for seed in ('0', '1', '0'):
         Path('before.png').write_bytes(Path('views.png').read_bytes() if seed != '0' else b'')
-        tool('browse_views').main([str(DEMO), '--number', '1', '--seed', seed])
+        load_tool('browse_views').main([str(DEMO), '--number', '1', '--seed', seed])
         if seed == '0':
             first = Path('views.png').read_bytes()
         else:
@@ -94,14 +84,14 @@ def test_captions():
 )
 def test_browse_views_of_bad_input(args, message):
     with pytest.raises(SystemExit, match=f'^error: .*{message}'):
-        tool('browse_views').main(args)
+        load_tool('browse_views').main(args)
 
 
 def test_a_folder_without_class_folders(tmp_path):
     (tmp_path / 'train').mkdir()
     options = [f'train_dataloader.dataset.data_root={tmp_path}']
     with pytest.raises(SystemExit, match=r'train_dataloader\.dataset: '):
-        tool('browse_views').main(
+        load_tool('browse_views').main(
             [str(ROOT / 'configs/hvs_simsiam_100e.py'), '--cfg-options', *options]
         )
 
@@ -120,14 +110,14 @@ def checkpoint(tmp_path):
 
 def test_pair_loss_vs_iou(checkpoint, capsys):
     args = [str(DEMO), str(checkpoint), '--images', '70', '--device', 'cpu']
-    tool('analysis/pair_loss_vs_iou').main(args)
+    load_tool('analysis/pair_loss_vs_iou').main(args)
     content = json.loads(Path('pair_loss_vs_iou.json').read_text())
     # Whole batches of 32.
     assert (content['images'], content['pairs']) == (64, 384)
     assert set(content['importance']) == {
         'iou', 'center_distance', 'area_ratio', 'mirrored', 'area',
     }  # fmt: skip
-    module = tool('analysis/pair_loss_vs_iou')
+    module = load_tool('analysis/pair_loss_vs_iou')
     model = module.load_model(Config.fromfile(DEMO), str(checkpoint))
     cfg = Config.fromfile(DEMO)
     dataset = DATASETS.build(cfg.train_dataloader.dataset)
@@ -143,13 +133,13 @@ def test_pair_loss_vs_iou(checkpoint, capsys):
     within = content['correlation']['within_images']['value']
     assert f'within images: {within:+.3f} [' in output
     # The same views again.
-    tool('analysis/pair_loss_vs_iou').main([*args, '--out', 'again/other.png'])
+    load_tool('analysis/pair_loss_vs_iou').main([*args, '--out', 'again/other.png'])
     again = json.loads(Path('again/other.json').read_text())
     assert again == content
 
 
 def test_the_pairs_that_are_judged(checkpoint):
-    module = tool('analysis/pair_loss_vs_iou')
+    module = load_tool('analysis/pair_loss_vs_iou')
     cfg = Config.fromfile(DEMO)
     model = module.load_model(cfg, str(checkpoint))
     args = module.parse_args([str(DEMO), str(checkpoint), '--images', '20', '--batch-size', '4'])
@@ -176,8 +166,24 @@ def test_the_picture_shows_the_pairs():
     assert np.allclose(means[:, 0], -means[:, 1])
 
 
+def test_the_model_is_told_its_epoch():
+    """DINO's temperature depends on it."""
+    module, hub = load_tool('analysis/pair_loss_vs_iou'), MessageHub.get_current_instance()
+    for epoch, told in ((3, 2), (None, 7)):
+        module._set_epoch(Config({'train_cfg': {'max_epochs': 8}}), epoch)
+        assert (hub.get_info('epoch'), hub.get_info('max_epochs')) == (told, 8)
+
+
+def test_a_single_pair_cannot_be_compared(checkpoint):
+    two = ['model.candidates=[2]', 'train_dataloader.dataset.pipeline.0.num_views=[2]']
+    with pytest.raises(SystemExit, match=r'^error: .* make 1 pair\(s\) of target views'):
+        load_tool('analysis/pair_loss_vs_iou').main(
+            [str(DEMO), str(checkpoint), '--images', '32', '--cfg-options', *two]
+        )
+
+
 def test_pair_loss_vs_iou_of_bad_input(checkpoint, tmp_path):
-    main = tool('analysis/pair_loss_vs_iou').main
+    main = load_tool('analysis/pair_loss_vs_iou').main
     (tmp_path / 'broken.pth').write_bytes(checkpoint.read_bytes()[:1000])
     (tmp_path / 'text.pth').write_text('text')
     other = ROOT / 'configs/demo/hvs_dino.py'

@@ -19,6 +19,7 @@ from hvs_mm.datasets import draw_examples
 from hvs_mm.visualization import SelectionPanelHook, select_examples, shown_pair_loss
 from hvs_mm.visualization.selection_panel_hook import picture_name, shown_positions
 from tests.test_engine.test_selection_stats_hook import (
+    FIVE_ITERATIONS,
     batches,
     dino,
     ibot,
@@ -76,15 +77,7 @@ def stochastic_depth():
 
 
 def test_a_run_that_counts_iterations(tmp_path):
-    loop = dict(type='IterBasedTrainLoop', max_iters=5)
-    train(
-        tmp_path,
-        simsiam(),
-        [HOOK],
-        batch_size=3,
-        train_cfg=loop,
-        log_processor=dict(by_epoch=False),
-    )
+    train(tmp_path, simsiam(), [HOOK], batch_size=3, **FIVE_ITERATIONS)
     pictures = {path.name for path in (tmp_path / 'selection').iterdir()}
     assert pictures == {f'iter_{number}.png' for number in (0, 2, 4, 5)}
 

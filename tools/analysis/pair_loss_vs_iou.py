@@ -21,8 +21,6 @@ import torch
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
 from mmengine.logging import MessageHub
-from mmengine.registry import DefaultScope
-from mmpretrain.registry import MODELS
 from rich.console import Console
 from rich.table import Table
 from torch import nn
@@ -30,6 +28,7 @@ from torch import nn
 from hvs_mm.datasets import draw_examples
 from hvs_mm.engine import (
     add_config_options,
+    build_model,
     build_training_dataset,
     check_picture,
     error_line,
@@ -90,11 +89,7 @@ def load_model(cfg: Config, path: str) -> nn.Module:
         FileNotFoundError: If there is no such checkpoint.
         ValueError: If it cannot be read, is of another model, or the model selects no views.
     """
-    settings = dict(cfg.model)
-    if cfg.get('data_preprocessor'):
-        settings.setdefault('data_preprocessor', cfg.data_preprocessor)
-    with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmpretrain')):
-        model = selecting_model(MODELS.build(settings))
+    model = selecting_model(build_model(cfg))
     checkpoint = load_checkpoint(path)
     if not isinstance(checkpoint, dict):
         raise ValueError(f'{path}: this is no checkpoint, but a {type(checkpoint).__name__}.')

@@ -1,15 +1,38 @@
-"""The images of a run, for tools that look at them without training."""
+"""What a config describes, built."""
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
-from mmengine.registry import DefaultScope
-from mmpretrain.registry import DATASETS
+from mmengine.registry import RUNNERS, DefaultScope
+from mmengine.runner import Runner
+from mmpretrain.registry import DATASETS, MODELS
+from torch import nn
 
 from .dataset_checks import check_datasets
 
 _KEY = 'train_dataloader'
+
+
+def build_runner(cfg: Config) -> Runner:
+    """The Runner of a config, or the class that it names instead."""
+    return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+
+
+def build_model(cfg: Config) -> nn.Module:
+    """The model of a config with its preprocessor, as a Runner builds it.
+
+    Args:
+        cfg: The complete config. It stays as it is; upstream's models write defaults into their
+            settings.
+    """
+    settings = deepcopy(dict(cfg.model))
+    if cfg.get('data_preprocessor'):
+        settings.setdefault('data_preprocessor', deepcopy(cfg.data_preprocessor))
+    with _scope(cfg):
+        return MODELS.build(settings)
 
 
 def build_training_dataset(cfg: Config) -> BaseDataset:
@@ -26,7 +49,7 @@ def build_training_dataset(cfg: Config) -> BaseDataset:
         raise ValueError(
             f'{cfg.filename} has no {_KEY} with a dataset: name the config of a training run.'
         )
-    with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmpretrain')):
+    with _scope(cfg):
         check_datasets(cfg, [_KEY])
         try:
             return DATASETS.build(cfg[_KEY].dataset)
@@ -35,3 +58,7 @@ def build_training_dataset(cfg: Config) -> BaseDataset:
             raise ValueError(
                 f'{_KEY}.dataset: {error} docs/datasets.md says how to give images of your own.'
             ) from error
+
+
+def _scope(cfg: Config) -> DefaultScope:
+    return DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmpretrain'))

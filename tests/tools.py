@@ -1,0 +1,22 @@
+"""The tools of the project, imported: they lie in no package."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+ROOT = Path(__file__).parents[1]
+
+
+def load_tool(tool: str | Path) -> ModuleType:
+    """Import a tool.
+
+    Args:
+        tool: Its name below ``tools/``, ``'analysis/selection_report'``, or its path.
+    """
+    path = ROOT / 'tools' / f'{tool}.py' if isinstance(tool, str) else tool
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
