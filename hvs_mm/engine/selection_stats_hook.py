@@ -39,8 +39,9 @@ class SelectionStatsHook(Hook):
 
     Acts after every training iteration, where it only sets the iteration's numbers aside, and
     computes and logs after every ``interval`` iterations of an epoch and at its end, as MMEngine's
-    ``LoggerHook`` counts. All images since the last time count, of all processes. Losses, weights
-    and random states are left alone.
+    ``LoggerHook`` counts. All images since the last time for which views were selected count, of
+    all processes; where none were, nothing is logged. Losses, weights and random states are left
+    alone.
 
     Into the log line go, through MMEngine's ``MessageHub``:
 
@@ -86,25 +87,26 @@ class SelectionStatsHook(Hook):
         outputs: dict[str, Any] | None = None,
     ) -> None:
         selection = selecting_model(runner.model).last_selection
-        # The losses of pairs are not needed, and large.
-        selection = replace(selection, pair_loss=selection.pair_loss.new_empty(0))
-        self._batches.append((selection, recorded_views(data_batch['data_samples'])))
+        if selection is not None:
+            # The losses of pairs are not needed, and large.
+            selection = replace(selection, pair_loss=selection.pair_loss.new_empty(0))
+            self._batches.append((selection, recorded_views(data_batch['data_samples'])))
         is_end = self._by_epoch and self.end_of_epoch(runner.train_dataloader, batch_idx)
         is_end = is_end or self.is_last_train_iter(runner)
         if self.every_n_inner_iters(batch_idx, self.interval) or is_end:
-            scalars = self._compute()
+            # In a warm-up nothing is selected, in any process.
+            if self._batches:
+                self._log(runner, self._compute())
             self._batches.clear()
-            self._log(runner, scalars)
 
     def _compute(self) -> dict[str, float]:
         """The means over the images that were set aside, of all processes."""
         selection = join_selections([selection for selection, _ in self._batches])
         views = {
-            name: torch.from_numpy(np.concatenate([views[name] for _, views in self._batches]))
+            name: torch.cat([_of_selected(views[name], s) for s, views in self._batches])
             for name in _RECORDED
         }
-        device = selection.indices.device
-        per_image = image_statistics(selection, **{n: v.to(device) for n, v in views.items()})
+        per_image = image_statistics(selection, **views)
         for name in _GAPS:
             if name in per_image:
                 per_image[f'{name}_square'] = per_image[name].square()
@@ -169,6 +171,12 @@ def recorded_views(data_samples: Sequence[Any]) -> dict[str, np.ndarray]:
             f'{error}: the data samples do not tell where the views lie. Draw them with '
             'CandidateViews and pack them with PackViews, with its default meta_keys.'
         ) from error
+
+
+def _of_selected(views: np.ndarray, selection: Selection) -> Tensor:
+    """The rows (n, ...) of a batch (B, ...) that were selected for, on the selection's device."""
+    rows = torch.from_numpy(views).to(selection.indices.device)
+    return rows if selection.samples is None else rows[selection.samples]
 
 
 def _finish(means: dict[str, float]) -> dict[str, float]:

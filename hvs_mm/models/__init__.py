@@ -5,6 +5,8 @@ from .heads import DINOHead, IBOTHead, check_warmup_epochs
 from .hvs_algorithm import HVSAlgorithm, selecting_model
 from .necks import DINONeck, IBOTNeck, SimpleFeaturePyramid
 from .pretrained import PretrainedBackbone, check_checkpoint_given
+from .selection_pass import SelectionPass
+from .selection_schedule import SelectionSchedule
 from .selfsup import DINO, IBOT
 from .state import preserve_state
 from .vit_init import ViTTruncNormal
@@ -21,6 +23,8 @@ __all__ = [
     'LastLayersVisionTransformer',
     'MaskedVisionTransformer',
     'PretrainedBackbone',
+    'SelectionPass',
+    'SelectionSchedule',
     'SimpleFeaturePyramid',
     'ViTTruncNormal',
     'ViewsError',

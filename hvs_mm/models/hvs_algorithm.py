@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -19,8 +20,12 @@ from ..selection import (
     build_pair_loss,
     build_selector,
     full_precision,
+    index_tensor,
+    send,
 )
 from .checks import FiniteViewsCheck, check_batch_size, check_views
+from .selection_pass import SelectionPass
+from .selection_schedule import SelectionSchedule
 from .state import preserve_state
 
 #: What makes up the state of a module. Shared with the wrapped algorithm, not copied.
@@ -73,6 +78,19 @@ class HVSAlgorithm(BaseModel):
             views have the size of the first group's.
         data_preprocessor: Handed on to ``algorithm`` if that has none. The Runner fills it in
             from the config's top level.
+        select_scale: Scale of the views' sides in the selection pass, in (0, 1].
+        select_tokens: Share of the patch tokens that vision transformers go on with there.
+        select_depth: Stages of a ``ResNet`` or layers of a ``VisionTransformer`` after which
+            selection leaves the backbone, to compare pooled features.
+        select_dtype: ``'bfloat16'`` or ``'float16'`` for the selection pass alone.
+        interval: Select in every so many steps; other steps keep the first candidates.
+        warmup: Epochs without selection at the start.
+        prob: Share of a batch's samples to select for.
+
+    The last seven make selection cheaper than the forwards of its candidates; docs/performance.md
+    says by how much, and how much of the choice remains. :class:`hvs_mm.models.SelectionPass` and
+    :class:`hvs_mm.models.SelectionSchedule` say exactly what they do. Where samples or steps are
+    left out, ``hvs_share`` in the log is the share of samples that was selected for.
 
     Raises:
         TypeError: If an argument has the wrong type, or ``algorithm`` is no self-supervised one.
@@ -95,11 +113,20 @@ class HVSAlgorithm(BaseModel):
         pair_loss: dict[str, Any] | PairLoss | None = None,
         target_groups: Sequence[int] | None = None,
         data_preprocessor: dict[str, Any] | nn.Module | None = None,
+        *,
+        select_scale: float = 1.0,
+        select_tokens: float = 1.0,
+        select_depth: int | None = None,
+        select_dtype: str | None = None,
+        interval: int = 1,
+        warmup: int = 0,
+        prob: float = 1.0,
     ) -> None:
         # The settings are checked before the costly part, building the algorithm.
         groups = ViewGroups(candidates, keep, num_target_groups=1)
         num_target_groups = _count_target_groups(target_groups, len(groups.candidates))
         selector = build_selector(selector)
+        schedule = SelectionSchedule(interval, warmup, prob)
         algorithm = _build_algorithm(algorithm, data_preprocessor)
 
         super().__init__(data_preprocessor=algorithm.data_preprocessor)
@@ -122,8 +149,12 @@ class HVSAlgorithm(BaseModel):
             num_target_groups = len(groups.candidates)
         self.candidates, self.keep = groups.candidates, groups.keep
         self._num_target_groups = num_target_groups
+        self.__dict__['selection_pass'] = SelectionPass(
+            algorithm, self.pair_loss, select_scale, select_tokens, select_depth, select_dtype
+        )
+        self.schedule = schedule
         self._check_finite = FiniteViewsCheck()
-        #: The record of the last training step, for hooks.
+        #: The record of the last training step, for hooks; ``None`` if it selected nothing.
         self.last_selection: Selection | None = None
 
     def __getattr__(self, name: str) -> Any:
@@ -195,15 +226,26 @@ class HVSAlgorithm(BaseModel):
         check_views(inputs, self.candidates)
         check_batch_size(self.algorithm, len(inputs[0]))
         self._check_finite(inputs, data_samples)
-        selection, targets = self._select(inputs, data_samples)
-        self.last_selection = selection
-        kept_targets = selection.indices[:, : selection.groups.num_kept_targets]
-        samples = torch.arange(len(kept_targets), device=kept_targets.device)[:, None]
-        # (B, T, ...) -> (B, kept targets, ...)
-        known = {name: value[samples, kept_targets] for name, value in targets.items()}
-        kept = self.gather(inputs, selection.indices)
-        losses = self.algorithm.loss(kept, data_samples, **known)
-        return {**losses, **_log_entries(selection)}
+        groups = self._groups(inputs)
+        known = self._target_inputs(inputs, groups, data_samples)
+        indices = self._first_candidates(inputs, groups)
+        self.last_selection, entries = None, {}
+        if self.schedule.is_due():
+            samples = self.schedule.draw_samples(len(inputs[0]))
+            selection, reusable = self._select(inputs, groups, known, samples)
+            self.last_selection = selection
+            entries = _log_entries(selection)
+            if samples is None:
+                indices, known = selection.indices, {**known, **reusable}
+            else:
+                indices = indices.index_copy(0, selection.samples, selection.indices)
+        if not self.schedule.is_complete:
+            share = 0 if self.last_selection is None else len(selection.indices) / len(indices)
+            entries['hvs_share'] = indices.new_tensor(share, dtype=torch.float32)
+        kept_targets = indices[:, : groups.num_kept_targets]
+        known = self.pair_loss.of_kept(known, kept_targets, groups)
+        losses = self.algorithm.loss(self.gather(inputs, indices), data_samples, **known)
+        return {**losses, **entries}
 
     def select_views(
         self, inputs: list[Tensor], data_samples: list[Any] | None = None
@@ -223,23 +265,52 @@ class HVSAlgorithm(BaseModel):
             ValueError: If they do not fit ``candidates``.
         """
         check_views(inputs, self.candidates)
-        return self._select(inputs, data_samples)[0]
+        groups = self._groups(inputs)
+        target_inputs = self._target_inputs(inputs, groups, data_samples)
+        return self._select(inputs, groups, target_inputs)[0]
+
+    def _target_inputs(
+        self, inputs: list[Tensor], groups: ViewGroups, data_samples: list[Any] | None
+    ) -> dict[str, Tensor]:
+        num_targets = groups.num_targets
+        return self.pair_loss.target_inputs(self.algorithm, inputs, num_targets, data_samples)
+
+    def _first_candidates(self, inputs: list[Tensor], groups: ViewGroups) -> Tensor:
+        """Indices (B, kept) of the views that samples keep if none are selected for them."""
+        first = [view for span, n in zip(groups.spans(), groups.keep) for view in span[:n]]
+        return index_tensor([first], inputs[0].device).expand(len(inputs[0]), -1)
 
     @torch.no_grad()
     def _select(
-        self, inputs: list[Tensor], data_samples: list[Any] | None
+        self,
+        inputs: list[Tensor],
+        groups: ViewGroups,
+        target_inputs: dict[str, Tensor],
+        samples: Tensor | None = None,
     ) -> tuple[Selection, dict[str, Tensor]]:
-        """The selection, and what the training step need not compute again."""
-        groups = self._groups(inputs)
-        with preserve_state(self.algorithm):
-            pair_loss, targets = self.pair_loss.with_targets(
-                self.algorithm, inputs, groups.num_targets, data_samples
-            )
+        """The selection, and what the training step need not compute again.
+
+        Args:
+            inputs: One tensor (B, 3, H, W) per candidate view.
+            groups: The groups they come in.
+            target_inputs: Tensors (B, T, ...) on the host.
+            samples: (n,) int64 on the host, the samples to select for; ``None`` for all.
+        """
+        if samples is not None:
+            target_inputs = {name: value[samples] for name, value in target_inputs.items()}
+            samples = send(samples, inputs[0].device)
+            inputs = [view[samples] for view in inputs]
+        pass_, algorithm = self.selection_pass, self.algorithm
+        subsets = pass_.draw_subsets()
+        with preserve_state(algorithm):
+            outputs = pass_.forward(algorithm, inputs, groups.num_targets, target_inputs, subsets)
+            pair_loss = pass_.form(algorithm, outputs).float()
         # Autocast remembers the weights it has cast. Those it cast here have no gradient history,
         # so the training step must not find them (torch 2.10: gradients would be None).
         torch.clear_autocast_cache()
-        selection = full_precision(self.selector)(pair_loss.float(), groups, self.pair_loss.weights)
-        return selection, targets
+        selection = full_precision(self.selector)(pair_loss, groups, pass_.weights)
+        reusable = pass_.reusable(algorithm, outputs)
+        return replace(selection, samples=samples), reusable
 
     def gather(self, inputs: list[Tensor], indices: Tensor) -> list[Tensor]:
         """Collect the kept views of every sample.

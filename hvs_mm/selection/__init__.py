@@ -3,16 +3,20 @@
 from .color import COLOR_CHANGES, ViewColors, color_deviation, color_strength
 from .geometry import PairGeometry, pair_geometry, pair_ious
 from .groups import ViewGroups
+from .indexing import index_tensor, send
 from .pair_losses import (
     BYOLPairLoss,
     DINOPairLoss,
     IBOTPairLoss,
+    MaskedPatches,
     PairLoss,
     SimCLRPairLoss,
     SimSiamPairLoss,
     build_pair_loss,
     byol_pair_loss,
+    cosine_similarities,
     dino_pair_loss,
+    find_masked,
     forward_views,
     masked_patch_loss,
     mean_of_cross_terms,
@@ -50,6 +54,7 @@ __all__ = [
     'EasiestSelector',
     'HardestSelector',
     'IBOTPairLoss',
+    'MaskedPatches',
     'PairGeometry',
     'PairLoss',
     'RandomSelector',
@@ -68,10 +73,13 @@ __all__ = [
     'color_strength',
     'combination_scores',
     'compare_choice',
+    'cosine_similarities',
     'dino_pair_loss',
+    'find_masked',
     'forward_views',
     'full_precision',
     'image_statistics',
+    'index_tensor',
     'join_selections',
     'masked_patch_loss',
     'mean_of_cross_terms',
@@ -82,6 +90,7 @@ __all__ = [
     'pair_ious',
     'pairs_within',
     'registered_pair_losses',
+    'send',
     'simsiam_pair_loss',
     'with_diagonal',
 ]

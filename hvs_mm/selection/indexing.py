@@ -1,4 +1,4 @@
-"""Index tensors made on the host."""
+"""Tensors made on the host, indices above all."""
 
 from __future__ import annotations
 
@@ -19,8 +19,17 @@ def index_tensor(values: Sequence[Sequence[int]], device: torch.device) -> Tenso
         int64 tensor of the shape of ``values``.
     """
     # The dtype matters for empty rows.
+    return send(torch.tensor(values, dtype=torch.int64), device)
+
+
+def send(tensor: Tensor, device: torch.device) -> Tensor:
+    """Bring a tensor of the host to a device without making the host wait for it.
+
+    Args:
+        tensor: On the CPU.
+        device: Where it goes.
+    """
     if device.type != 'cuda':
-        return torch.tensor(values, dtype=torch.int64, device=device)
+        return tensor.to(device)
     # A copy from pageable memory would wait for all work queued on the device.
-    host = torch.tensor(values, dtype=torch.int64, pin_memory=True)
-    return host.to(device, non_blocking=True)
+    return tensor.pin_memory().to(device, non_blocking=True)

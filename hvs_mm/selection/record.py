@@ -28,6 +28,8 @@ class Selection:
         target_choice: (B,) int64. Which of ``groups.target_combinations()`` was kept.
         nonfinite: (B,) float, share of NaN or infinite scores among those looked at.
         groups: The groups the views come in.
+        samples: (B,) int64, the positions in a larger batch of the samples that were selected for;
+            ``None`` if these are the batch.
     """
 
     indices: Tensor
@@ -37,6 +39,7 @@ class Selection:
     target_choice: Tensor
     nonfinite: Tensor
     groups: ViewGroups
+    samples: Tensor | None = None
 
     def choice_shares(self) -> Tensor:
         """How often each combination of target views was kept.
@@ -55,7 +58,10 @@ def join_selections(selections: Sequence[Selection]) -> Selection:
 
     Args:
         selections: Records with the same groups.
+
+    Returns:
+        A record without ``samples``.
     """
-    names = [field.name for field in fields(Selection) if field.name != 'groups']
+    names = [field.name for field in fields(Selection) if field.name not in ('groups', 'samples')]
     joined = {name: torch.cat([getattr(s, name) for s in selections]) for name in names}
     return Selection(**joined, groups=selections[0].groups)

@@ -143,8 +143,11 @@ def test_every_view_of_a_symmetric_loss_is_a_target(name):
 class OneSided(PairLoss):
     """Any tensor for any number of views."""
 
-    def __call__(self, algorithm, views, num_targets, data_samples=None):
-        return torch.rand(len(views[0]), num_targets, len(views))
+    def forward(self, algorithm, views, num_targets):
+        return len(views[0]), num_targets, len(views)
+
+    def form(self, algorithm, outputs):
+        return torch.rand(outputs)
 
 
 def test_views_of_another_size_are_no_targets():

@@ -356,6 +356,7 @@ def test_training_on_two_processes(tmp_path):
             together = SimpleNamespace(
                 teacher=torch.cat([each.teacher for each in outputs]),
                 teacher_patches=torch.cat([each.teacher_patches for each in outputs]),
+                is_masked=None,
             )
             model.head.update_centers(together)
             model.update_teacher(0.1)
@@ -452,13 +453,17 @@ def test_masks_follow_their_views(candidates, keep):
             assert torch.equal(seen['inputs'][slot][b], views[view][b])
 
 
-def test_reused_tokens_are_those_of_the_kept_views():
+def test_reused_outputs_are_those_of_the_kept_views():
     model, seen = build_hvs_dino('IBOT'), {}
     spied_loss(model, seen)
     model.loss(candidate_crops((2, 2, 4), 6), random_samples(6, 4))
     with torch.no_grad():
-        expected = model.algorithm.teacher_tokens(seen['inputs'][:2])
-    torch.testing.assert_close(seen['teacher_tokens'], expected, rtol=1e-4, atol=1e-5)
+        expected = model.algorithm.outputs(seen['inputs'], 2, seen['masks'])
+    for ours, theirs in (
+        (seen['teacher_logits'], expected.teacher),
+        (seen['teacher_patches'], expected.teacher_patches),
+    ):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
 def test_masks_decide_which_views_are_kept():

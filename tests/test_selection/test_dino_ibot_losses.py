@@ -78,7 +78,6 @@ def ibot_outputs(masks, scale=1.0):
         student_patches=(scale * torch.randn(len(rows), K)).requires_grad_(),
         teacher_patches=scale * torch.randn(len(rows), K),
         rows=rows,
-        teacher_tokens=torch.zeros(B, T, 17, 8),
     )
 
 

@@ -318,8 +318,11 @@ def test_algorithm_without_pair_loss():
 def test_pair_loss_of_ones_own():
     @TASK_UTILS.register_module(force=True)
     class ConstantPairLoss(PairLoss):
-        def __call__(self, algorithm, views, num_targets, data_samples=None):
-            return torch.zeros(len(views[0]), num_targets, len(views))
+        def forward(self, algorithm, views, num_targets):
+            return len(views[0]), num_targets, len(views)
+
+        def form(self, algorithm, outputs):
+            return torch.zeros(outputs)
 
     model = HVSAlgorithm(
         algorithm_config('SimSiam'), [4], [2], pair_loss={'type': 'ConstantPairLoss'}

@@ -81,19 +81,27 @@ def check_temperatures(**temperatures: float) -> None:
             raise ValueError(f'{name}={value} must be positive and finite.')
 
 
-def updated_center(center: Tensor, teacher: Tensor, momentum: float) -> Tensor:
+def updated_center(
+    center: Tensor, teacher: Tensor, momentum: float, counts: Tensor | None = None
+) -> Tensor:
     """Running mean of the teacher's logits over all processes (arXiv 2104.14294, eq. 4).
 
     Args:
         center: (1, K).
         teacher: (N, K) logits of this process; N may differ between processes.
         momentum: Share of the old center.
+        counts: (N,) bool, which of the logits count; by default all do.
 
     Returns:
         (1, K), the new center.
     """
-    total = teacher.detach().to(center.dtype).sum(0, keepdim=True)
-    count = total.new_full((1, 1), len(teacher))
+    teacher = teacher.detach().to(center.dtype)
+    if counts is None:
+        count = teacher.new_full((1, 1), len(teacher))
+    else:
+        teacher = torch.where(counts[:, None], teacher, 0)
+        count = counts.to(center.dtype).sum().view(1, 1)
+    total = teacher.sum(0, keepdim=True)
     all_reduce(total)
     all_reduce(count)
     moved = center * momentum + total / count.clamp(min=1) * (1 - momentum)

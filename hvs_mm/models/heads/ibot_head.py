@@ -25,15 +25,13 @@ from .dino_head import (
 class IBOTOutputs:
     """What the networks of iBOT give for a batch; S views, the first T of them global.
 
-    The loss is formed from all but the last, which selection hands on to the training step.
-
     Attributes:
         student: (B, S, K) logits of the [CLS] tokens.
         teacher: (B, T, K) logits of the [CLS] tokens.
         student_patches: (M, K') logits of the masked patches of all global views.
         teacher_patches: (M, K') logits of the same patches, which the teacher sees.
         rows: (M,) int64, ``b * T + t`` for a patch of view ``t`` of sample ``b``.
-        teacher_tokens: (B, T, 1 + N, C) tokens of the teacher's backbone.
+        is_masked: (M,) bool, which of the patches count; ``None`` if all do.
     """
 
     student: Tensor
@@ -41,7 +39,7 @@ class IBOTOutputs:
     student_patches: Tensor
     teacher_patches: Tensor
     rows: Tensor
-    teacher_tokens: Tensor
+    is_masked: Tensor | None = None
 
 
 @MODELS.register_module()
@@ -139,6 +137,7 @@ class IBOTHead(DINOHead):
             self.current_patch_teacher_temp(),
             outputs.rows,
             num_samples * num_targets,
+            outputs.is_masked,
         )
         cls = super().pair_loss(outputs.student, outputs.teacher)
         return with_diagonal(cls, patches.unflatten(0, (num_samples, num_targets)))
@@ -164,5 +163,10 @@ class IBOTHead(DINOHead):
         """Move both centers towards the means of the teacher's logits of all processes."""
         self.update_center(outputs.teacher)
         self.patch_center.copy_(
-            updated_center(self.patch_center, outputs.teacher_patches, self.patch_center_momentum)
+            updated_center(
+                self.patch_center,
+                outputs.teacher_patches,
+                self.patch_center_momentum,
+                outputs.is_masked,
+            )
         )

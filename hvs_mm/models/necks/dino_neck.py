@@ -198,6 +198,11 @@ class IBOTNeck(DINONeck):
         """
         return x[-1][:, 0]
 
+    @property
+    def has_batch_norm(self) -> bool:
+        """Whether the logits of a token depend on the others of a batch."""
+        return any(isinstance(m, _BatchNorm) and m.training for m in self.mlp.modules())
+
     def patch_logits(self, tokens: Tensor) -> Tensor:
         """Map patch tokens (M, C) to logits (M, patch_out_channels).
 

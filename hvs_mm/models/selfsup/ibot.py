@@ -10,7 +10,7 @@ import torch
 from mmpretrain.registry import MODELS
 from torch import Tensor
 
-from ...selection import forward_views
+from ...selection import find_masked, forward_views, send
 from ..backbones import MaskedVisionTransformer
 from ..checks import ViewsError
 from ..heads import IBOTHead
@@ -54,17 +54,16 @@ class IBOT(DINO):
             views: T global views (B, 3, H, W).
 
         Returns:
-            (B, T, h, w) bool on the device of the views; nothing is masked before the epoch
-            ``head.mask_start_epoch``.
+            (B, T, h, w) bool on the host, where it is known how many patches are masked; nothing
+            is masked before the epoch ``head.mask_start_epoch``.
 
         Raises:
             ViewsError: If the samples hold no masks, or masks of another shape.
         """
         patch = self.backbone.patch_embed.projection.kernel_size
-        grid = tuple(size // p for size, p in zip(views[0].shape[2:], patch))
-        shape = (len(views[0]), len(views), *grid)
+        shape = (len(views[0]), len(views), *self.patch_grid(views[0]))
         if not self.head.masks_are_on():
-            return torch.zeros(shape, dtype=torch.bool, device=views[0].device)
+            return torch.zeros(shape, dtype=torch.bool)
         masks = [getattr(sample, 'view_masks', None) for sample in data_samples or [None]]
         if any(mask is None for mask in masks):
             raise ViewsError(
@@ -79,8 +78,12 @@ class IBOT(DINO):
                 f'{shape[1:]} for {shape[0]} samples: give BlockMasks patch_size={patch[0]}, and '
                 'put it behind the transform that draws the views.'
             )
-        stacked = torch.from_numpy(np.stack([mask[: len(views)] for mask in masks]))
-        return stacked.to(views[0].device, non_blocking=True)
+        return torch.from_numpy(np.stack([mask[: len(views)] for mask in masks]))
+
+    def patch_grid(self, view: Tensor) -> tuple[int, int]:
+        """Rows and columns of the patches of a view (B, 3, H, W)."""
+        patch = self.backbone.patch_embed.projection.kernel_size
+        return view.shape[2] // patch[0], view.shape[3] // patch[1]
 
     def teacher_tokens(self, views: Sequence[Tensor]) -> Tensor:
         """Tokens (B, T, 1 + N, C) of T views (B, 3, H, W), without masks or gradient."""
@@ -92,52 +95,71 @@ class IBOT(DINO):
         views: Sequence[Tensor],
         num_targets: int,
         masks: Tensor,
-        teacher_tokens: Tensor | None = None,
+        max_masked: int | None = None,
+        teacher_logits: Tensor | None = None,
+        teacher_patches: Tensor | None = None,
+        visible: Tensor | None = None,
     ) -> IBOTOutputs:
         """Forward student and teacher.
 
         Args:
             views: S views (B, 3, H, W), the T global ones first.
             num_targets: T.
-            masks: (B, T, h, w) bool.
-            teacher_tokens: (B, T, 1 + N, C) if they are known already.
+            masks: (B, T, h, w) bool; those of a GPU are waited for unless ``max_masked`` is given.
+            max_masked: At least as many patches as are masked; see
+                :func:`hvs_mm.selection.find_masked`.
+            teacher_logits: (B, T, K) of the [CLS] tokens, if they are known already.
+            teacher_patches: (M, K') of the patches that ``find_masked`` lists; known together
+                with ``teacher_logits``.
+            visible: (n,) int64, the patches that the transformers go on with meanwhile; all by
+                default.
 
         Returns:
             What the head forms the loss from.
         """
-        if teacher_tokens is None:
-            teacher_tokens = self.teacher_tokens(views[:num_targets])
+        device = views[0].device
+        if self.neck.has_batch_norm:
+            # Patches that only fill up would enter its statistics.
+            max_masked = None
+        # (B, T, h, w) -> (B, T, 1, n)
+        left = masks if visible is None else masks.flatten(2)[:, :, None, visible]
+        found = find_masked(left, max_masked)
+        rows, patches = send(found.rows, device), send(found.patches, device)
         # (B, T, h, w) -> (T * B, h, w), in the order in which forward_views joins the views
-        joined = masks.transpose(0, 1).flatten(0, 1)
+        joined = send(masks, device).transpose(0, 1).flatten(0, 1)
         # (B, T, 1 + N, C)
         tokens = forward_views(lambda x: self.backbone(x, joined)[-1], views[:num_targets])
         cls = tokens[:, :, 0]
         if len(views) > num_targets:
             local = forward_views(lambda x: self.backbone(x)[-1][:, 0], views[num_targets:])
             cls = torch.cat([cls, local], dim=1)
-        # (B, T, N) -> (M,) rows b * T + t and (M,) patches
-        rows, patches = masks.flatten(2).flatten(0, 1).nonzero(as_tuple=True)
-        with torch.no_grad():
-            neck = self.teacher['neck']
-            teacher = neck.logits(teacher_tokens[:, :, 0].flatten(0, 1))
-            hidden = teacher_tokens.flatten(0, 1)[rows, 1 + patches]
-            teacher_patches = neck.patch_logits(hidden)
+        if teacher_logits is None:
+            teacher_logits, teacher_patches = self._teacher(views[:num_targets], rows, patches)
         student = self.neck.logits(cls.flatten(0, 1))
         return IBOTOutputs(
             student=student.unflatten(0, cls.shape[:2]),
-            teacher=teacher.unflatten(0, teacher_tokens.shape[:2]),
+            teacher=teacher_logits,
             student_patches=self.neck.patch_logits(tokens.flatten(0, 1)[rows, 1 + patches]),
             teacher_patches=teacher_patches,
             rows=rows,
-            teacher_tokens=teacher_tokens,
+            is_masked=found.is_masked,
         )
+
+    @torch.no_grad()
+    def _teacher(
+        self, views: Sequence[Tensor], rows: Tensor, patches: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The teacher's logits (B, T, K) of [CLS] tokens and (M, K') of patches."""
+        neck, tokens = self.teacher['neck'], self.teacher_tokens(views)
+        logits = neck.logits(tokens[:, :, 0].flatten(0, 1)).unflatten(0, tokens.shape[:2])
+        return logits, neck.patch_logits(tokens.flatten(0, 1)[rows, 1 + patches])
 
     def loss(
         self,
         inputs: Sequence[Tensor],
         data_samples: Sequence[Any] | None = None,
         masks: Tensor | None = None,
-        teacher_tokens: Tensor | None = None,
+        **known: Any,
     ) -> dict[str, Tensor]:
         """Loss of a batch; updates the centers.
 
@@ -145,7 +167,7 @@ class IBOT(DINO):
             inputs: ``num_crops`` views (B, 3, H, W), the global ones first.
             data_samples: B samples with ``view_masks``; not needed if ``masks`` are given.
             masks: (B, T, h, w) bool.
-            teacher_tokens: (B, T, 1 + N, C) if they are known already.
+            **known: ``max_masked``, ``teacher_logits`` and ``teacher_patches`` of :meth:`outputs`.
 
         Returns:
             ``loss``, and its parts ``cls_term`` and ``patch_term``.
@@ -158,4 +180,4 @@ class IBOT(DINO):
         self.check_views(inputs, len(targets))
         if masks is None:
             masks = self.masks_of(data_samples, targets)
-        return self.head.loss(self.outputs(inputs, len(targets), masks, teacher_tokens))
+        return self.head.loss(self.outputs(inputs, len(targets), masks, **known))

@@ -47,15 +47,59 @@ class PairLoss(ABC):
                 f'{self.num_kept}.'
             )
 
-    @abstractmethod
-    def __call__(
+    def target_inputs(
         self,
         algorithm: nn.Module,
         views: Sequence[Tensor],
         num_targets: int,
         data_samples: Sequence[Any] | None = None,
-    ) -> Tensor:
-        """Fill the pair-loss tensor.
+    ) -> dict[str, Tensor]:
+        """What the algorithm takes for its target views beside their pixels.
+
+        Args:
+            algorithm: The self-supervised algorithm.
+            views: S tensors (B, 3, H, W), preprocessed; the target views come first.
+            num_targets: T, how many of them are targets.
+            data_samples: B data samples.
+
+        Returns:
+            Tensors (B, T, ...) by the name under which :meth:`forward` and the algorithm's
+            ``loss`` take them. None by default.
+        """
+        return {}
+
+    def resized(
+        self, algorithm: nn.Module, target_inputs: dict[str, Tensor], views: Sequence[Tensor]
+    ) -> dict[str, Tensor]:
+        """The target inputs of views that were resized for selection.
+
+        Args:
+            algorithm: The self-supervised algorithm.
+            target_inputs: Of the views as they were.
+            views: S tensors (B, 3, h, w).
+        """
+        return target_inputs
+
+    def thinned_out(
+        self, target_inputs: dict[str, Tensor], subsets: Callable[[int], Tensor]
+    ) -> dict[str, Any]:
+        """The target inputs when transformers go on with some of their patches.
+
+        Args:
+            target_inputs: Of the whole views.
+            subsets: Gives, for a number of patches, the numbers (n,) int64 of those left.
+        """
+        return target_inputs
+
+    @abstractmethod
+    def forward(
+        self,
+        algorithm: nn.Module,
+        views: Sequence[Tensor],
+        num_targets: int,
+        **target_inputs: Tensor,
+    ) -> Any:
+        """Forward the candidates.
 
         Called without gradient and with the state of the algorithm guarded, see
         :func:`hvs_mm.models.preserve_state`.
@@ -64,31 +108,66 @@ class PairLoss(ABC):
             algorithm: The self-supervised algorithm, in its current state.
             views: S tensors (B, 3, H, W), preprocessed; the target views come first.
             num_targets: T, how many of them are targets.
-            data_samples: B data samples.
+            **target_inputs: See :meth:`target_inputs`.
+
+        Returns:
+            What :meth:`form` needs.
+        """
+
+    @abstractmethod
+    def form(self, algorithm: nn.Module, outputs: Any) -> Tensor:
+        """Fill the pair-loss tensor.
+
+        Args:
+            algorithm: The self-supervised algorithm.
+            outputs: What :meth:`forward` returned.
 
         Returns:
             (B, T, S) float32: the loss of the sample when online view ``s`` has to match target
             view ``t``.
         """
 
-    def with_targets(
+    def reusable(self, algorithm: nn.Module, outputs: Any) -> dict[str, Tensor]:
+        """What the training step need not compute again.
+
+        Args:
+            algorithm: The self-supervised algorithm.
+            outputs: What :meth:`forward` returned.
+
+        Returns:
+            Outputs (B, T, ...) of target views by the name under which the algorithm's ``loss``
+            takes those of the kept ones. Only what is the same computation may be handed on:
+            outputs that depend on the rest of the batch are not. None by default.
+        """
+        return {}
+
+    def of_kept(
+        self, values: dict[str, Tensor], kept_targets: Tensor, groups: ViewGroups
+    ) -> dict[str, Any]:
+        """Reduce target inputs and reusable outputs to the kept target views.
+
+        Args:
+            values: Tensors (B, T, ...), by the name under which the algorithm's ``loss`` takes
+                those of the kept views.
+            kept_targets: (B, kept targets) int64.
+            groups: The groups the views come in.
+
+        Returns:
+            (B, kept targets, ...) each.
+        """
+        samples = torch.arange(len(kept_targets), device=kept_targets.device)[:, None]
+        return {name: value[samples, kept_targets] for name, value in values.items()}
+
+    def __call__(
         self,
         algorithm: nn.Module,
         views: Sequence[Tensor],
         num_targets: int,
         data_samples: Sequence[Any] | None = None,
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Fill the tensor, and hand on what the training step need not compute again.
-
-        Args:
-            As for the call itself.
-
-        Returns:
-            The tensor, and outputs (B, T, ...) of target views by the name under which the
-            algorithm's ``loss`` takes those of the kept ones. Only what is the same computation
-            may be handed on: outputs that depend on the rest of the batch are not.
-        """
-        return self(algorithm, views, num_targets, data_samples), {}
+    ) -> Tensor:
+        """Forward the candidates and fill the tensor: (B, T, S)."""
+        extras = self.target_inputs(algorithm, views, num_targets, data_samples)
+        return self.form(algorithm, self.forward(algorithm, views, num_targets, **extras))
 
 
 def forward_views(forward: Callable[[Tensor], Tensor], views: Sequence[Tensor]) -> Tensor:

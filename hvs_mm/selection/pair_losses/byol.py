@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from mmpretrain.registry import TASK_UTILS
@@ -45,19 +44,17 @@ class BYOLPairLoss(PairLoss):
         super().check(algorithm, groups)
         cosine_loss_factors(algorithm.head)
 
-    def __call__(
-        self,
-        algorithm: nn.Module,
-        views: Sequence[Tensor],
-        num_targets: int,
-        data_samples: Sequence[Any] | None = None,
-    ) -> Tensor:
+    def forward(
+        self, algorithm: nn.Module, views: Sequence[Tensor], num_targets: int
+    ) -> tuple[Tensor, Tensor]:
         projection, prediction = project_and_predict(algorithm, views)
         target = forward_views(lambda x: algorithm.target_net(x)[0], views[:num_targets])
         # Chosen on the device: asking for the count would make the host wait for it.
         is_updated = algorithm.target_net.steps > 0
-        target = torch.where(is_updated, target, projection[:, :num_targets])
+        return prediction, torch.where(is_updated, target, projection[:, :num_targets])
+
+    def form(self, algorithm: nn.Module, outputs: tuple[Tensor, Tensor]) -> Tensor:
         shift, scale = cosine_loss_factors(algorithm.head)
         # Upstream's loss of one direction is shift - scale cos. BYOL's is twice that plus 2, and
         # is 2 - 2 cos with upstream's defaults.
-        return 2 + 2 * (shift - scale) + scale * byol_pair_loss(prediction, target)
+        return 2 + 2 * (shift - scale) + scale * byol_pair_loss(*outputs)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from mmpretrain.registry import TASK_UTILS
@@ -74,24 +73,14 @@ class DINOPairLoss(PairLoss):
                 f'num_crops={algorithm.head.num_crops}: make them equal.'
             )
 
-    def __call__(
-        self,
-        algorithm: nn.Module,
-        views: Sequence[Tensor],
-        num_targets: int,
-        data_samples: Sequence[Any] | None = None,
-    ) -> Tensor:
-        return self.with_targets(algorithm, views, num_targets, data_samples)[0]
-
-    def with_targets(
-        self,
-        algorithm: nn.Module,
-        views: Sequence[Tensor],
-        num_targets: int,
-        data_samples: Sequence[Any] | None = None,
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(
+        self, algorithm: nn.Module, views: Sequence[Tensor], num_targets: int
+    ) -> tuple[Tensor, Tensor]:
         algorithm.check_views(views, num_targets)
-        student = algorithm.student_logits(views)
-        teacher = algorithm.teacher_logits(views[:num_targets])
-        pair_loss = algorithm.head.pair_loss(student, teacher)
-        return pair_loss, {'teacher_logits': teacher} if algorithm.teacher_is_per_sample else {}
+        return algorithm.student_logits(views), algorithm.teacher_logits(views[:num_targets])
+
+    def form(self, algorithm: nn.Module, outputs: tuple[Tensor, Tensor]) -> Tensor:
+        return algorithm.head.pair_loss(*outputs)
+
+    def reusable(self, algorithm: nn.Module, outputs: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+        return {'teacher_logits': outputs[1]} if algorithm.teacher_is_per_sample else {}

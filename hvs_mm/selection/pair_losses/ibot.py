@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -10,9 +11,46 @@ from mmpretrain.registry import TASK_UTILS
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..groups import ViewGroups
+from ..indexing import send
 from ..precision import full_precision
 from ..scores import ScoreWeights
 from .dino import DINOPairLoss
+
+
+@dataclass(frozen=True)
+class MaskedPatches:
+    """Where the masked patches of a batch of views are.
+
+    Attributes:
+        positions: (M,) int64, positions in the flattened mask (R, N) of R views with N patches.
+        rows: (M,) int64, the view of each.
+        patches: (M,) int64, its number within the view.
+        is_masked: (M,) bool; ``None`` if all are. Others fill up to a number known beforehand.
+    """
+
+    positions: Tensor
+    rows: Tensor
+    patches: Tensor
+    is_masked: Tensor | None
+
+
+def find_masked(masks: Tensor, max_masked: int | None = None) -> MaskedPatches:
+    """List the masked patches, in the order of views and patches.
+
+    Args:
+        masks: (..., h, w) bool. Of a mask on a GPU the host does not know how many patches are
+            masked, and would have to wait for it.
+        max_masked: At least as many as are masked: so many are listed then, without waiting,
+            the masked ones first.
+    """
+    flat, num_patches = masks.flatten(), masks.shape[-2] * masks.shape[-1]
+    if max_masked is None:
+        positions, is_masked = flat.nonzero(as_tuple=True)[0], None
+    else:
+        positions = flat.byte().argsort(descending=True, stable=True)[:max_masked]
+        is_masked = flat[positions]
+    return MaskedPatches(positions, positions // num_patches, positions % num_patches, is_masked)
 
 
 @full_precision
@@ -24,6 +62,7 @@ def masked_patch_loss(
     teacher_temperature: float,
     rows: Tensor,
     num_rows: int,
+    is_masked: Tensor | None = None,
 ) -> Tensor:
     """Mean over the masked patches of a view of the cross-entropy of teacher and student.
 
@@ -35,6 +74,7 @@ def masked_patch_loss(
         teacher_temperature: ``tau_t`` for patches.
         rows: (M,) int64, the view that each patch belongs to.
         num_rows: R, the number of views.
+        is_masked: (M,) bool, which of the patches count; by default all do.
 
     Returns:
         (R,) in float32, or float64 if the inputs are; zero for a view without a masked patch.
@@ -44,8 +84,11 @@ def masked_patch_loss(
     target = ((teacher.to(dtype) - center.to(dtype)) / teacher_temperature).softmax(-1)
     # (M,): the probabilities of the teacher sum to one
     loss = logits.logsumexp(-1) - (target * logits).sum(-1)
+    one = torch.ones_like(loss)
+    if is_masked is not None:
+        loss, one = (torch.where(is_masked, value, 0) for value in (loss, one))
     total = loss.new_zeros(num_rows).index_add(0, rows, loss)
-    count = loss.new_zeros(num_rows).index_add(0, rows, torch.ones_like(loss))
+    count = loss.new_zeros(num_rows).index_add(0, rows, one)
     return total / count.clamp(min=1)
 
 
@@ -68,18 +111,79 @@ class IBOTPairLoss(DINOPairLoss):
         super().check(algorithm, groups)
         self.weights = ScoreWeights(algorithm.head.cls_weight, algorithm.head.patch_weight)
 
-    def with_targets(
+    def target_inputs(
         self,
         algorithm: nn.Module,
         views: Sequence[Tensor],
         num_targets: int,
         data_samples: Sequence[Any] | None = None,
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    ) -> dict[str, Tensor]:
         algorithm.check_views(views, num_targets)
-        masks = algorithm.masks_of(data_samples, views[:num_targets])
-        outputs = algorithm.outputs(views, num_targets, masks)
         # The masks follow their views into the training step.
-        reusable = {'masks': masks}
-        if algorithm.teacher_is_per_sample:
-            reusable['teacher_tokens'] = outputs.teacher_tokens
-        return algorithm.head.pair_loss(outputs), reusable
+        return {'masks': algorithm.masks_of(data_samples, views[:num_targets])}
+
+    def resized(
+        self, algorithm: nn.Module, target_inputs: dict[str, Tensor], views: Sequence[Tensor]
+    ) -> dict[str, Tensor]:
+        masks = target_inputs['masks'].float()
+        grid = algorithm.patch_grid(views[0])
+        # A patch of the small view is masked where half of what it covers is.
+        return {'masks': F.adaptive_avg_pool2d(masks, grid) >= 0.5}
+
+    def thinned_out(
+        self, target_inputs: dict[str, Tensor], subsets: Callable[[int], Tensor]
+    ) -> dict[str, Any]:
+        num_patches = target_inputs['masks'].flatten(2).shape[2]
+        return {**target_inputs, 'visible': subsets(num_patches)}
+
+    def forward(
+        self,
+        algorithm: nn.Module,
+        views: Sequence[Tensor],
+        num_targets: int,
+        masks: Tensor,
+        visible: Tensor | None = None,
+    ) -> Any:
+        return algorithm.outputs(views, num_targets, masks, visible=visible)
+
+    def form(self, algorithm: nn.Module, outputs: Any) -> Tensor:
+        return algorithm.head.pair_loss(outputs)
+
+    def reusable(self, algorithm: nn.Module, outputs: Any) -> dict[str, Tensor]:
+        if not algorithm.teacher_is_per_sample:
+            return {}
+        return {'teacher_logits': outputs.teacher, 'teacher_patches': outputs.teacher_patches}
+
+    def of_kept(
+        self, values: dict[str, Tensor], kept_targets: Tensor, groups: ViewGroups
+    ) -> dict[str, Any]:
+        values = dict(values)
+        masks, teacher_patches = values.pop('masks'), values.pop('teacher_patches', None)
+        counts = masks.flatten(2).sum(2)
+        masks = send(masks, kept_targets.device)
+        kept = super().of_kept({**values, 'masks': masks}, kept_targets, groups)
+        if masks.is_cuda:
+            # Which views are kept is known to the device alone, and so is the number of their
+            # masked patches. The host knows the most it can be.
+            kept['max_masked'] = most_masked(counts, groups)
+        if teacher_patches is not None:
+            # (B, T, h, w): the row of every masked patch among the teacher's outputs
+            rows = (masks.flatten().cumsum(0) - 1).clamp(min=0).view_as(masks)
+            rows = super().of_kept({'rows': rows}, kept_targets, groups)['rows'].flatten()
+            found = find_masked(kept['masks'], kept.get('max_masked'))
+            kept['teacher_patches'] = teacher_patches[rows[found.positions]]
+        return kept
+
+
+def most_masked(counts: Tensor, groups: ViewGroups) -> int:
+    """How many patches the kept target views of a batch can have masked at most.
+
+    Args:
+        counts: (B, T) int64 on the host, masked patches of every target view.
+        groups: The groups the views come in.
+    """
+    spans = list(zip(groups.spans(), groups.keep))[: groups.num_target_groups]
+    return sum(
+        int(counts[:, span.start : span.stop].topk(kept, dim=1).values.sum())
+        for span, kept in spans
+    )

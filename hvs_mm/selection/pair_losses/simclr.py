@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from mmengine.dist import all_gather, get_rank
@@ -85,14 +84,13 @@ class SimCLRPairLoss(PairLoss):
                 'CrossEntropyLoss. Pass a pair_loss of your own for another loss.'
             )
 
-    def __call__(
-        self,
-        algorithm: nn.Module,
-        views: Sequence[Tensor],
-        num_targets: int,
-        data_samples: Sequence[Any] | None = None,
-    ) -> Tensor:
+    def forward(
+        self, algorithm: nn.Module, views: Sequence[Tensor], num_targets: int
+    ) -> tuple[Tensor, Tensor, int]:
         embedding = forward_views(lambda x: algorithm.neck(algorithm.backbone(x))[0], views)
-        gathered = torch.cat(all_gather(embedding.contiguous()))
+        return embedding, torch.cat(all_gather(embedding.contiguous())), num_targets
+
+    def form(self, algorithm: nn.Module, outputs: tuple[Tensor, Tensor, int]) -> Tensor:
+        embedding, gathered, num_targets = outputs
         temperature = algorithm.head.temperature
         return ntxent_pair_loss(embedding, num_targets, temperature, get_rank(), gathered)

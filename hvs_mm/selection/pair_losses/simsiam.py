@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from mmpretrain.registry import TASK_UTILS
 from torch import Tensor, nn
@@ -38,13 +37,12 @@ class SimSiamPairLoss(PairLoss):
         super().check(algorithm, groups)
         cosine_loss_factors(algorithm.head)
 
-    def __call__(
-        self,
-        algorithm: nn.Module,
-        views: Sequence[Tensor],
-        num_targets: int,
-        data_samples: Sequence[Any] | None = None,
-    ) -> Tensor:
+    def forward(
+        self, algorithm: nn.Module, views: Sequence[Tensor], num_targets: int
+    ) -> tuple[Tensor, Tensor]:
         projection, prediction = project_and_predict(algorithm, views)
+        return prediction, projection[:, :num_targets]
+
+    def form(self, algorithm: nn.Module, outputs: tuple[Tensor, Tensor]) -> Tensor:
         shift, scale = cosine_loss_factors(algorithm.head)
-        return shift + scale * simsiam_pair_loss(prediction, projection[:, :num_targets])
+        return shift + scale * simsiam_pair_loss(*outputs)

@@ -1,0 +1,60 @@
+"""Leave a backbone early."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+
+class _Exit(Exception):  # noqa: N818 - it is no error
+    """Carries the output of a layer out of the backbone's forward pass."""
+
+    def __init__(self, output: Tensor) -> None:
+        super().__init__()
+        self.output = output
+
+
+def layers_of(backbone: nn.Module) -> list[nn.Module]:
+    """The stages of a ``ResNet``, or the layers of a ``VisionTransformer``, in their order.
+
+    Raises:
+        ValueError: If the backbone is neither.
+    """
+    if hasattr(backbone, 'res_layers'):
+        return [getattr(backbone, name) for name in backbone.res_layers]
+    if hasattr(backbone, 'patch_embed') and hasattr(backbone, 'layers'):
+        return list(backbone.layers)
+    raise ValueError(
+        f'select_depth does not know the layers of {type(backbone).__name__}: it takes a ResNet or '
+        'a VisionTransformer of MMPretrain. Leave it out, or use select_scale.'
+    )
+
+
+def early_features(backbone: nn.Module, images: Tensor, depth: int) -> Tensor:
+    """Pooled features after some layers of a backbone; the later layers do not run.
+
+    Args:
+        backbone: A ``ResNet`` or ``VisionTransformer`` of MMPretrain.
+        images: (N, 3, H, W).
+        depth: Stages of the ``ResNet``, layers of the ``VisionTransformer``.
+
+    Returns:
+        (N, C), the mean over all positions; over the patch tokens of a transformer.
+    """
+
+    def leave(module: nn.Module, args: Any, output: Tensor) -> None:
+        raise _Exit(output)
+
+    handle = layers_of(backbone)[depth - 1].register_forward_hook(leave)
+    try:
+        backbone(images)
+    except _Exit as early:
+        output = early.output
+    finally:
+        handle.remove()
+    if output.ndim == 4:
+        # (N, C, H, W) -> (N, C)
+        return output.mean((2, 3))
+    # (N, extra + patches, C) -> (N, C)
+    return output[:, backbone.num_extra_tokens :].mean(1)

@@ -1,0 +1,74 @@
+"""Let vision transformers see a part of their patches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..selection import send
+
+
+def transformers_in(module: nn.Module) -> list[nn.Module]:
+    """The vision transformers of MMPretrain's kind in a module.
+
+    Args:
+        module: Any module; a teacher's transformer is found in it, too.
+    """
+    return [m for m in module.modules() if hasattr(m, 'drop_after_pos') and hasattr(m, 'layers')]
+
+
+class TokenSubsets:
+    """Random subsets of patches, one for every number of patches, as long as the object lives.
+
+    All views of a size, of student and teacher, have the same subset: their outputs stay
+    comparable, and no index differs within a batch.
+
+    Args:
+        share: Of the patches, in (0, 1]; at least one is left.
+    """
+
+    def __init__(self, share: float) -> None:
+        self.share = share
+        self._subsets: dict[int, Tensor] = {}
+        # Seeded now: whoever uses the subsets may put torch's generator back afterwards.
+        self._generator = torch.Generator().manual_seed(int(torch.randint(2**63 - 1, ())))
+
+    def __call__(self, num_patches: int) -> Tensor:
+        """Numbers (n,) int64 of the patches that are left, ascending, on the host."""
+        if num_patches not in self._subsets:
+            count = max(1, round(self.share * num_patches))
+            order = torch.randperm(num_patches, generator=self._generator)
+            self._subsets[num_patches] = order[:count].sort().values
+        return self._subsets[num_patches]
+
+
+@contextmanager
+def fewer_tokens(transformers: Sequence[nn.Module], subsets: TokenSubsets) -> Iterator[None]:
+    """Let vision transformers go on with some of their patch tokens, meanwhile.
+
+    The others are dropped behind the position embedding, so those left know where they lie. The
+    extra tokens, such as [CLS], stay.
+
+    Args:
+        transformers: See :func:`transformers_in`.
+        subsets: Which tokens to leave.
+    """
+
+    def thin_out(num_extra: int, tokens: Tensor) -> Tensor:
+        # (N, extra + patches, C) -> (N, extra + n, C)
+        left = num_extra + subsets(tokens.shape[1] - num_extra)
+        index = torch.cat([torch.arange(num_extra), left])
+        return tokens[:, send(index, tokens.device)]
+
+    def hook(module: nn.Module, num_extra: int) -> Any:
+        return module.register_forward_hook(lambda m, args, output: thin_out(num_extra, output))
+
+    with ExitStack() as stack:
+        for transformer in transformers:
+            handle = hook(transformer.drop_after_pos, transformer.num_extra_tokens)
+            stack.callback(handle.remove)
+        yield

@@ -1,0 +1,148 @@
+"""The pass over the candidates that selection is made from, and its cheaper variants."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..selection import PairLoss, ScoreWeights, cosine_similarities, forward_views
+from .early_exit import early_features, layers_of
+from .fewer_tokens import TokenSubsets, fewer_tokens, transformers_in
+from .smaller_views import smaller_views
+
+#: What ``select_dtype`` may name.
+_DTYPES = {'bfloat16': torch.bfloat16, 'float16': torch.float16}
+
+
+class SelectionPass:
+    """Forwards all candidates and forms their pair losses.
+
+    By default with the views, the network and the precision of the training step, which makes a
+    score the very loss that the step would have. Each option makes the pass cheaper and its scores
+    estimates; they can be combined.
+
+    Args:
+        algorithm: The algorithm whose views are selected.
+        pair_loss: Its pair loss.
+        scale: Scale of the views' sides for selection, in (0, 1], rounded to whole patches of a
+            transformer, whose position embedding is interpolated.
+        tokens: Share of the patch tokens that vision transformers go on with, in (0, 1].
+        depth: Stages of a ``ResNet`` or layers of a ``VisionTransformer`` after which selection
+            leaves the backbone. The pair loss is then the negative cosine of the pooled features
+            of two views there; projector, predictor, teacher and masks do not enter.
+        dtype: ``'bfloat16'`` or ``'float16'`` for autocast in this pass, whatever the training
+            step has.
+
+    Raises:
+        ValueError: If an option has a wrong value or does not fit the backbone.
+    """
+
+    def __init__(
+        self,
+        algorithm: nn.Module,
+        pair_loss: PairLoss,
+        scale: float = 1.0,
+        tokens: float = 1.0,
+        depth: int | None = None,
+        dtype: str | None = None,
+    ) -> None:
+        for name, value in (('select_scale', scale), ('select_tokens', tokens)):
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= 1:
+                raise ValueError(f'{name}={value!r} must be above 0 and at most 1.')
+        if dtype is not None and dtype not in _DTYPES:
+            raise ValueError(
+                f'select_dtype={dtype!r} must be one of {sorted(_DTYPES)}, or None for the '
+                'precision of the training step.'
+            )
+        if tokens < 1 and not transformers_in(algorithm):
+            raise ValueError(
+                f'select_tokens={tokens} drops patch tokens of vision transformers, but '
+                f'{type(algorithm).__name__} has a {type(algorithm.backbone).__name__}: leave it '
+                'out, or use select_scale.'
+            )
+        if depth is not None:
+            _check_depth(algorithm.backbone, depth)
+        self.pair_loss = pair_loss
+        self.scale, self.tokens, self.depth, self.dtype = scale, tokens, depth, dtype
+
+    @property
+    def weights(self) -> ScoreWeights:
+        """How the parts of the tensor enter a score."""
+        return self.pair_loss.weights if self.depth is None else ScoreWeights()
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the outputs are those of the training step."""
+        return self.scale == 1 and self.tokens == 1 and self.depth is None and self.dtype is None
+
+    def draw_subsets(self) -> TokenSubsets | None:
+        """Draw which tokens this pass goes on with, ``None`` for all."""
+        return TokenSubsets(self.tokens) if self.tokens < 1 else None
+
+    def forward(
+        self,
+        algorithm: nn.Module,
+        views: Sequence[Tensor],
+        num_targets: int,
+        target_inputs: dict[str, Tensor],
+        subsets: TokenSubsets | None = None,
+    ) -> Any:
+        """Forward the candidates.
+
+        Args:
+            algorithm: The algorithm.
+            views: S tensors (B, 3, H, W), preprocessed; the target views come first.
+            num_targets: T, how many of them are targets.
+            target_inputs: See :meth:`hvs_mm.selection.PairLoss.target_inputs`.
+            subsets: From :meth:`draw_subsets`.
+
+        Returns:
+            What :meth:`form` needs.
+        """
+        if self.scale < 1:
+            views = smaller_views(views, self.scale, _patch_size(algorithm.backbone))
+            target_inputs = self.pair_loss.resized(algorithm, target_inputs, views)
+        with ExitStack() as stack:
+            if subsets is not None:
+                stack.enter_context(fewer_tokens(transformers_in(algorithm), subsets))
+                target_inputs = self.pair_loss.thinned_out(target_inputs, subsets)
+            if self.dtype is not None:
+                device = views[0].device.type
+                stack.enter_context(torch.autocast(device, _DTYPES[self.dtype]))
+            if self.depth is None:
+                return self.pair_loss.forward(algorithm, views, num_targets, **target_inputs)
+            backbone, depth = algorithm.backbone, self.depth
+            features = forward_views(lambda x: early_features(backbone, x, depth), views)
+            return features, num_targets
+
+    def form(self, algorithm: nn.Module, outputs: Any) -> Tensor:
+        """Fill the pair-loss tensor (B, T, S) from what :meth:`forward` returned."""
+        if self.depth is None:
+            return self.pair_loss.form(algorithm, outputs)
+        features, num_targets = outputs
+        return -cosine_similarities(features, features[:, :num_targets])
+
+    def reusable(self, algorithm: nn.Module, outputs: Any) -> dict[str, Tensor]:
+        """What the training step need not compute again, (B, T, ...) each."""
+        return self.pair_loss.reusable(algorithm, outputs) if self.is_exact else {}
+
+
+def _check_depth(backbone: nn.Module, depth: Any) -> None:
+    layers = layers_of(backbone)
+    if isinstance(depth, bool) or not isinstance(depth, int) or not 1 <= depth <= len(layers):
+        raise ValueError(
+            f'select_depth={depth!r} must be a whole number from 1 to {len(layers)}, the stages or '
+            f'layers of {type(backbone).__name__} after which to leave it.'
+        )
+
+
+def _patch_size(backbone: nn.Module) -> tuple[int, int]:
+    """What the sides of a view must be multiples of."""
+    if hasattr(backbone, 'patch_embed'):
+        height, width = backbone.patch_embed.projection.kernel_size
+        return height, width
+    return 1, 1
