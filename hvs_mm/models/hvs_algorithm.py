@@ -226,7 +226,7 @@ class HVSAlgorithm(BaseModel):
         check_views(inputs, self.candidates)
         check_batch_size(self.algorithm, len(inputs[0]))
         self._check_finite(inputs, data_samples)
-        groups = self._groups(inputs)
+        groups = self.groups(inputs)
         known = self._target_inputs(inputs, groups, data_samples)
         indices = self._first_candidates(inputs, groups)
         self.last_selection, entries = None, {}
@@ -265,7 +265,7 @@ class HVSAlgorithm(BaseModel):
             ValueError: If they do not fit ``candidates``.
         """
         check_views(inputs, self.candidates)
-        groups = self._groups(inputs)
+        groups = self.groups(inputs)
         target_inputs = self._target_inputs(inputs, groups, data_samples)
         return self._select(inputs, groups, target_inputs)[0]
 
@@ -333,7 +333,15 @@ class HVSAlgorithm(BaseModel):
             column += count
         return kept
 
-    def _groups(self, inputs: list[Tensor]) -> ViewGroups:
+    def groups(self, inputs: list[Tensor]) -> ViewGroups:
+        """The groups that the candidates come in.
+
+        Args:
+            inputs: One tensor (B, 3, H, W) per candidate view.
+
+        Raises:
+            ValueError: If the views of the first one's size do not come first.
+        """
         groups = ViewGroups(self.candidates, self.keep)
         count = self._num_target_groups
         if count is None:

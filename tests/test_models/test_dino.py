@@ -426,7 +426,7 @@ def test_backbone_loads_into_upstreams():
 
 def losses_of_all_combinations(model, views, samples):
     """The baseline's own ``loss`` of every sample alone and every combination of its views."""
-    groups = model._groups(views)
+    groups = model.groups(views)
     all_kept = [
         tuple(view for pick in picks for view in pick)
         for picks in product(
