@@ -17,6 +17,7 @@ from .preflight import preflight, preflight_test
 from .progress_hook import ProgressHook
 from .selection_stats_hook import SelectionStatsHook
 from .teacher_hook import TeacherHook, cosine_schedule
+from .trained_model import load_selecting_model
 from .weight_decay import CosineWeightDecay
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     'clip_each_gradient',
     'cosine_schedule',
     'error_line',
+    'load_selecting_model',
     'merge_options',
     'parse_launched',
     'preflight',

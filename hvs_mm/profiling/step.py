@@ -200,12 +200,17 @@ def outermost_calls(
             handle.remove()
 
 
+def count_operations(work: Callable[[], object]) -> int:
+    """Floating-point operations of matrix products and convolutions, as torch counts them."""
+    with FlopCounterMode(display=False) as counter:
+        work()
+    return counter.get_total_flops()
+
+
 def counted_floor(steps: Steps) -> float:
     """``(candidates forward once + vanilla step - reused) / vanilla``, in operations."""
     candidates, kept = steps.draw(None), steps.draw(steps.kept)
-    with FlopCounterMode(display=False) as counter:
-        steps.bare(candidates)
-    forward, reused, begun = counter.get_total_flops(), 0, 0
+    forward, reused, begun = count_operations(lambda: steps.bare(candidates)), 0, 0
     with FlopCounterMode(display=False) as counter:
 
         def enter() -> None:

@@ -1,5 +1,6 @@
 """The heart of hard view selection: pair losses, selectors, the record of the kept views."""
 
+from .agreement import Agreement, agreement_with
 from .color import COLOR_CHANGES, ViewColors, color_deviation, color_strength
 from .geometry import PairGeometry, pair_geometry, pair_ious
 from .groups import ViewGroups
@@ -35,6 +36,7 @@ from .selectors import (
     Selector,
     build_selector,
     combination_scores,
+    kept_scores,
 )
 from .statistics import (
     Comparison,
@@ -48,6 +50,7 @@ from .statistics import (
 
 __all__ = [
     'COLOR_CHANGES',
+    'Agreement',
     'BYOLPairLoss',
     'Comparison',
     'DINOPairLoss',
@@ -65,6 +68,7 @@ __all__ = [
     'SimSiamPairLoss',
     'ViewColors',
     'ViewGroups',
+    'agreement_with',
     'build_pair_loss',
     'build_selector',
     'byol_pair_loss',
@@ -81,6 +85,7 @@ __all__ = [
     'image_statistics',
     'index_tensor',
     'join_selections',
+    'kept_scores',
     'masked_patch_loss',
     'mean_of_cross_terms',
     'mean_over_pairs',

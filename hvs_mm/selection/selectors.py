@@ -187,7 +187,7 @@ class RandomSelector(Selector):
             picks.append(order[:, :kept].sort(dim=1).values + span.start)
         drawn = torch.cat(picks, dim=1)
         reference = HardestSelector()(pair_loss, groups, weights)
-        score = _kept_scores(pair_loss, drawn, groups, weights)
+        score = kept_scores(pair_loss, drawn, groups, weights)
         is_finite = score.isfinite()
         indices = torch.where(is_finite[:, None], drawn, reference.indices)
         return Selection(
@@ -227,10 +227,20 @@ def combination_scores(
     return scores
 
 
-def _kept_scores(
+def kept_scores(
     pair_loss: Tensor, indices: Tensor, groups: ViewGroups, weights: ScoreWeights
 ) -> Tensor:
-    """(B,) scores of one combination per sample, given as (B, kept) positions."""
+    """Scores of one combination per sample.
+
+    Args:
+        pair_loss: (B, T, S).
+        indices: (B, kept) int64, one admissible combination per sample.
+        groups: The groups the views come in.
+        weights: Weights of the two parts of a score.
+
+    Returns:
+        (B,)
+    """
     samples = torch.arange(len(pair_loss), device=pair_loss.device)[:, None, None]
     targets = indices[:, : groups.num_kept_targets]
     # (B, kept targets, kept)

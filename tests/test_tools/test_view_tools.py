@@ -118,7 +118,7 @@ def test_pair_loss_vs_iou(checkpoint, capsys):
         'iou', 'center_distance', 'area_ratio', 'mirrored', 'area',
     }  # fmt: skip
     module = load_tool('analysis/pair_loss_vs_iou')
-    model = module.load_model(Config.fromfile(DEMO), str(checkpoint))
+    model = module.load_selecting_model(Config.fromfile(DEMO), str(checkpoint))
     cfg = Config.fromfile(DEMO)
     dataset = DATASETS.build(cfg.train_dataloader.dataset)
     judged = module.judge(model, dataset, cfg, module.parse_args(args))
@@ -141,7 +141,7 @@ def test_pair_loss_vs_iou(checkpoint, capsys):
 def test_the_pairs_that_are_judged(checkpoint):
     module = load_tool('analysis/pair_loss_vs_iou')
     cfg = Config.fromfile(DEMO)
-    model = module.load_model(cfg, str(checkpoint))
+    model = module.load_selecting_model(cfg, str(checkpoint))
     args = module.parse_args([str(DEMO), str(checkpoint), '--images', '20', '--batch-size', '4'])
     dataset = DATASETS.build(cfg.train_dataloader.dataset)
     judged = module.judge(model, dataset, cfg, args)

@@ -20,7 +20,6 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
-from mmengine.logging import MessageHub
 from rich.console import Console
 from rich.table import Table
 from torch import nn
@@ -28,10 +27,10 @@ from torch import nn
 from hvs_mm.datasets import draw_examples
 from hvs_mm.engine import (
     add_config_options,
-    build_model,
     build_training_dataset,
     check_picture,
     error_line,
+    load_selecting_model,
     merge_options,
     read_config,
 )
@@ -44,8 +43,6 @@ from hvs_mm.evaluation import (
     varying,
     within_images,
 )
-from hvs_mm.models import selecting_model
-from hvs_mm.models.checkpoint_files import load_checkpoint
 from hvs_mm.selection import pairs_within
 from hvs_mm.visualization import draw_pair_loss, select_examples
 
@@ -80,40 +77,6 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     add_config_options(parser, 'train_dataloader.dataset.data_root=DIR')
     return parser.parse_args(argv)
-
-
-def load_model(cfg: Config, path: str) -> nn.Module:
-    """The model of the config with all weights of a checkpoint.
-
-    Raises:
-        FileNotFoundError: If there is no such checkpoint.
-        ValueError: If it cannot be read, is of another model, or the model selects no views.
-    """
-    model = selecting_model(build_model(cfg))
-    checkpoint = load_checkpoint(path)
-    if not isinstance(checkpoint, dict):
-        raise ValueError(f'{path}: this is no checkpoint, but a {type(checkpoint).__name__}.')
-    try:
-        model.load_state_dict(checkpoint.get('state_dict', checkpoint))
-    except RuntimeError as error:
-        # torch names all that differ, one kind a line below its first.
-        reason = str(error).strip().splitlines()[1:2] or [str(error)]
-        reason = ' '.join(reason[0].split(', ')[:3])
-        raise ValueError(f'{path}: it is of another model than the config: {reason} ...') from error
-    _set_epoch(cfg, (checkpoint.get('meta') or {}).get('epoch'))
-    return model
-
-
-def _set_epoch(cfg: Config, epoch: int | None) -> None:
-    """Tell the model when it is, as a Runner does: DINO's temperature depends on it."""
-    hub = MessageHub.get_current_instance()
-    max_epochs = cfg.get('train_cfg', {}).get('max_epochs')
-    if max_epochs:
-        hub.update_info('max_epochs', max_epochs)
-    # A checkpoint without its epoch counts as one of the end.
-    done = epoch or max_epochs
-    if done:
-        hub.update_info('epoch', done - 1)
 
 
 def judge(model: nn.Module, dataset: BaseDataset, cfg: Config, args: argparse.Namespace) -> Judged:
@@ -179,7 +142,7 @@ def analyze(args: argparse.Namespace) -> None:
     check_picture('--out', args.out)
     cfg = read_config(args.config)
     merge_options(cfg, args.cfg_options)
-    model = load_model(cfg, args.checkpoint)
+    model = load_selecting_model(cfg, args.checkpoint)
     device = args.device or ('cuda' if torch.cuda.is_available() else 'cpu')
     try:
         model.to(device)

@@ -1,0 +1,236 @@
+"""What cheaper selection costs and what it keeps of the full choice.
+
+Draws candidate views of training images, lets the model of a checkpoint select from them in full
+and with cheaper variants, and compares the choices:
+
+- cost: operations of a training step with this selection over those of one without (matrix products
+  and convolutions; what a lower precision saves does not show, tools/benchmark_step.py times it),
+- same: share of images that keep the same views as with the full selection,
+- retained: share of the gap between the mean score of all combinations and the full choice's score
+  which the variant's choice still has, by the full selection's scores; in brackets its 95 %
+  confidence interval over images. 1 is the full choice, 0 a random one.
+
+A setting like interval=4 or prob=0.25 keeps the share of the choices that it makes: a quarter.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import json
+import sys
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.dataset import BaseDataset
+from rich.console import Console
+from rich.table import Table
+
+from hvs_mm.datasets import draw_examples
+from hvs_mm.engine import (
+    add_config_options,
+    build_training_dataset,
+    error_line,
+    load_selecting_model,
+    merge_options,
+    read_config,
+)
+from hvs_mm.models import HVSAlgorithm, SelectionPass
+from hvs_mm.profiling import count_operations
+from hvs_mm.selection import Selection, agreement_with, join_selections
+from hvs_mm.visualization import select_examples
+
+#: Options of the selection pass, as HVSAlgorithm calls them.
+_OPTIONS = {
+    'select_scale': 'scale',
+    'select_tokens': 'tokens',
+    'select_depth': 'depth',
+    'select_dtype': 'dtype',
+}
+#: What is compared by default; what the backbone does not have is left out.
+_VARIANTS = (
+    {'select_dtype': 'bfloat16'},
+    {'select_scale': 0.75},
+    {'select_scale': 0.5},
+    {'select_scale': 0.35},
+    {'select_tokens': 0.5},
+    {'select_tokens': 0.25},
+    {'select_depth': 1},
+    {'select_depth': 2},
+    {'select_depth': 3},
+    {'select_depth': 6},
+)
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('config', help='config of a run with hard view selection')
+    parser.add_argument('checkpoint', help='its checkpoint')
+    parser.add_argument(
+        '--variant',
+        dest='variants',
+        nargs='+',
+        action='append',
+        metavar='OPTION=VALUE',
+        help=f'options to set together, of {", ".join(_OPTIONS)}; may be given several times',
+    )
+    parser.add_argument('--images', type=int, default=256, help='how many to draw views of, 256')
+    parser.add_argument('--batch-size', type=int, help='that of the training by default')
+    parser.add_argument('--seed', type=int, default=0, help='of the views, 0')
+    parser.add_argument('--device', help='e.g. cpu or cuda:1; a GPU by default if there is one')
+    parser.add_argument('--json', metavar='FILE', help='write the numbers there')
+    add_config_options(parser, 'train_dataloader.dataset.data_root=DIR')
+    return parser.parse_args(argv)
+
+
+def read_variant(texts: list[str]) -> dict[str, Any]:
+    """Read ``OPTION=VALUE`` texts.
+
+    Raises:
+        ValueError: If one is of another form or names another option.
+    """
+    variant = {}
+    for text in texts:
+        name, is_there, value = text.partition('=')
+        if not is_there or name not in _OPTIONS:
+            raise ValueError(
+                f'--variant {text}: it must be OPTION=VALUE with an OPTION of {sorted(_OPTIONS)}.'
+            )
+        try:
+            variant[name] = ast.literal_eval(value)
+        except (SyntaxError, ValueError):
+            variant[name] = value
+    return variant
+
+
+def build_variants(model: HVSAlgorithm, asked: list[list[str]] | None) -> dict[str, HVSAlgorithm]:
+    """Models of the same weights whose selection differs, by what is said of them.
+
+    Raises:
+        ValueError: If an option that was asked for does not fit the model.
+    """
+    variants = {}
+    for options in [read_variant(texts) for texts in asked or []] or _VARIANTS:
+        try:
+            variants[', '.join(f'{k}={v}' for k, v in options.items())] = with_pass(model, options)
+        except ValueError:
+            # Of the variants that were not asked for, those of other backbones are no errors.
+            if asked:
+                raise
+    return variants
+
+
+def with_pass(model: HVSAlgorithm, options: dict[str, Any]) -> HVSAlgorithm:
+    """The same algorithm, selected for by another pass."""
+    settings = {_OPTIONS[name]: value for name, value in options.items()}
+    variant = HVSAlgorithm(
+        model.algorithm, model.candidates, model.keep, model.selector, model.pair_loss
+    )
+    variant.selection_pass = SelectionPass(model.algorithm, model.pair_loss, **settings)
+    return variant.train(model.training)
+
+
+def compare(
+    model: HVSAlgorithm,
+    variants: dict[str, HVSAlgorithm],
+    dataset: BaseDataset,
+    cfg: Config,
+    args: argparse.Namespace,
+) -> list[dict[str, Any]]:
+    """One row per variant, in batches of the training's size."""
+    batch_size = args.batch_size or cfg.train_dataloader.batch_size
+    number = min(args.images, len(dataset)) // batch_size * batch_size
+    if number < 1:
+        raise ValueError(
+            f'--images {args.images}: of the {len(dataset)} images of the data set this makes no '
+            f'batch of {batch_size}. Ask for more, or give a smaller --batch-size.'
+        )
+    # The images of many data sets come class by class.
+    order = np.random.default_rng(args.seed).permutation(len(dataset)).tolist()
+    found: dict[str, list[Selection]] = {'full': [], **{name: [] for name in variants}}
+    for start in range(0, number, batch_size):
+        # A seed of its own for each batch, or all would have the same crops.
+        examples = draw_examples(dataset, order[start : start + batch_size], seed=args.seed + start)
+        found['full'].append(select_examples(model, examples))
+        for name, variant in variants.items():
+            found[name].append(select_examples(variant, examples))
+    full = join_selections(found['full'])
+    costs = {name: cost_of(v, examples) for name, v in {'full': model, **variants}.items()}
+    rows = []
+    for name, selections in found.items():
+        indices = join_selections(selections).indices
+        agreement = agreement_with(full, indices, model.pair_loss.weights)
+        rows.append({'variant': name, 'cost': costs[name], **vars(agreement)})
+    return rows
+
+
+def cost_of(model: HVSAlgorithm, examples: Any) -> float:
+    """Operations of a step with selection over those of a step without."""
+    model = deepcopy(model)
+    data = model.data_preprocessor(deepcopy(examples.batch()))
+    views, samples = data['inputs'], data['data_samples']
+    groups = model.groups(views)
+    first = [view for span, n in zip(groups.spans(), groups.keep) for view in span[:n]]
+    known = model.pair_loss.target_inputs(model.algorithm, views, groups.num_targets, samples)
+    targets = torch.tensor([first[: groups.num_kept_targets]]).expand(len(samples), -1)
+    known = model.pair_loss.of_kept(known, targets.to(views[0].device), groups)
+    kept = [views[view] for view in first]
+
+    def step(losses: Any) -> None:
+        model.parse_losses(losses)[0].backward()
+
+    vanilla = count_operations(lambda: step(model.algorithm.loss(kept, samples, **known)))
+    return count_operations(lambda: step(model.loss(views, samples))) / vanilla
+
+
+def show(rows: list[dict[str, Any]]) -> None:
+    table = Table('selection', 'cost', 'same views', 'retained')
+    for row in rows:
+        low, high = (row['retained'] + sign * row['retained_error'] for sign in (-1, 1))
+        table.add_row(
+            row['variant'],
+            f'{row["cost"]:.3f}',
+            f'{row["same"]:.1%}',
+            f'{row["retained"]:.3f} [{low:.3f}, {high:.3f}]',
+        )
+    Console().print(table)
+    print(f'{rows[0]["images"]} images; brackets: 95 % confidence over images')
+
+
+def analyze(args: argparse.Namespace) -> None:
+    for option, value in (('--images', args.images), ('--batch-size', args.batch_size)):
+        if value is not None and value < 1:
+            raise ValueError(f'{option} {value}: it must be at least 1.')
+    cfg = read_config(args.config)
+    merge_options(cfg, args.cfg_options)
+    model = with_pass(load_selecting_model(cfg, args.checkpoint).train(), {})
+    device = args.device or ('cuda' if torch.cuda.is_available() else 'cpu')
+    try:
+        model.to(device)
+    except (AssertionError, RuntimeError) as error:
+        raise ValueError(f'--device {device}: there is no such device ({error}).') from error
+    variants = build_variants(model, args.variants)
+    rows = compare(model, variants, build_training_dataset(cfg), cfg, args)
+    show(rows)
+    if args.json:
+        content = {'config': args.config, 'checkpoint': args.checkpoint, 'seed': args.seed}
+        Path(args.json).parent.mkdir(parents=True, exist_ok=True)
+        Path(args.json).write_text(json.dumps({**content, 'variants': rows}, indent=2) + '\n')
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = parse_args(argv)
+    try:
+        analyze(args)
+    except (ImportError, KeyError, OSError, SyntaxError, TypeError, ValueError) as error:
+        sys.exit(error_line(error))
+
+
+if __name__ == '__main__':
+    main()
