@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.logging import MessageHub
+from mmengine.logging import MessageHub, MMLogger
 from mmengine.optim import build_optim_wrapper
 from rich.console import Console
 from rich.table import Table
@@ -46,6 +46,8 @@ def main(argv: list[str] | None = None) -> int:
             raise ValueError('--device cuda: torch sees no GPU here, leave it out for the CPU.')
         if args.threads:
             torch.set_num_threads(args.threads)
+        # What the models tell of their weights and parameter groups would bury the tables.
+        MMLogger.get_current_instance().setLevel('ERROR')
         results = {}
         for path in args.configs:
             results[path] = measure(path, args, device)

@@ -32,11 +32,11 @@ def load_selecting_model(cfg: Config, path: str) -> HVSAlgorithm:
         reason = str(error).strip().splitlines()[1:2] or [str(error)]
         reason = ' '.join(reason[0].split(', ')[:3])
         raise ValueError(f'{path}: it is of another model than the config: {reason} ...') from error
-    _set_epoch(cfg, (checkpoint.get('meta') or {}).get('epoch'))
+    tell_epoch(cfg, (checkpoint.get('meta') or {}).get('epoch'))
     return model
 
 
-def _set_epoch(cfg: Config, epoch: int | None) -> None:
+def tell_epoch(cfg: Config, epoch: int | None) -> None:
     """Tell the model when it is, as a Runner does: DINO's temperature depends on it."""
     hub = MessageHub.get_current_instance()
     max_epochs = cfg.get('train_cfg', {}).get('max_epochs')

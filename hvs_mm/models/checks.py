@@ -89,6 +89,7 @@ class FiniteViewsCheck:
         # A copied or pickled model does not answer for batches of the original.
         return {'_pending': None}
 
+    @torch.compiler.disable
     def __call__(self, views: Sequence[Tensor], data_samples: Sequence[Any] | None) -> None:
         """Check a batch, and the one before it on a GPU.
 

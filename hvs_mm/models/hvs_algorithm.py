@@ -24,6 +24,7 @@ from ..selection import (
     send,
 )
 from .checks import FiniteViewsCheck, check_batch_size, check_views
+from .compiling import between_graphs
 from .selection_pass import SelectionPass
 from .selection_schedule import SelectionSchedule
 from .state import preserve_state
@@ -206,6 +207,7 @@ class HVSAlgorithm(BaseModel):
             return self.loss(inputs, data_samples)
         return self.algorithm(inputs, data_samples, mode)
 
+    @between_graphs
     def loss(
         self, inputs: list[Tensor], data_samples: list[Any] | None = None
     ) -> dict[str, Tensor]:
@@ -280,6 +282,7 @@ class HVSAlgorithm(BaseModel):
         first = [view for span, n in zip(groups.spans(), groups.keep) for view in span[:n]]
         return index_tensor([first], inputs[0].device).expand(len(inputs[0]), -1)
 
+    @between_graphs
     @torch.no_grad()
     def _select(
         self,

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..selection import PairLoss, ScoreWeights, cosine_similarities, forward_views
+from .compiling import between_graphs
 from .early_exit import early_features, layers_of
 from .fewer_tokens import TokenSubsets, fewer_tokens, transformers_in
 from .smaller_views import smaller_views
@@ -83,6 +84,7 @@ class SelectionPass:
         """Draw which tokens this pass goes on with, ``None`` for all."""
         return TokenSubsets(self.tokens) if self.tokens < 1 else None
 
+    @between_graphs
     def forward(
         self,
         algorithm: nn.Module,

@@ -47,6 +47,7 @@ class SelectionSchedule:
         """Whether views are selected in every step for every sample."""
         return self.interval == 1 and self.warmup == 0 and self.prob == 1
 
+    @torch.compiler.disable
     def is_due(self) -> bool:
         """Whether to select in the current step; to be asked once per step.
 

@@ -22,6 +22,11 @@ def index_tensor(values: Sequence[Sequence[int]], device: torch.device) -> Tenso
     return send(torch.tensor(values, dtype=torch.int64), device)
 
 
+def is_asynchronous(device: torch.device) -> bool:
+    """Whether work on a device goes on while the host does, which must not ask for its results."""
+    return device.type == 'cuda'
+
+
 def send(tensor: Tensor, device: torch.device) -> Tensor:
     """Bring a tensor of the host to a device without making the host wait for it.
 
@@ -29,7 +34,7 @@ def send(tensor: Tensor, device: torch.device) -> Tensor:
         tensor: On the CPU.
         device: Where it goes.
     """
-    if device.type != 'cuda':
+    if not is_asynchronous(device):
         return tensor.to(device)
     # A copy from pageable memory would wait for all work queued on the device.
     return tensor.pin_memory().to(device, non_blocking=True)

@@ -14,6 +14,7 @@ from mmpretrain.registry import DATASETS, MODELS
 from PIL import Image
 
 from hvs_mm.datasets import draw_examples
+from hvs_mm.engine.trained_model import tell_epoch
 from hvs_mm.evaluation import correlate, within_images
 from hvs_mm.visualization import describe_view, draw_candidates, draw_pair_loss
 from tests.tools import load_tool
@@ -168,9 +169,9 @@ def test_the_picture_shows_the_pairs():
 
 def test_the_model_is_told_its_epoch():
     """DINO's temperature depends on it."""
-    module, hub = load_tool('analysis/pair_loss_vs_iou'), MessageHub.get_current_instance()
+    hub = MessageHub.get_current_instance()
     for epoch, told in ((3, 2), (None, 7)):
-        module._set_epoch(Config({'train_cfg': {'max_epochs': 8}}), epoch)
+        tell_epoch(Config({'train_cfg': {'max_epochs': 8}}), epoch)
         assert (hub.get_info('epoch'), hub.get_info('max_epochs')) == (told, 8)
 
 

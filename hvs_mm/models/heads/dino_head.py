@@ -12,8 +12,10 @@ from mmpretrain.registry import MODELS
 from torch import Tensor
 
 from ...selection import dino_pair_loss, mean_of_cross_terms
+from ..compiling import between_graphs
 
 
+@torch.compiler.disable
 def warmed_up_temperature(
     start: float, end: float, warmup_epochs: int, start_epoch: int = 0
 ) -> float:
@@ -173,6 +175,7 @@ class DINOHead(BaseModule):
             self.warmup_teacher_temp, self.teacher_temp, self.warmup_teacher_temp_epochs
         )
 
+    @between_graphs
     def pair_loss(self, student: Tensor, teacher: Tensor) -> Tensor:
         """The loss of every pair of views.
 
@@ -187,6 +190,7 @@ class DINOHead(BaseModule):
             student, teacher, self.center, self.student_temp, self.current_teacher_temp()
         )
 
+    @between_graphs
     def loss(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Mean over pairs of different views and samples; then update the center.
 

@@ -12,6 +12,7 @@ from mmpretrain.registry import MODELS
 from torch import Tensor
 
 from ...selection import masked_patch_loss, mean_of_cross_terms, with_diagonal
+from ..compiling import between_graphs
 from .dino_head import (
     DINOHead,
     check_temperatures,
@@ -105,6 +106,7 @@ class IBOTHead(DINOHead):
         self.patch_weight = patch_weight
         self.register_buffer('patch_center', torch.zeros(1, patch_out_channels or out_channels))
 
+    @torch.compiler.disable
     def masks_are_on(self) -> bool:
         """Whether the current epoch, known to MMEngine's ``MessageHub``, is one with masks."""
         epoch = MessageHub.get_current_instance().get_info('epoch') or 0
@@ -122,6 +124,7 @@ class IBOTHead(DINOHead):
             self.mask_start_epoch,
         )
 
+    @between_graphs
     def pair_loss(self, outputs: IBOTOutputs) -> Tensor:
         """The [CLS] loss of pairs of different views, the patch loss of a view on the diagonal.
 
@@ -142,6 +145,7 @@ class IBOTHead(DINOHead):
         cls = super().pair_loss(outputs.student, outputs.teacher)
         return with_diagonal(cls, patches.unflatten(0, (num_samples, num_targets)))
 
+    @between_graphs
     def loss(self, outputs: IBOTOutputs) -> dict[str, Tensor]:
         """Weighted sum of both means; then update the centers.
 

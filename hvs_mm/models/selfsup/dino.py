@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ...selection import forward_views
 from ..checks import ViewsError
+from ..compiling import plain_drop_path
 from ..heads import DINOHead, IBOTHead
 from ..necks import DINONeck, IBOTNeck
 from .teacher import build_teacher, is_per_sample, loaded_names, update_ema
@@ -58,6 +59,7 @@ class DINO(BaseSelfSupervisor):
             init_cfg=init_cfg,
         )
         self._check_parts()
+        plain_drop_path(self.backbone)
         check_prototypes('out_channels', self.neck.last_layer, self.head.center)
         self.teacher = build_teacher(backbone=self.backbone, neck=self.neck)
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from ...selection import find_masked, forward_views, send
 from ..backbones import MaskedVisionTransformer
 from ..checks import ViewsError
+from ..compiling import between_graphs
 from ..heads import IBOTHead
 from ..heads.ibot_head import IBOTOutputs
 from ..necks import IBOTNeck
@@ -46,6 +47,7 @@ class IBOT(DINO):
         self._check_part('neck', IBOTNeck)
         self._check_part('head', IBOTHead)
 
+    @torch.compiler.disable
     def masks_of(self, data_samples: Sequence[Any] | None, views: Sequence[Tensor]) -> Tensor:
         """The masks of the global views.
 
@@ -90,6 +92,7 @@ class IBOT(DINO):
         with torch.no_grad():
             return forward_views(lambda x: self.teacher['backbone'](x)[-1], views)
 
+    @between_graphs
     def outputs(
         self,
         views: Sequence[Tensor],
@@ -127,26 +130,40 @@ class IBOT(DINO):
         rows, patches = send(found.rows, device), send(found.patches, device)
         # (B, T, h, w) -> (T * B, h, w), in the order in which forward_views joins the views
         joined = send(masks, device).transpose(0, 1).flatten(0, 1)
-        # (B, T, 1 + N, C)
-        tokens = forward_views(lambda x: self.backbone(x, joined)[-1], views[:num_targets])
-        cls = tokens[:, :, 0]
-        if len(views) > num_targets:
-            local = forward_views(lambda x: self.backbone(x)[-1][:, 0], views[num_targets:])
-            cls = torch.cat([cls, local], dim=1)
+        student, student_patches = self._student_outputs(views, num_targets, joined, rows, patches)
         if teacher_logits is None:
-            teacher_logits, teacher_patches = self._teacher(views[:num_targets], rows, patches)
-        student = self.neck.logits(cls.flatten(0, 1))
+            teacher_logits, teacher_patches = self._teacher_outputs(
+                views[:num_targets], rows, patches
+            )
         return IBOTOutputs(
-            student=student.unflatten(0, cls.shape[:2]),
+            student=student,
             teacher=teacher_logits,
-            student_patches=self.neck.patch_logits(tokens.flatten(0, 1)[rows, 1 + patches]),
+            student_patches=student_patches,
             teacher_patches=teacher_patches,
             rows=rows,
             is_masked=found.is_masked,
         )
 
+    def _student_outputs(
+        self,
+        views: Sequence[Tensor],
+        num_targets: int,
+        masks: Tensor,
+        rows: Tensor,
+        patches: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """The student's logits (B, S, K) of [CLS] tokens and (M, K') of patches."""
+        # (B, T, 1 + N, C)
+        tokens = forward_views(lambda x: self.backbone(x, masks)[-1], views[:num_targets])
+        cls = tokens[:, :, 0]
+        if len(views) > num_targets:
+            local = forward_views(lambda x: self.backbone(x)[-1][:, 0], views[num_targets:])
+            cls = torch.cat([cls, local], dim=1)
+        logits = self.neck.logits(cls.flatten(0, 1)).unflatten(0, cls.shape[:2])
+        return logits, self.neck.patch_logits(tokens.flatten(0, 1)[rows, 1 + patches])
+
     @torch.no_grad()
-    def _teacher(
+    def _teacher_outputs(
         self, views: Sequence[Tensor], rows: Tensor, patches: Tensor
     ) -> tuple[Tensor, Tensor]:
         """The teacher's logits (B, T, K) of [CLS] tokens and (M, K') of patches."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..groups import ViewGroups
-from ..indexing import send
+from ..indexing import is_asynchronous, send
 from ..precision import full_precision
 from ..scores import ScoreWeights
 from .dino import DINOPairLoss
@@ -35,6 +35,7 @@ class MaskedPatches:
     is_masked: Tensor | None
 
 
+@torch.compiler.disable
 def find_masked(masks: Tensor, max_masked: int | None = None) -> MaskedPatches:
     """List the masked patches, in the order of views and patches.
 
@@ -154,6 +155,7 @@ class IBOTPairLoss(DINOPairLoss):
             return {}
         return {'teacher_logits': outputs.teacher, 'teacher_patches': outputs.teacher_patches}
 
+    @torch.compiler.disable
     def of_kept(
         self, values: dict[str, Tensor], kept_targets: Tensor, groups: ViewGroups
     ) -> dict[str, Any]:
@@ -162,7 +164,7 @@ class IBOTPairLoss(DINOPairLoss):
         counts = masks.flatten(2).sum(2)
         masks = send(masks, kept_targets.device)
         kept = super().of_kept({**values, 'masks': masks}, kept_targets, groups)
-        if masks.is_cuda:
+        if is_asynchronous(kept_targets.device):
             # Which views are kept is known to the device alone, and so is the number of their
             # masked patches. The host knows the most it can be.
             kept['max_masked'] = most_masked(counts, groups)
