@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...selection import full_precision
+from ...selection import full_precision, send
 from .blur import blur, blur_kernels
 from .colors import (
     LUMA,
@@ -132,11 +132,10 @@ def _apply(images: Tensor, groups: Sequence[_Group]) -> Tensor:
     if not groups:
         return images
     # One copy for all groups: (total n) and (total n w, and the weights of gray)
-    rows = _to_device(np.concatenate([group.rows for group in groups]), images.device)
-    values = _to_device(
-        np.concatenate([*(group.values.ravel() for group in groups), np.float32(LUMA)]),
-        images.device,
-    )
+    rows = np.concatenate([group.rows for group in groups])
+    values = np.concatenate([*(group.values.ravel() for group in groups), np.float32(LUMA)])
+    rows = send(torch.from_numpy(rows), images.device)
+    values = send(torch.from_numpy(values), images.device)
     *values, luma = values.split([*(group.values.size for group in groups), len(LUMA)])
     rows = rows.split([len(group.rows) for group in groups])
     images = images.flip(1).float()
@@ -148,9 +147,3 @@ def _apply(images: Tensor, groups: Sequence[_Group]) -> Tensor:
             changed = _FUNCTIONS[group.name](images.index_select(0, where), what, luma)
             images.index_copy_(0, where, changed)
     return images.to(torch.uint8).flip(1)
-
-
-def _to_device(values: np.ndarray, device: torch.device) -> Tensor:
-    tensor = torch.from_numpy(values)
-    # From memory that is not pinned, the host would wait until the copy is done.
-    return tensor.pin_memory().to(device, non_blocking=True) if device.type == 'cuda' else tensor
