@@ -90,11 +90,18 @@ extras = {
     'openmmlab': read_requirements('openmmlab'),
     'detection': read_requirements('mminstall') + read_requirements('detection'),
     'analysis': read_requirements('analysis'),
+    'device': read_requirements('device'),
     'tests': read_requirements('tests'),
 }
 # `openmmlab` excludes the others, so `all` means the default stack.
 extras['all'] = sorted(
-    {*extras['mim'], *extras['detection'], *extras['analysis'], *extras['tests']}
+    {
+        *extras['mim'],
+        *extras['detection'],
+        *extras['analysis'],
+        *extras['device'],
+        *extras['tests'],
+    }
 )
 
 readme = ROOT / 'README.md'

@@ -485,6 +485,46 @@ def test_the_log_averages_over_its_window(entry):
     assert not re.match(pattern, 'train/teacher_momentum')
 
 
+# --- Photometry on the device ----------------------------------------------------------------
+
+SWITCH = {
+    'data_preprocessor.type': 'DevicePhotometry',
+    'train_dataloader.dataset.pipeline.1.photometry': 'device',
+}
+DEVICE_CONFIGS = sorted((CONFIGS / 'device_photometry').glob('*.py'))
+
+
+def test_there_are_configs_with_photometry_on_the_device():
+    assert [path.stem for path in DEVICE_CONFIGS] == [
+        f'hvs_{name}_device' for name in ('dino_300e', 'ibot_300e', 'simclr_200e', 'simsiam_100e')
+    ]
+
+
+@pytest.mark.parametrize('path', DEVICE_CONFIGS, ids=lambda path: path.name)
+def test_only_the_place_of_photometry_differs(path):
+    """From what they inherit, and from the same switch on the command line."""
+    cfg, plain = Config.fromfile(path), baseline_of(path)
+    assert path.stem == f'{Path(plain.filename).stem}_device'
+    assert differences(cfg.to_dict(), plain.to_dict()) == {
+        'data_preprocessor.type',
+        'train_dataloader.dataset.pipeline',
+    }
+    check_overrides(plain, SWITCH)
+    plain.merge_from_dict(SWITCH)
+    assert cfg.to_dict() == plain.to_dict()
+
+
+@pytest.mark.parametrize('path', [*HVS_CONFIGS, *DEVICE_CONFIGS], ids=lambda path: path.name)
+def test_photometry_can_be_on_the_device(path):
+    """Every pipeline of this package: no transform in it is refused."""
+    cfg = Config.fromfile(path)
+    (step,) = (s for s in cfg.train_dataloader.dataset.pipeline if s.type == 'CandidateViews')
+    TRANSFORMS.build({**step, 'photometry': 'device'})
+    preprocessor = MODELS.build({**cfg.data_preprocessor, 'type': 'DevicePhotometry'})
+    upstream = MODELS.build({**cfg.data_preprocessor, 'type': 'SelfSupDataPreprocessor'})
+    assert torch.equal(preprocessor.mean, upstream.mean)
+
+
 # --- Starting from a backbone ----------------------------------------------------------------
 
 INIT = 'model.algorithm.backbone.init_cfg'

@@ -129,7 +129,13 @@ def test_wheel_requires_mm_packages_only_in_extras(wheel: Path) -> None:
     plain = [text for text in requirements if 'extra ==' not in text]
     assert plain
     assert not [text for text in plain if MM_PACKAGE.match(text)]
-    for extra, package in (('onedl', 'onedl-mmpretrain'), ('openmmlab', 'mmpretrain')):
+    assert not [text for text in plain if text.startswith(('kornia', 'scikit-learn'))]
+    for extra, package in (
+        ('onedl', 'onedl-mmpretrain'),
+        ('openmmlab', 'mmpretrain'),
+        ('device', 'kornia'),
+        ('all', 'kornia'),
+    ):
         found = [text for text in requirements if re.search(rf'extra == ["\']{extra}["\']', text)]
         assert any(text.startswith(package) for text in found)
 

@@ -10,8 +10,10 @@ from mmcv.transforms import BaseTransform, Compose
 from mmpretrain.datasets.transforms import PackInputs
 from mmpretrain.registry import TRANSFORMS
 
+from ..models.photometry import PHOTOMETRY_FIELD, pack_operations
 from ..selection import ViewColors
 from . import geometry, photometry
+from .deferred_photometry import DEFERRED, OPERATIONS_KEY, check_deferred
 from .geometry import GEOMETRY_KEY, ViewGeometry, image_size, supported_transforms
 from .photometry import COLORS_KEY
 from .recording import record
@@ -43,21 +45,28 @@ class CandidateViews(BaseTransform):
     Only the changes by upstream's ``ColorJitter``, ``RandomGrayscale``, ``GaussianBlur`` and
     ``Solarize`` are recorded in ``view_colors``.
 
+    With ``photometry='device'`` these four are drawn and recorded, but not carried out: the
+    preprocessor :class:`hvs_mm.models.DevicePhotometry` does that, for whole batches on the device
+    of the model. What it has to do stands in ``view_photometry``, (S, K, 4) float32. The random
+    numbers are the same as without.
+
     Args:
         transforms: One pipeline per group: lists of transforms or their configs. Upstream's
             ``view_pipeline`` lists are taken as they are.
         num_views: Views drawn per pipeline; an integer if there is one pipeline.
+        photometry: Where colors are changed, ``'loader'`` or ``'device'``.
 
     Raises:
         TypeError: If ``transforms`` is no list of lists, or a count no integer.
-        ValueError: If the lengths differ, a count is below 1, or a pipeline has a crop or flip
-            that cannot be recorded.
+        ValueError: If the lengths differ, a count is below 1, a pipeline has a crop or flip
+            that cannot be recorded, or the device one that it cannot carry out.
     """
 
     def __init__(
         self,
         transforms: Sequence[Sequence[dict[str, Any] | Callable]],
         num_views: int | Sequence[int],
+        photometry: str = 'loader',
     ) -> None:
         if not isinstance(num_views, (int, Sequence)):
             raise TypeError(f'num_views={num_views!r} must be an integer or a list of them.')
@@ -79,8 +88,15 @@ class CandidateViews(BaseTransform):
                 f'num_views={num_views!r} gives {len(counts)} count(s) for {len(transforms)} '
                 'pipeline(s): give one per pipeline.'
             )
+        if photometry not in ('loader', 'device'):
+            raise ValueError(f"photometry={photometry!r} must be 'loader' or 'device'.")
         self.num_views = counts
-        self.pipelines = [record(Compose(pipeline), _RECORDED) for pipeline in transforms]
+        self.on_device = photometry == 'device'
+        replaced = {**_RECORDED, **DEFERRED} if self.on_device else _RECORDED
+        self.pipelines = [record(Compose(pipeline), replaced) for pipeline in transforms]
+        if self.on_device:
+            for pipeline in self.pipelines:
+                check_deferred(pipeline)
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any] | None:
         """Draw the views; ``None`` if a pipeline gives up on the image.
@@ -93,7 +109,7 @@ class CandidateViews(BaseTransform):
         # changes into the other views.
         shared = results['img'].view()
         shared.flags.writeable = False
-        images, geometries, colors = [], [], []
+        images, geometries, colors, operations = [], [], [], []
         for pipeline, count in zip(self.pipelines, self.num_views):
             for _ in range(count):
                 view = self._draw(pipeline, {**results, 'img': shared})
@@ -105,16 +121,20 @@ class CandidateViews(BaseTransform):
                 images.append(image)
                 geometries.append(view[GEOMETRY_KEY])
                 colors.append(view[COLORS_KEY])
+                operations.append(view[OPERATIONS_KEY])
         results['img'] = images
         results['view_boxes'] = np.array([g.box for g in geometries], dtype=np.float32)
         results['view_flips'] = np.array([g.flipped for g in geometries], dtype=bool)
         results['view_sizes'] = np.array([g.size for g in geometries], dtype=np.int64)
         results['view_colors'] = np.array([c.values() for c in colors], dtype=np.float32)
+        if self.on_device:
+            results[PHOTOMETRY_FIELD] = pack_operations(operations)
         return results
 
     def _draw(self, pipeline: Compose, view: dict[str, Any]) -> dict[str, Any] | None:
         view[GEOMETRY_KEY] = ViewGeometry(*view['img'].shape[:2])
         view[COLORS_KEY] = ViewColors()
+        view[OPERATIONS_KEY] = []
         for transform in pipeline:
             try:
                 view = transform(view)
@@ -146,9 +166,9 @@ class CandidateViews(BaseTransform):
 class PackViews(PackInputs):
     """Pack candidate views, and their geometry into the data sample.
 
-    As upstream's ``PackInputs``, with ``view_boxes``, ``view_flips``, ``view_sizes`` and
-    ``view_colors`` (see :class:`CandidateViews`) and ``view_masks`` (see :class:`BlockMasks`)
-    among the meta keys, as ndarrays.
+    As upstream's ``PackInputs``, with ``view_boxes``, ``view_flips``, ``view_sizes``,
+    ``view_colors`` and ``view_photometry`` (see :class:`CandidateViews`) and ``view_masks`` (see
+    :class:`BlockMasks`) among the meta keys, as ndarrays.
     """
 
     DEFAULT_META_KEYS = (
@@ -157,6 +177,7 @@ class PackViews(PackInputs):
         'view_flips',
         'view_sizes',
         'view_colors',
+        PHOTOMETRY_FIELD,
         'view_masks',
     )
 

@@ -17,6 +17,7 @@ from .checkpoint_checks import (
 )
 from .dataset_checks import TESTING, TRAINING, check_classes, check_datasets, loaded_datasets
 from .hook_checks import check_selection_hooks
+from .photometry_checks import check_photometry
 from .schedule_checks import check_precision, check_schedule, check_teacher, check_warmup
 
 
@@ -28,11 +29,13 @@ def preflight(cfg: Config) -> None:
 
     Raises:
         FileNotFoundError: If a data set or checkpoint is missing.
+        ImportError: If a class needs a package that is not installed.
         KeyError: If the config names a class that is not registered.
         TypeError: If a class does not take an argument.
         ValueError: If a class does not take the value of an argument, the backbone to start from
-            or the checkpoint to resume from is of another model, or the number of classes is not
-            that of the data.
+            or the checkpoint to resume from is of another model, the number of classes is not
+            that of the data, or the loader and the preprocessor do not agree on who changes the
+            colors of views.
     """
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmpretrain')):
         check_precision(cfg)
@@ -43,6 +46,7 @@ def preflight(cfg: Config) -> None:
         check_datasets(cfg, TRAINING)
         check_classes(cfg, model, TRAINING)
         check_loader(cfg, model)
+        check_photometry(cfg, model)
         check_warmup(cfg, model)
         check_teacher(cfg, model)
         check_selection_hooks(cfg, model)

@@ -4,6 +4,7 @@ from .checks import ViewsError, check_batch_size
 from .heads import DINOHead, IBOTHead, check_warmup_epochs
 from .hvs_algorithm import HVSAlgorithm, selecting_model
 from .necks import DINONeck, IBOTNeck, SimpleFeaturePyramid
+from .photometry import DevicePhotometry
 from .pretrained import PretrainedBackbone, check_checkpoint_given
 from .selection_pass import SelectionPass
 from .selection_schedule import SelectionSchedule
@@ -17,6 +18,7 @@ __all__ = [
     'BackboneLoad',
     'DINOHead',
     'DINONeck',
+    'DevicePhotometry',
     'HVSAlgorithm',
     'IBOTHead',
     'IBOTNeck',

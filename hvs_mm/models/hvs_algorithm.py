@@ -25,6 +25,7 @@ from ..selection import (
 )
 from .checks import FiniteViewsCheck, check_batch_size, check_views
 from .compiling import between_graphs
+from .photometry import check_photometry_done
 from .selection_pass import SelectionPass
 from .selection_schedule import SelectionSchedule
 from .state import preserve_state
@@ -223,9 +224,10 @@ class HVSAlgorithm(BaseModel):
         Raises:
             TypeError: If the inputs are no list of tensors.
             ValueError: If the views do not fit ``candidates``, hold pixels that are not finite,
-                or the batch is too small for BatchNorm.
+                their colors are still to be changed, or the batch is too small for BatchNorm.
         """
         check_views(inputs, self.candidates)
+        check_photometry_done(data_samples)
         check_batch_size(self.algorithm, len(inputs[0]))
         self._check_finite(inputs, data_samples)
         groups = self.groups(inputs)

@@ -11,6 +11,7 @@ from torch import nn
 
 from ..datasets import Examples, own_random_numbers
 from ..models import preserve_state
+from ..models.photometry import PHOTOMETRY_FIELD, apply_photometry, stack_operations
 from ..selection import Selection, pair_ious
 from .captions import describe_view
 from .panel import draw_selection
@@ -92,8 +93,11 @@ def draw_candidates(examples: Examples) -> Figure:
 
 
 def _pixels(examples: Examples, number: int) -> tuple[list[np.ndarray], list[list[np.ndarray]]]:
-    """The first images and their views (h, w, 3), RGB instead of BGR."""
+    """The first images and their views (h, w, 3) as the model sees them, RGB instead of BGR."""
+    views = [view[:number] for view in examples.inputs]
+    left = [getattr(sample, PHOTOMETRY_FIELD, None) for sample in examples.data_samples[:number]]
+    if left[0] is not None:
+        views = apply_photometry(views, stack_operations(left))
     return [image[..., ::-1] for image in examples.images[:number]], [
-        [view[i].permute(1, 2, 0).numpy()[..., ::-1] for view in examples.inputs]
-        for i in range(number)
+        [view[i].permute(1, 2, 0).numpy()[..., ::-1] for view in views] for i in range(number)
     ]

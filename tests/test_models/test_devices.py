@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from hvs_mm.models import HVSAlgorithm, ViewsError
+from hvs_mm.models import DevicePhotometry, HVSAlgorithm, ViewsError
+from tests.test_models.test_device_photometry import NORMALIZE, batch_of
 from tests.tiny import GROUP_NORM, build_hvs, random_views
 from tests.tiny_dino import build_dino
 
@@ -116,3 +117,17 @@ def test_bad_pixels_of_this_device(device):
 
     with pytest.raises(ViewsError, match='view 2 of sample 1'):
         train_and_save()
+
+
+@pytest.mark.parametrize('device', DEVICES)
+def test_colors_change_without_waiting_for_the_device(device):
+    data = batch_of(counts=(4, 2), batch_size=8)
+    expected = DevicePhotometry(**NORMALIZE)(data, training=True)['inputs']
+    preprocessor = DevicePhotometry(**NORMALIZE).to(device)
+    with NoWaiting(), torch.autocast(device, dtype=torch.bfloat16):
+        inputs = preprocessor(data, training=True)['inputs']
+    for view, theirs in zip(inputs, expected):
+        assert (view.device.type, view.dtype) == (device, torch.float32)
+        # Rounding may fall to the other side: gray levels, divided by the standard deviation.
+        assert (view.cpu() - theirs).abs().max() < 10 / 57
+        assert (view.cpu() - theirs).abs().mean() < 0.05 / 57

@@ -1,0 +1,149 @@
+"""The operations of a batch of views, carried out group by group."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...selection import full_precision, send
+from .blur import blur, blur_kernels
+from .colors import (
+    LUMA,
+    change_brightness,
+    change_contrast,
+    change_saturation,
+    shift_hue,
+    solarize,
+    turn_gray,
+)
+from .kornia_import import require_kornia
+from .operations import OPERATIONS
+
+_FUNCTIONS = {
+    'brightness': change_brightness,
+    'contrast': change_contrast,
+    'saturation': change_saturation,
+    'hue': shift_hue,
+    'grayscale': turn_gray,
+    'solarize': solarize,
+    'blur': lambda images, kernels, luma: blur(images, kernels),
+}
+
+
+class _Group(NamedTuple):
+    """Images to which the same operation is done at the same time.
+
+    Attributes:
+        name: Of the operation.
+        rows: (n,) int64, which images.
+        values: (n, w) float32, what the operation needs of each.
+    """
+
+    name: str
+    rows: np.ndarray
+    values: np.ndarray
+
+
+def apply_photometry(views: Sequence[Tensor], operations: np.ndarray) -> list[Tensor]:
+    """Change the colors of views as recorded.
+
+    An image's result depends on nothing but its pixels and its record. The host waits for nothing
+    on the device.
+
+    Args:
+        views: S tensors (B, 3, H, W) uint8, BGR, on one device. Views of one size go together.
+        operations: (B, S, K, 4) of :func:`stack_operations`.
+
+    Returns:
+        S tensors (B, 3, H, W) uint8, BGR.
+
+    Raises:
+        ImportError: If kornia is not installed.
+        TypeError: If the views are not 8-bit.
+        ValueError: If they do not have three channels, or their number differs from the record's.
+    """
+    require_kornia()
+    _check(views, operations)
+    sizes = defaultdict(list)
+    for number, view in enumerate(views):
+        sizes[view.shape[2:]].append(number)
+    changed: dict[int, Tensor] = {}
+    for numbers in sizes.values():
+        # (s B, 3, H, W) and (s B, K, 4)
+        images = torch.cat([views[number] for number in numbers])
+        steps = operations[:, numbers].swapaxes(0, 1).reshape(len(images), -1, 4)
+        changed.update(zip(numbers, _apply(images, _plan(steps)).chunk(len(numbers))))
+    return [changed[number] for number in range(len(views))]
+
+
+def _check(views: Sequence[Tensor], operations: np.ndarray) -> None:
+    for number, view in enumerate(views):
+        if view.dtype != torch.uint8:
+            raise TypeError(
+                f'view {number} is of {view.dtype}, photometry on the device takes 8-bit images '
+                '(torch.uint8): leave normalization to data_preprocessor.'
+            )
+        if view.ndim != 4 or view.shape[1] != 3:
+            raise ValueError(
+                f'view {number} has the shape {tuple(view.shape)}, photometry on the device takes '
+                'batches of images with 3 channels, (B, 3, H, W).'
+            )
+    expected = (len(views[0]), len(views))
+    if operations.shape[:2] != expected:
+        raise ValueError(
+            f'the data samples have photometry for {operations.shape[:2]} (images, views), the '
+            f'batch has {expected}: the pipeline must keep the views that CandidateViews draws.'
+        )
+
+
+def _plan(steps: np.ndarray) -> list[_Group]:
+    """What to do in which order, for (N, K, 4) operations.
+
+    The steps follow each other; images that need the same at a step are one group.
+    """
+    groups = []
+    for step in steps.swapaxes(0, 1):
+        for code, name in enumerate(OPERATIONS, start=1):
+            rows = np.flatnonzero(step[:, 0] == code)
+            if len(rows):
+                groups.append(_Group(name, rows, _values(name, step[rows, 1:])))
+    return groups
+
+
+def _values(name: str, recorded: np.ndarray) -> np.ndarray:
+    if name == 'grayscale':
+        return recorded
+    if name == 'blur':
+        return blur_kernels(recorded[:, 0]).astype(np.float32)
+    if name == 'hue':
+        # As MMCV: cut off towards zero.
+        return np.trunc(recorded[:, :1] * np.float32(255))
+    return recorded[:, :1]
+
+
+@full_precision
+@torch.no_grad()
+def _apply(images: Tensor, groups: Sequence[_Group]) -> Tensor:
+    if not groups:
+        return images
+    # One copy for all groups: (total n) and (total n w, and the weights of gray)
+    rows = np.concatenate([group.rows for group in groups])
+    values = np.concatenate([*(group.values.ravel() for group in groups), np.float32(LUMA)])
+    rows = send(torch.from_numpy(rows), images.device)
+    values = send(torch.from_numpy(values), images.device)
+    *values, luma = values.split([*(group.values.size for group in groups), len(LUMA)])
+    rows = rows.split([len(group.rows) for group in groups])
+    images = images.flip(1).float()
+    for group, where, what in zip(groups, rows, values):
+        what = what.view(group.values.shape)
+        if len(group.rows) == len(images):
+            images = _FUNCTIONS[group.name](images, what, luma)
+        else:
+            changed = _FUNCTIONS[group.name](images.index_select(0, where), what, luma)
+            images.index_copy_(0, where, changed)
+    return images.to(torch.uint8).flip(1)

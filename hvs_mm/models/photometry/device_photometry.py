@@ -1,0 +1,92 @@
+"""The model's preprocessor that changes the colors of views, too."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from mmpretrain.models.utils import SelfSupDataPreprocessor
+from mmpretrain.registry import MODELS
+from torch import Tensor
+
+from .batch import apply_photometry
+from .kornia_import import require_kornia
+from .operations import stack_operations
+
+#: Where a data sample holds what is still to be done to the colors of its views.
+PHOTOMETRY_FIELD = 'view_photometry'
+
+
+@MODELS.register_module()
+class DevicePhotometry(SelfSupDataPreprocessor):
+    """Changes the colors of candidate views on the device of the model, then normalizes them.
+
+    It carries out what ``CandidateViews(photometry='device')`` has drawn and left to it, in
+    batches, outside of autocast. It draws no random numbers, and the same seed gives the views that
+    the loader alone would give, up to a few gray levels (docs/performance.md). Batches that are one
+    tensor, as of an evaluation, hold no views and are only normalized.
+
+    Args:
+        **kwargs: As for MMPretrain's ``SelfSupDataPreprocessor``: ``mean``, ``std``, ``to_rgb``.
+
+    Raises:
+        ImportError: If kornia is not installed.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        require_kornia()
+        super().__init__(**kwargs)
+
+    def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
+        """Prepare a batch for the model.
+
+        Args:
+            data: ``inputs``, S tensors (B, 3, H, W) uint8, BGR, one per view, and
+                ``data_samples``, B data samples. They stay as they are.
+            training: Without meaning here.
+
+        Returns:
+            ``inputs``, S tensors (B, 3, H, W) float32, and ``data_samples``, copies that no longer
+            say that something is to be done.
+
+        Raises:
+            TypeError: If the views are not 8-bit.
+            ValueError: If the data samples do not say what is to be done.
+        """
+        if isinstance(data['inputs'], Tensor):
+            return super().forward(data, training)
+        operations = stack_operations([_recorded(sample) for sample in data['data_samples']])
+        views = apply_photometry(self.cast_data(list(data['inputs'])), operations)
+        result = super().forward({'inputs': views, 'data_samples': data['data_samples']}, training)
+        for sample in result['data_samples']:
+            delattr(sample, PHOTOMETRY_FIELD)
+        return result
+
+
+def check_photometry_done(data_samples: Sequence[Any] | None) -> None:
+    """Raise if colors are still to be changed when views come to the model.
+
+    Args:
+        data_samples: What the preprocessor returned.
+
+    Raises:
+        ValueError: If the loader left that to a preprocessor that does not do it.
+    """
+    if data_samples and hasattr(data_samples[0], PHOTOMETRY_FIELD):
+        raise ValueError(
+            "CandidateViews has photometry='device' and leaves color jitter, blur and the like to "
+            'the preprocessor, which does not do them: set data_preprocessor.type='
+            "'DevicePhotometry', or photometry='loader'."
+        )
+
+
+def _recorded(sample: Any) -> Any:
+    record = getattr(sample, PHOTOMETRY_FIELD, None)
+    if record is None:
+        raise ValueError(
+            f'DevicePhotometry: the data samples have no {PHOTOMETRY_FIELD!r}, which says what to '
+            "do to the views. Set photometry='device' in CandidateViews and pack the views with "
+            'PackViews, with its default meta_keys; or set data_preprocessor.type='
+            "'SelfSupDataPreprocessor'."
+        )
+    return record
