@@ -1,0 +1,36 @@
+"""Upstream's transforms of color images, on one core several times as fast."""
+
+from .blur import gaussian_blur
+from .colors import adjust_brightness, adjust_contrast, adjust_saturation, solarize, to_grayscale
+from .hue import adjust_hue
+from .resizing import flip, resize
+from .transforms import (
+    FastColorJitter,
+    FastEfficientNetRandomCrop,
+    FastGaussianBlur,
+    FastRandomFlip,
+    FastRandomGrayscale,
+    FastRandomResizedCrop,
+    FastSolarize,
+    is_color_image,
+)
+
+__all__ = [
+    'FastColorJitter',
+    'FastEfficientNetRandomCrop',
+    'FastGaussianBlur',
+    'FastRandomFlip',
+    'FastRandomGrayscale',
+    'FastRandomResizedCrop',
+    'FastSolarize',
+    'adjust_brightness',
+    'adjust_contrast',
+    'adjust_hue',
+    'adjust_saturation',
+    'flip',
+    'gaussian_blur',
+    'is_color_image',
+    'resize',
+    'solarize',
+    'to_grayscale',
+]
