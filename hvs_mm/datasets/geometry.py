@@ -168,12 +168,6 @@ class _RecordedFastRandomResizedCrop(_RecordedRandomResizedCrop, fast.FastRandom
     pass
 
 
-class _RecordedFastEfficientNetRandomCrop(
-    _RecordedEfficientNetRandomCrop, fast.FastEfficientNetRandomCrop
-):
-    pass
-
-
 class _RecordedFastFlip(_RecordedFlip, fast.FastRandomFlip):
     pass
 
@@ -182,7 +176,6 @@ class _RecordedFastFlip(_RecordedFlip, fast.FastRandomFlip):
 RECORDED_FAST: dict[type, type] = {
     **RECORDED,
     mmpretrain_transforms.RandomResizedCrop: _RecordedFastRandomResizedCrop,
-    mmpretrain_transforms.EfficientNetRandomCrop: _RecordedFastEfficientNetRandomCrop,
     mmcv.transforms.RandomFlip: _RecordedFastFlip,
 }
 

@@ -1,12 +1,11 @@
 """Upstream's transforms of color images, on one core several times as fast."""
 
-from .blur import gaussian_blur
+from .blur import box_kernel, gaussian_blur
 from .colors import adjust_brightness, adjust_contrast, adjust_saturation, solarize, to_grayscale
 from .hue import adjust_hue
 from .resizing import flip, resize
 from .transforms import (
     FastColorJitter,
-    FastEfficientNetRandomCrop,
     FastGaussianBlur,
     FastRandomFlip,
     FastRandomGrayscale,
@@ -17,7 +16,6 @@ from .transforms import (
 
 __all__ = [
     'FastColorJitter',
-    'FastEfficientNetRandomCrop',
     'FastGaussianBlur',
     'FastRandomFlip',
     'FastRandomGrayscale',
@@ -27,6 +25,7 @@ __all__ = [
     'adjust_contrast',
     'adjust_hue',
     'adjust_saturation',
+    'box_kernel',
     'flip',
     'gaussian_blur',
     'is_color_image',

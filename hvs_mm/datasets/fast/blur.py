@@ -55,4 +55,4 @@ def box_kernel(sigma: float) -> np.ndarray:
     weight = int(_UNIT / (2 * (inner + part) + 1))
     kernel = np.full(2 * inner + 3, weight, dtype=np.float32)
     kernel[[0, -1]] = (_UNIT - (2 * inner + 1) * weight) // 2
-    return kernel / _UNIT
+    return kernel / np.float32(_UNIT)

@@ -20,6 +20,11 @@ _LUMA = np.array([[7471, 38470, 19595]], dtype=np.float32) / 65536
 _CUT = -0.5 + 2**-13
 
 
+def _luma(image: np.ndarray) -> np.ndarray:
+    """Luma (H, W) uint8, rounded as Pillow does but for the one sum in 65536 that is halfway."""
+    return cv2.transform(image, _LUMA)
+
+
 def _blend(level: int, factor: float) -> np.ndarray:
     """Table of ``level + factor * (value - level)``."""
     level = np.float32(level)
@@ -33,19 +38,15 @@ def adjust_brightness(image: np.ndarray, factor: float) -> np.ndarray:
 
 
 def adjust_contrast(image: np.ndarray, factor: float) -> np.ndarray:
-    """As ``mmcv.adjust_contrast(image, factor, backend='pillow')``, bit for bit.
-
-    Unless luma is halfway between two levels, which one value in 65536 is: OpenCV rounds half of
-    these down. That can change the mean luma, which is rounded, by one level.
-    """
-    total = cv2.sumElems(cv2.transform(image, _LUMA))[0]
+    """As ``mmcv.adjust_contrast(image, factor, backend='pillow')``, bit for bit."""
+    total = cv2.sumElems(_luma(image))[0]
     return cv2.LUT(image, _blend(int(total / (image.size // 3) + 0.5), factor))
 
 
 def adjust_saturation(image: np.ndarray, factor: float) -> np.ndarray:
     """As ``mmcv.adjust_color(image, factor, backend='pillow')``, within one level."""
-    luma = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
-    return cv2.addWeighted(image, factor, cv2.cvtColor(luma, cv2.COLOR_GRAY2BGR), 1 - factor, _CUT)
+    luma = cv2.cvtColor(_luma(image), cv2.COLOR_GRAY2BGR)
+    return cv2.addWeighted(image, factor, luma, 1 - factor, _CUT)
 
 
 def to_grayscale(image: np.ndarray, weights: Sequence[float]) -> np.ndarray:

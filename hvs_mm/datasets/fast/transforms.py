@@ -28,8 +28,8 @@ def is_color_image(image: Any) -> bool:
     )
 
 
-class _FastCrop:
-    """Mixed into crops that draw a window and resize it."""
+class FastRandomResizedCrop(mmpretrain_transforms.RandomResizedCrop):
+    """Fast with ``backend='pillow'`` and bilinear or bicubic interpolation."""
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         image = results['img']
@@ -40,19 +40,10 @@ class _FastCrop:
         ):
             return super().transform(results)
         top, left, height, width = self.rand_crop_params(image)
-        # Upstream clips windows that leave the image.
-        window = image[max(top, 0) : top + height, max(left, 0) : left + width]
+        window = image[top : top + height, left : left + width]
         results['img'] = resize(window, self.scale, self.interpolation)
         results['img_shape'] = results['img'].shape
         return results
-
-
-class FastRandomResizedCrop(_FastCrop, mmpretrain_transforms.RandomResizedCrop):
-    """Fast with ``backend='pillow'`` and bilinear or bicubic interpolation."""
-
-
-class FastEfficientNetRandomCrop(_FastCrop, mmpretrain_transforms.EfficientNetRandomCrop):
-    """Fast with ``backend='pillow'`` and bilinear or bicubic interpolation."""
 
 
 class FastRandomFlip(mmcv.transforms.RandomFlip):
