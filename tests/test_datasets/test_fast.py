@@ -238,6 +238,13 @@ COVERED = {
     'crop of all': ({**CROP, 'crop_ratio_range': (1.0, 1.0)}, 1),
     'crop that gives up': ({**CROP, 'max_attempts': 0}, 1),
     'flip': (dict(type='RandomFlip', prob=0.5), 0),
+    'flip of probability 0.3': (dict(type='RandomFlip', prob=0.3, direction='vertical'), 0),
+    'no flip': (dict(type='RandomFlip', prob=0.0), 0),
+    'a flip each time': (dict(type='RandomFlip', prob=1.0, direction='diagonal'), 0),
+    'two directions': (
+        dict(type='RandomFlip', prob=0.6, direction=['horizontal', 'vertical']),
+        0,
+    ),
     'all flips': (
         dict(
             type='RandomFlip',

@@ -10,6 +10,7 @@ from typing import Any
 
 import mmcv.transforms
 import numpy as np
+from mmcv.transforms.utils import cache_randomness
 from mmpretrain.datasets import transforms as mmpretrain_transforms
 
 from .blur import gaussian_blur
@@ -47,7 +48,15 @@ class FastRandomResizedCrop(mmpretrain_transforms.RandomResizedCrop):
 
 
 class FastRandomFlip(mmcv.transforms.RandomFlip):
-    """Fast if there is nothing but an image to flip."""
+    """Fast if there is nothing but an image to flip, and one direction to flip it."""
+
+    @cache_randomness
+    def _choose_direction(self) -> str | None:
+        if not isinstance(self.direction, str) or not isinstance(self.prob, float):
+            return super()._choose_direction()
+        # What numpy.random.choice() does with upstream's arguments, without its checks.
+        threshold = self.prob / (self.prob + (1.0 - self.prob))
+        return self.direction if np.random.random_sample() < threshold else None  # noqa: NPY002
 
     def _flip(self, results: dict[str, Any]) -> None:
         others = ('gt_bboxes', 'gt_keypoints', 'gt_seg_map')
