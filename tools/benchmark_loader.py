@@ -2,8 +2,9 @@
 
 The candidate views of a config are drawn by CandidateViews and by MMPretrain's MultiView, with the
 same pipelines, counts and random numbers, from the same JPEGs in memory: in turns, image by image,
-on one core with one thread. Reading files and handing batches to the training process is not
-counted. A config of a baseline, which has MultiView itself, is taken, too.
+on one core with one thread, in CPU time, so that other processes hardly matter. Reading files and
+handing batches to the training process is not counted. A config of a baseline, which has MultiView
+itself, is taken, too.
 
 The times by stage come from runs of their own, in which the four changes of ColorJitter are applied
 one after the other.
@@ -106,10 +107,10 @@ class Timed(BaseTransform):
         self.clock = clock
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any] | None:
-        started = time.perf_counter()
+        started = time.process_time()
         for transform in self.transforms:
             results = transform(results)
-        self.clock[self.stage] = self.clock.get(self.stage, 0.0) + time.perf_counter() - started
+        self.clock[self.stage] = self.clock.get(self.stage, 0.0) + time.process_time() - started
         return results
 
 
@@ -340,10 +341,10 @@ class Loader:
         times = {}
         with own_random_numbers(seed):
             results: Any = content
-            last = time.perf_counter()
+            last = time.process_time()
             for stage, step in self.steps.items():
                 results = step(results)
-                last, started = time.perf_counter(), last
+                last, started = time.process_time(), last
                 times[stage] = last - started
         return results, times
 
@@ -352,10 +353,15 @@ class Loader:
         return {'img': image, 'img_path': ''}
 
 
-def measure(views: Views, images: Images, repeats: int) -> list[dict[str, dict[str, float]]]:
-    """Seconds per image of each stage, by side, once per repeat.
+def measure(
+    views: Views, images: Images, repeats: int
+) -> tuple[list[dict[str, dict[str, float]]], np.ndarray]:
+    """Load all images with both sides.
 
-    What happens inside of the views is counted in other runs than all the rest.
+    Returns:
+        Seconds per image of each stage, by side, once per repeat: what happens inside of the views
+        is counted in other runs than all the rest. And (256,) how many values of the views are off
+        by how many levels.
     """
     loaders = {
         (side, by_stage): Loader(side, views, by_stage)
@@ -365,7 +371,7 @@ def measure(views: Views, images: Images, repeats: int) -> list[dict[str, dict[s
     # Fills tables and caches.
     for loader in loaders.values():
         loader.load(images.files[0], 0)
-    rounds = []
+    rounds, levels = [], np.zeros(256, dtype=np.int64)
     for repeat in range(repeats):
         seconds: dict[str, dict[str, float]] = {side: {} for side in _SIDES}
         batches: dict[str, list[Any]] = {side: [] for side in _SIDES}
@@ -383,16 +389,26 @@ def measure(views: Views, images: Images, repeats: int) -> list[dict[str, dict[s
                 for stage, taken in stages.items():
                     seconds[side][stage] = seconds[side].get(stage, 0.0) + taken
         for side in random.Random(repeat).sample(_SIDES, 2):
-            started = time.perf_counter()
+            started = time.process_time()
             default_collate(batches[side])
-            seconds[side]['collate'] = time.perf_counter() - started
+            seconds[side]['collate'] = time.process_time() - started
+        for first, second in zip(batches['upstream'], batches['ours']):
+            levels += _levels_off(first['inputs'], second['inputs'])
         rounds.append(
             {
                 side: {stage: taken / len(images.files) for stage, taken in stages.items()}
                 for side, stages in seconds.items()
             }
         )
-    return rounds
+    return rounds, levels
+
+
+def _levels_off(first: list[torch.Tensor], second: list[torch.Tensor]) -> np.ndarray:
+    off = np.zeros(256, dtype=np.int64)
+    for view, other in zip(first, second):
+        difference = (view.short() - other.short()).abs()
+        off += np.bincount(difference.numpy().ravel(), minlength=256)
+    return off
 
 
 # --- reporting -------------------------------------------------------------------------------
@@ -403,9 +419,12 @@ def spread(values: Sequence[float]) -> dict[str, float]:
 
 
 def summarize(
-    views: Views, images: Images, rounds: list[dict[str, dict[str, float]]]
+    views: Views,
+    images: Images,
+    rounds: list[dict[str, dict[str, float]]],
+    levels: np.ndarray,
 ) -> dict[str, Any]:
-    """Medians over the repeats, with the least and the most."""
+    """Medians over the repeats, with the least and the most; shares of values that differ."""
     total = [
         {side: sum(of[side].get(stage, 0.0) for stage in _WHOLE) for side in _SIDES}
         for of in rounds
@@ -432,6 +451,12 @@ def summarize(
                 for stage in _stages(rounds)
             },
         }
+    share = levels / levels.sum()
+    summary['difference'] = {
+        'share': share[1:].sum(),
+        'share_over_1': share[2:].sum(),
+        'share_over_2': share[3:].sum(),
+    }
     summary['ratio'] = {
         'loader': spread([of['upstream'] / of['ours'] for of in total]),
         'views': spread([of['upstream']['views'] / of['ours']['views'] for of in rounds]),
@@ -477,6 +502,11 @@ def describe(summary: dict[str, Any], config: str) -> str:
         lines.append(
             f'{label}: {of["median"]:.2f} times as fast [{of["min"]:.2f}, {of["max"]:.2f}]'
         )
+    off = summary['difference']
+    lines.append(
+        f'values that differ: {off["share"]:.2%}, by more than one level of 256: '
+        f'{off["share_over_1"]:.3%}, more than two: {off["share_over_2"]:.3%}'
+    )
     return '\n'.join(lines)
 
 
@@ -503,12 +533,12 @@ def benchmark(args: argparse.Namespace) -> str:
         views = read_views(cfg)
         images = find_images(cfg, args)
         with one_core() as core:
-            rounds = measure(views, images, args.repeats)
+            measured = measure(views, images, args.repeats)
     summary = {
         'config': args.config,
         'core': core,
         'versions': {'torch': torch.__version__, 'cv2': cv2.__version__, 'mmcv': mmcv.__version__},
-        **summarize(views, images, rounds),
+        **summarize(views, images, *measured),
     }
     if args.json:
         path = Path(args.json)

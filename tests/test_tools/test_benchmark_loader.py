@@ -67,6 +67,10 @@ def check_numbers(numbers):
 def test_images_of_a_folder(folder, capsys):
     numbers = run(SIMSIAM, '--images', folder, '--num-images', 3, '--repeats', 1)
     check_numbers(numbers)
+    assert set(numbers) == {
+        'config', 'core', 'versions', 'views', 'images', 'repeats', 'upstream', 'ours',
+        'difference', 'ratio',
+    }  # fmt: skip
     assert numbers['views'] == [4]
     assert numbers['repeats'] == 1
     images = numbers['images']
@@ -182,6 +186,33 @@ def test_stages_of_the_views_are_complete(folder):
         counted.clock['of another image'] = 1.0
         counted.load(content, 0)
         assert 'of another image' not in counted.clock
+
+
+def test_how_much_the_views_differ(folder):
+    views = ['--images', folder, '--num-images', 3, '--repeats', 2]
+    fast = run(SIMSIAM, *views)['difference']
+    assert 0 < fast['share'] < 0.02
+    assert fast['share_over_2'] <= fast['share_over_1'] < 0.005
+    config = Path('exact.py')
+    config.write_text(
+        f"_base_ = '{SIMSIAM}'\n"
+        'pipeline = _base_.train_dataloader.dataset.pipeline\n'
+        "pipeline[1]['exact'] = True\n"
+        'train_dataloader = dict(dataset=dict(pipeline=pipeline))\n'
+    )
+    exact = run(config, *views)['difference']
+    assert exact == {'share': 0.0, 'share_over_1': 0.0, 'share_over_2': 0.0}
+
+
+def test_levels_are_counted():
+    count = load_tool('benchmark_loader')._levels_off
+    first = [torch.tensor([[0, 9, 255]], dtype=torch.uint8), torch.tensor([7], dtype=torch.uint8)]
+    second = [
+        torch.tensor([[255, 8, 255]], dtype=torch.uint8),
+        torch.tensor([9], dtype=torch.uint8),
+    ]
+    off = count(first, second)
+    assert dict(zip(off.nonzero()[0].tolist(), off[off > 0].tolist())) == {0: 1, 1: 1, 2: 1, 255: 1}
 
 
 def test_further_arguments_of_candidate_views_are_kept():
