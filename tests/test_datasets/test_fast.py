@@ -17,6 +17,7 @@ from mmpretrain.registry import TRANSFORMS
 from PIL import Image, ImageFilter
 
 from hvs_mm.datasets import CandidateViews, PackViews, fast
+from hvs_mm.datasets.fast import resizing
 from tests.test_datasets.test_candidate_views import UPSTREAM, seed
 
 pytestmark = pytest.mark.filterwarnings("ignore:Only use 'alpha' for pillow")
@@ -201,6 +202,19 @@ def test_resize(window, size, interpolation):
         assert off.max() <= (1 if interpolation == 'bilinear' else 2), number
         assert (off > 1).mean() < 1e-3
         assert off.mean() < 0.05 or resized.size < 1000
+
+
+@pytest.mark.parametrize('interpolation', ['bilinear', 'bicubic'])
+def test_resize_without_vector_instructions(interpolation, monkeypatch):
+    monkeypatch.setattr(resizing, '_VECTORIZED', False)
+    for window, size in SIZES:
+        whole = photo(window[0] + 5, window[1] + 6)
+        whole.flags.writeable = False
+        image = whole[2:-3, 3:-3]
+        expected = mmcv.imresize(image, size[::-1], interpolation=interpolation, backend='pillow')
+        resized = fast.resize(image, size, interpolation)
+        assert np.array_equal(resized, expected)
+        assert resized.flags.writeable
 
 
 @pytest.mark.parametrize('interpolation', ['bilinear', 'bicubic'])
