@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import cv2
 import numpy as np
+import torch
 from mmcv.transforms import BaseTransform, Compose
 from mmpretrain.datasets.transforms import PackInputs
 from mmpretrain.registry import TRANSFORMS
@@ -14,12 +16,14 @@ from ..models.photometry import PHOTOMETRY_FIELD, pack_operations
 from ..selection import ViewColors
 from . import geometry, photometry
 from .deferred_photometry import DEFERRED, OPERATIONS_KEY, check_deferred
+from .fast import is_color_image
 from .geometry import GEOMETRY_KEY, ViewGeometry, image_size, supported_transforms
 from .photometry import COLORS_KEY
 from .recording import record
 
-#: What is followed through a pipeline.
-_RECORDED = {**geometry.RECORDED, **photometry.RECORDED}
+#: What is followed through a pipeline: with upstream's own code, and in less time.
+_EXACT = {**geometry.RECORDED, **photometry.RECORDED}
+_FAST = {**geometry.RECORDED_FAST, **photometry.RECORDED_FAST}
 
 
 @TRANSFORMS.register_module()
@@ -27,8 +31,12 @@ class CandidateViews(BaseTransform):
     """Draw all candidate views of an image.
 
     Takes the arguments of MMPretrain's ``MultiView`` and draws the same views from the same
-    random numbers, but copies no image per view and records where every view lies and how its
-    colors were changed.
+    random numbers, but copies no image per view, takes a fraction of the time, and records where
+    every view lies and how its colors were changed.
+
+    The pixels of crops that Pillow resizes, of ``ColorJitter`` and of ``GaussianBlur`` are computed
+    another way than upstream's (:mod:`hvs_mm.datasets.fast`). Few of them differ, by one level of
+    256, hardly any by two.
 
     **Required Keys:** ``img``, an ndarray (H, W, 3).
 
@@ -55,6 +63,8 @@ class CandidateViews(BaseTransform):
             ``view_pipeline`` lists are taken as they are.
         num_views: Views drawn per pipeline; an integer if there is one pipeline.
         photometry: Where colors are changed, ``'loader'`` or ``'device'``.
+        exact: Compute every pixel with upstream's own code, several times as slow. Boxes, flips,
+            sizes and colors are the same either way. Defaults to False.
 
     Raises:
         TypeError: If ``transforms`` is no list of lists, or a count no integer.
@@ -67,6 +77,7 @@ class CandidateViews(BaseTransform):
         transforms: Sequence[Sequence[dict[str, Any] | Callable]],
         num_views: int | Sequence[int],
         photometry: str = 'loader',
+        exact: bool = False,
     ) -> None:
         if not isinstance(num_views, (int, Sequence)):
             raise TypeError(f'num_views={num_views!r} must be an integer or a list of them.')
@@ -91,8 +102,11 @@ class CandidateViews(BaseTransform):
         if photometry not in ('loader', 'device'):
             raise ValueError(f"photometry={photometry!r} must be 'loader' or 'device'.")
         self.num_views = counts
+        self.exact = exact
         self.on_device = photometry == 'device'
-        replaced = {**_RECORDED, **DEFERRED} if self.on_device else _RECORDED
+        replaced = _EXACT if exact else _FAST
+        if self.on_device:
+            replaced = {**replaced, **DEFERRED}
         self.pipelines = [record(Compose(pipeline), replaced) for pipeline in transforms]
         if self.on_device:
             for pipeline in self.pipelines:
@@ -159,7 +173,10 @@ class CandidateViews(BaseTransform):
         return view
 
     def __repr__(self) -> str:
-        return f'{type(self).__name__}(num_views={self.num_views}, transforms={self.pipelines})'
+        return (
+            f'{type(self).__name__}(num_views={self.num_views}, transforms={self.pipelines}, '
+            f'exact={self.exact})'
+        )
 
 
 @TRANSFORMS.register_module()
@@ -188,3 +205,12 @@ class PackViews(PackInputs):
         meta_keys: Sequence[str] = DEFAULT_META_KEYS,
     ) -> None:
         super().__init__(input_key, algorithm_keys, meta_keys)
+
+    @staticmethod
+    def format_input(input_: Any) -> Any:
+        """As upstream's: tensors (C, H, W) of an image or of a list of them, in less time."""
+        if isinstance(input_, list):
+            return [PackViews.format_input(item) for item in input_]
+        if is_color_image(input_):
+            return torch.from_numpy(np.stack(cv2.split(input_)))
+        return PackInputs.format_input(input_)

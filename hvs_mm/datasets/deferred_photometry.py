@@ -119,8 +119,11 @@ def _leaves(transform: Any) -> Iterator[Any]:
 
 def _upstream_type(transform: Any) -> type | None:
     """The class of upstream that a transform stands for, if it is known."""
-    known = {**geometry.RECORDED, **DEFERRED}
-    return next((cls for cls, replaced in known.items() if type(transform) is replaced), None)
+    for known in (geometry.RECORDED, geometry.RECORDED_FAST, DEFERRED):
+        for cls, replaced in known.items():
+            if type(transform) is replaced:
+                return cls
+    return None
 
 
 def _check_grayscale(transform: Any) -> None:

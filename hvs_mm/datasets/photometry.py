@@ -9,6 +9,7 @@ import mmcv.transforms
 from mmpretrain.datasets import transforms as mmpretrain_transforms
 
 from ..selection import ViewColors
+from . import fast
 from .recording import Recorded
 
 #: Key under which the record of a view's colors travels through its pipeline.
@@ -77,4 +78,29 @@ RECORDED: dict[type, type] = {
     mmcv.transforms.RandomGrayscale: _RecordedGrayscale,
     mmpretrain_transforms.GaussianBlur: _RecordedBlur,
     mmpretrain_transforms.Solarize: _RecordedSolarize,
+}
+
+
+class _RecordedFastColorJitter(_RecordedColorJitter, fast.FastColorJitter):
+    pass
+
+
+class _RecordedFastGrayscale(_RecordedGrayscale, fast.FastRandomGrayscale):
+    pass
+
+
+class _RecordedFastBlur(_RecordedBlur, fast.FastGaussianBlur):
+    pass
+
+
+class _RecordedFastSolarize(_RecordedSolarize, fast.FastSolarize):
+    pass
+
+
+#: The same in less time.
+RECORDED_FAST: dict[type, type] = {
+    mmpretrain_transforms.ColorJitter: _RecordedFastColorJitter,
+    mmcv.transforms.RandomGrayscale: _RecordedFastGrayscale,
+    mmpretrain_transforms.GaussianBlur: _RecordedFastBlur,
+    mmpretrain_transforms.Solarize: _RecordedFastSolarize,
 }
