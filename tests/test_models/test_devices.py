@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from hvs_mm.models import DevicePhotometry, HVSAlgorithm, ViewsError
 from tests.test_models.test_device_photometry import NORMALIZE, batch_of
 from tests.tiny import GROUP_NORM, build_hvs, random_views
-from tests.tiny_dino import build_dino
+from tests.tiny_dino import build_dino, candidate_crops, random_samples
 
 METHODS = ['SimSiam', 'SimCLR', 'BYOL', 'DINO']
 DEVICES = ['cpu', 'cuda'] if torch.cuda.is_available() else ['cpu']
@@ -21,10 +21,20 @@ WAITING = {'_local_scalar_dense', 'equal', 'is_nonzero', 'masked_select', 'nonze
 
 
 class NoWaiting(TorchDispatchMode):
-    """Raises at an operator that would make the host wait, also where there is no GPU."""
+    """Raises at an operator that would make the host wait, also where there is no GPU.
+
+    Args:
+        host_knows: Allow what iBOT does with its masks on the host, which only a CPU shows here.
+    """
+
+    def __init__(self, host_knows=False):
+        super().__init__()
+        self.allowed = {'nonzero', '_local_scalar_dense'} if host_knows else set()
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         name = func.overloadpacket.__name__
+        if name in self.allowed and args[0].dtype in (torch.bool, torch.int64):
+            return func(*args, **(kwargs or {}))
         masks = args[1] if name in ('index', 'index_put_') else ()
         if name in WAITING or any(m is not None and m.dtype == torch.bool for m in masks):
             raise AssertionError(f'{name} makes the host wait for the device')
@@ -66,6 +76,67 @@ def test_selection_does_not_wait_for_the_device(name, selector, device):
         selection = model.select_views(views)
         model.gather(views, selection.indices)
         selection.choice_shares()
+
+
+@pytest.fixture
+def as_on_a_gpu(monkeypatch):
+    """Let the host believe that it must not ask a device, which here is the CPU."""
+    for module in ('selection.pair_losses.ibot', 'selection.indexing'):
+        monkeypatch.setattr(f'hvs_mm.{module}.is_asynchronous', lambda device: True)
+    monkeypatch.setattr(torch.Tensor, 'pin_memory', lambda tensor: tensor)
+
+
+@pytest.mark.parametrize('device', DEVICES)
+@pytest.mark.parametrize('options', [{}, {'select_scale': 0.5}, {'prob': 0.5}, {'interval': 2}])
+# The losses of upstream's SimCLR and BYOL ask the device themselves.
+@pytest.mark.parametrize('name', ['SimSiam', 'DINO', 'IBOT'])
+@pytest.mark.usefixtures('as_on_a_gpu')
+def test_a_step_does_not_wait_for_the_device(name, options, device):
+    if name == 'SimSiam':
+        model, views, samples = build_hvs(name, GROUP_NORM, **options), random_views(), None
+    else:
+        algorithm = build_dino(name, num_crops=4)
+        model = HVSAlgorithm(algorithm, (2, 2, 4), (1, 1, 2), **options)
+        views, samples = candidate_crops((2, 2, 4)), random_samples(3, 4)
+    # It has an answer of its own on a GPU, see below.
+    model._check_finite = lambda *args: None
+    model, views = model.to(device), to(device, views)
+    for _ in range(2):
+        # Masks are found on the host before anything runs.
+        with NoWaiting(host_knows=name == 'IBOT'):
+            losses = model.loss(views, samples)
+            losses['loss'].backward()
+
+
+@pytest.mark.parametrize('device', DEVICES)
+@pytest.mark.usefixtures('as_on_a_gpu')
+def test_patches_that_fill_up_change_nothing(device):
+    """iBOT on a GPU lists more patches than are masked; the step must be that of the masked."""
+    torch.manual_seed(0)
+    model = HVSAlgorithm(build_dino('IBOT', num_crops=4), (2, 2, 4), (1, 1, 2)).to(device)
+    views, samples = to(device, candidate_crops((2, 2, 4), 6)), random_samples(6, 4)
+    baseline, seen = deepcopy(model.algorithm), {}
+    head_loss = model.head.loss
+    model.head.loss = lambda outputs: seen.update(outputs=outputs) or head_loss(outputs)
+    ours = model.loss(views, samples)
+    outputs = seen['outputs']
+    assert not outputs.is_masked.all(), 'no patch fills up: the test sees nothing'
+    indices = model.last_selection.indices.tolist()
+    for sample, views_kept in zip(samples, indices):
+        kept = sample.view_masks[views_kept[:2]]
+        sample.set_field(kept, 'view_masks', field_type='metainfo')
+    masked = sum(int(sample.view_masks.sum()) for sample in samples)
+    assert int(outputs.is_masked.sum()) == masked
+    theirs = baseline.loss(model.gather(views, model.last_selection.indices), samples)
+    for name in ('loss', 'cls_term', 'patch_term'):
+        torch.testing.assert_close(ours[name], theirs[name], rtol=1e-4, atol=1e-5)
+    ours['loss'].backward()
+    theirs['loss'].backward()
+    for mine, other in zip(model.algorithm.parameters(), baseline.parameters()):
+        torch.testing.assert_close(mine.grad, other.grad, rtol=1e-3, atol=1e-5)
+    for name in ('center', 'patch_center'):
+        expected = getattr(baseline.head, name)
+        torch.testing.assert_close(getattr(model.head, name), expected, rtol=1e-4, atol=1e-6)
 
 
 def test_waiting_would_be_noticed():
