@@ -39,7 +39,7 @@ from hvs_mm.engine import (
     merge_options,
     read_config,
 )
-from hvs_mm.models import HVSAlgorithm, SelectionPass
+from hvs_mm.models import HVSAlgorithm, SelectionPass, SelectionSchedule
 from hvs_mm.profiling import count_operations
 from hvs_mm.selection import Selection, agreement_with, join_selections
 from hvs_mm.visualization import select_examples
@@ -109,36 +109,28 @@ def read_variant(texts: list[str]) -> dict[str, Any]:
     return variant
 
 
-def build_variants(model: HVSAlgorithm, asked: list[list[str]] | None) -> dict[str, HVSAlgorithm]:
-    """Models of the same weights whose selection differs, by what is said of them.
+def build_passes(model: HVSAlgorithm, asked: list[list[str]] | None) -> dict[str, SelectionPass]:
+    """The passes to compare, by what is said of them; the full one first.
 
     Raises:
         ValueError: If an option that was asked for does not fit the model.
     """
-    variants = {}
+    passes = {'full': SelectionPass(model.algorithm, model.pair_loss)}
     for options in [read_variant(texts) for texts in asked or []] or _VARIANTS:
+        settings = {_OPTIONS[name]: value for name, value in options.items()}
+        name = ', '.join(f'{name}={value}' for name, value in options.items())
         try:
-            variants[', '.join(f'{k}={v}' for k, v in options.items())] = with_pass(model, options)
+            passes[name] = SelectionPass(model.algorithm, model.pair_loss, **settings)
         except ValueError:
             # Of the variants that were not asked for, those of other backbones are no errors.
             if asked:
                 raise
-    return variants
-
-
-def with_pass(model: HVSAlgorithm, options: dict[str, Any]) -> HVSAlgorithm:
-    """The same algorithm, selected for by another pass."""
-    settings = {_OPTIONS[name]: value for name, value in options.items()}
-    variant = HVSAlgorithm(
-        model.algorithm, model.candidates, model.keep, model.selector, model.pair_loss
-    )
-    variant.selection_pass = SelectionPass(model.algorithm, model.pair_loss, **settings)
-    return variant.train(model.training)
+    return passes
 
 
 def compare(
     model: HVSAlgorithm,
-    variants: dict[str, HVSAlgorithm],
+    passes: dict[str, SelectionPass],
     dataset: BaseDataset,
     cfg: Config,
     args: argparse.Namespace,
@@ -153,20 +145,18 @@ def compare(
         )
     # The images of many data sets come class by class.
     order = np.random.default_rng(args.seed).permutation(len(dataset)).tolist()
-    found: dict[str, list[Selection]] = {'full': [], **{name: [] for name in variants}}
+    found: dict[str, list[Selection]] = {name: [] for name in passes}
     for start in range(0, number, batch_size):
         # A seed of its own for each batch, or all would have the same crops.
         examples = draw_examples(dataset, order[start : start + batch_size], seed=args.seed + start)
-        found['full'].append(select_examples(model, examples))
-        for name, variant in variants.items():
-            found[name].append(select_examples(variant, examples))
+        for name, model.selection_pass in passes.items():
+            found[name].append(select_examples(model, examples))
     full = join_selections(found['full'])
-    costs = {name: cost_of(v, examples) for name, v in {'full': model, **variants}.items()}
     rows = []
-    for name, selections in found.items():
-        indices = join_selections(selections).indices
+    for name, model.selection_pass in passes.items():
+        indices = join_selections(found[name]).indices
         agreement = agreement_with(full, indices, model.pair_loss.weights)
-        rows.append({'variant': name, 'cost': costs[name], **vars(agreement)})
+        rows.append({'variant': name, 'cost': cost_of(model, examples), **vars(agreement)})
     return rows
 
 
@@ -209,14 +199,16 @@ def analyze(args: argparse.Namespace) -> None:
             raise ValueError(f'{option} {value}: it must be at least 1.')
     cfg = read_config(args.config)
     merge_options(cfg, args.cfg_options)
-    model = with_pass(load_selecting_model(cfg, args.checkpoint).train(), {})
+    model = load_selecting_model(cfg, args.checkpoint).train()
+    # What a config says of when to select has no part in how.
+    model.schedule = SelectionSchedule()
     device = args.device or ('cuda' if torch.cuda.is_available() else 'cpu')
     try:
         model.to(device)
     except (AssertionError, RuntimeError) as error:
         raise ValueError(f'--device {device}: there is no such device ({error}).') from error
-    variants = build_variants(model, args.variants)
-    rows = compare(model, variants, build_training_dataset(cfg), cfg, args)
+    passes = build_passes(model, args.variants)
+    rows = compare(model, passes, build_training_dataset(cfg), cfg, args)
     show(rows)
     if args.json:
         content = {'config': args.config, 'checkpoint': args.checkpoint, 'seed': args.seed}
