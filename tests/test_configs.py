@@ -30,7 +30,9 @@ HVS_CONFIGS = [
     path
     for folder in ('.', 'demo', 'cifar10')
     for path in sorted((CONFIGS / folder).glob('hvs_*.py'))
+    if not path.stem.endswith('_fast')
 ]
+FAST_CONFIGS = sorted(CONFIGS.glob('hvs_*_fast.py'))
 
 #: What selection may add to or change in a baseline.
 ALLOWED = {
@@ -123,6 +125,24 @@ def test_it_builds(path):
             assert isinstance(transform, CandidateViews)
     # The scope that inheriting adds would be handed on to the function.
     assert cfg.train_dataloader.collate_fn == {'type': 'default_collate'}
+
+
+def test_there_is_a_fast_config_of_every_method():
+    methods = {path.stem.split('_')[1] for path in HVS_CONFIGS}
+    assert {path.stem.split('_')[1] for path in FAST_CONFIGS} == methods
+
+
+@pytest.mark.parametrize('path', FAST_CONFIGS, ids=lambda path: path.name)
+def test_only_the_cost_of_selection_differs(path):
+    cfg, full = Config.fromfile(path), baseline_of(path)
+    assert path.stem == f'{Path(full.filename).stem}_fast'
+    ours, theirs = without_scope(cfg.to_dict()), without_scope(full.to_dict())
+    options = {key: ours['model'].pop(key) for key in set(ours['model']) - set(theirs['model'])}
+    assert ours == theirs
+    model = MODELS.build({**cfg.model, 'data_preprocessor': cfg.data_preprocessor})
+    # A quarter of the pixels, in every step.
+    assert options == {'select_scale': 0.5}
+    assert (model.selection_pass.scale, model.schedule.is_complete) == (0.5, True)
 
 
 def test_there_are_configs():

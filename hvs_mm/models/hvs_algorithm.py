@@ -84,7 +84,8 @@ class HVSAlgorithm(BaseModel):
         select_tokens: Share of the patch tokens that vision transformers go on with there.
         select_depth: Stages of a ``ResNet`` or layers of a ``VisionTransformer`` after which
             selection leaves the backbone, to compare pooled features.
-        select_dtype: ``'bfloat16'`` or ``'float16'`` for the selection pass alone.
+        select_dtype: ``'bfloat16'`` or ``'float16'`` for the backbones in the selection pass
+            alone.
         interval: Select in every so many steps; other steps keep the first candidates.
         warmup: Epochs without selection at the start.
         prob: Share of a batch's samples to select for.

@@ -13,6 +13,7 @@ from ..selection import PairLoss, ScoreWeights, cosine_similarities, forward_vie
 from .compiling import between_graphs
 from .early_exit import early_features, layers_of
 from .fewer_tokens import TokenSubsets, fewer_tokens, transformers_in
+from .lower_precision import backbones_in
 from .smaller_views import smaller_views
 
 #: What ``select_dtype`` may name.
@@ -35,8 +36,8 @@ class SelectionPass:
         depth: Stages of a ``ResNet`` or layers of a ``VisionTransformer`` after which selection
             leaves the backbone. The pair loss is then the negative cosine of the pooled features
             of two views there; projector, predictor, teacher and masks do not enter.
-        dtype: ``'bfloat16'`` or ``'float16'`` for autocast in this pass, whatever the training
-            step has.
+        dtype: ``'bfloat16'`` or ``'float16'`` for the backbones in this pass, by autocast, whatever
+            the training step has.
 
     Raises:
         ValueError: If an option has a wrong value or does not fit the backbone.
@@ -112,11 +113,13 @@ class SelectionPass:
             if subsets is not None:
                 stack.enter_context(fewer_tokens(transformers_in(algorithm), subsets))
                 target_inputs = self.pair_loss.thinned_out(target_inputs, subsets)
-            if self.dtype is not None:
-                device = views[0].device.type
-                stack.enter_context(torch.autocast(device, _DTYPES[self.dtype]))
+            dtype, device = _DTYPES.get(self.dtype), views[0].device
             if self.depth is None:
+                if dtype is not None:
+                    stack.enter_context(backbones_in(algorithm, dtype, device))
                 return self.pair_loss.forward(algorithm, views, num_targets, **target_inputs)
+            if dtype is not None:
+                stack.enter_context(torch.autocast(device.type, dtype))
             backbone, depth = algorithm.backbone, self.depth
             features = forward_views(lambda x: early_features(backbone, x, depth), views)
             return features, num_targets

@@ -280,12 +280,15 @@ def test_the_patch_loss_does_not_enter_early_scores():
 
 
 def test_selection_in_bfloat16_trains_in_float32():
-    seen = []
+    seen = {'backbone': [], 'neck': []}
     model = build_hvs('SimSiam', select_dtype='bfloat16')
-    model.neck.register_forward_hook(lambda m, args, out: seen.append(out[0].dtype))
+    last = model.backbone.layer4
+    last.register_forward_hook(lambda m, args, out: seen['backbone'].append(out.dtype))
+    model.neck.register_forward_hook(lambda m, args, out: seen['neck'].append(out[0].dtype))
     losses = model.loss(random_views())
     # One pass over the candidates, two views of the training step.
-    assert seen == [torch.bfloat16, torch.float32, torch.float32]
+    assert seen['backbone'] == [torch.bfloat16, torch.float32, torch.float32]
+    assert seen['neck'] == [torch.float32] * 3
     losses['loss'].backward()
     assert all(p.grad is not None and p.grad.dtype == torch.float32 for p in model.parameters())
     assert model.last_selection.pair_loss.dtype == torch.float32
@@ -300,6 +303,47 @@ def test_bfloat16_is_close_to_float32():
     assert not torch.equal(ours, expected)
     # bfloat16 has 8 bits, which some ten layers add up.
     assert (ours - expected).abs().mean() < 0.02
+
+
+@pytest.mark.parametrize('name', ['DINO', 'IBOT', 'BYOL'])
+def test_teachers_run_in_bfloat16_too(name):
+    if name == 'BYOL':
+        model = build_hvs(name, select_dtype='bfloat16')
+        layers = [model.backbone.layer4, model.target_net.module[0].layer4]
+        views, samples = random_views(), None
+    else:
+        model = hvs_dino(name, select_dtype='bfloat16')
+        backbones = (model.backbone, model.teacher['backbone'])
+        layers = [backbone.layers[-1].attn.qkv for backbone in backbones]
+        views, samples = candidate_crops((2, 2, 4)), random_samples(3, 4)
+    seen = {0: set(), 1: set()}
+    for number, layer in enumerate(layers):
+        layer.register_forward_hook(lambda m, args, out, n=number: seen[n].add(out.dtype))
+    model.select_views(views, samples)
+    assert seen == {0: {torch.bfloat16}, 1: {torch.bfloat16}}
+    assert not torch.is_autocast_enabled('cpu')
+
+
+def test_autocast_ends_after_an_error():
+    model = build_hvs('SimSiam', select_dtype='bfloat16')
+    with pytest.raises(RuntimeError):
+        model.select_views([torch.randn(2, 4, 32, 32)] * 4)
+    assert not torch.is_autocast_enabled('cpu')
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+
+
+@pytest.mark.parametrize('name', ['SimSiam', 'DINO'])
+def test_depth_in_bfloat16(name):
+    options = {'select_depth': 1, 'select_dtype': 'bfloat16'}
+    if name == 'SimSiam':
+        model, views = build_hvs(name, **options), random_views()
+    else:
+        model, views = hvs_dino(name, **options), candidate_crops((2, 2, 4))
+    low = model.select_views(views).pair_loss
+    model.selection_pass.dtype = None
+    full = model.select_views(views).pair_loss
+    assert not torch.equal(low, full)
+    torch.testing.assert_close(low, full, rtol=0, atol=0.02)
 
 
 # --- All of them -----------------------------------------------------------------------------
