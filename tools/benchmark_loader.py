@@ -156,6 +156,12 @@ def read_views(cfg: Config) -> Views:
                 counts = [counts]
             before, after = list(pipeline[:position]), list(pipeline[position + 1 :])
             after = [step for step in after if 'Pack' not in str(step.get('type'))]
+            if settings.get('photometry') == 'device':
+                raise ValueError(
+                    f"{cfg.filename} leaves the colors to the device (photometry='device'), and "
+                    'MultiView does not: name the config with photometry in the loader, or take '
+                    'tools/dev/device_photometry_cost.py, which compares both places.'
+                )
             return Views(list(transforms), list(counts), settings, before, after)
     raise ValueError(
         f'{cfg.filename} draws no views: its training pipeline is {names}. Name the config of a '

@@ -38,7 +38,7 @@ from hvs_mm.profiling.step import PARTS, Steps
 _DTYPES = {'fp32': None, 'bf16': torch.bfloat16}
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     try:
         device = torch.device(args.device)
@@ -52,14 +52,12 @@ def main(argv: list[str] | None = None) -> int:
         for path in args.configs:
             results[path] = measure(path, args, device)
             show(path, results[path])
-    except (FileNotFoundError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        print(error_line(error), file=sys.stderr)
-        return 1
+    except (KeyError, OSError, TypeError, ValueError, RuntimeError) as error:
+        sys.exit(error_line(error))
     if args.json:
         with open(args.json, 'w', encoding='utf-8') as file:
             costs = {path: cost.as_dict() for path, cost in results.items()}
             json.dump({'settings': settings(args, device), 'configs': costs}, file, indent=1)
-    return 0
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
@@ -186,4 +184,4 @@ def show(path: str, cost: StepCost) -> None:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    main()

@@ -237,6 +237,14 @@ def test_the_process_gets_its_cores_and_threads_back():
     assert cores is None or os.sched_getaffinity(0) == cores
 
 
+def test_work_left_to_the_device_is_not_compared(capsys):
+    config = str(ROOT / 'configs/device_photometry/hvs_simsiam_100e_device.py')
+    with pytest.raises(SystemExit) as error:
+        load_tool('benchmark_loader').main([config])
+    assert "photometry='device'" in str(error.value)
+    assert 'device_photometry_cost.py' in str(error.value)
+
+
 @pytest.mark.parametrize(
     ('args', 'message'),
     [
