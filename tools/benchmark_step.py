@@ -15,12 +15,16 @@ import platform
 import sys
 from contextlib import nullcontext
 from functools import partial
+from inspect import signature
+from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.config import Config
 from mmengine.logging import MessageHub, MMLogger
 from mmengine.optim import build_optim_wrapper
+from mmengine.registry import init_default_scope
+from mmpretrain.registry import OPTIMIZERS
 from rich.console import Console
 from rich.table import Table
 
@@ -48,6 +52,8 @@ def main(argv: list[str] | None = None) -> None:
             torch.set_num_threads(args.threads)
         # What the models tell of their weights and parameter groups would bury the tables.
         MMLogger.get_current_instance().setLevel('ERROR')
+        # Where MMPretrain's optimizers are found, such as LARS.
+        init_default_scope('mmpretrain')
         results = {}
         for path in args.configs:
             results[path] = measure(path, args, device)
@@ -76,9 +82,13 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         '--dtype', default='fp32', choices=sorted(_DTYPES), help='bf16 runs under autocast'
     )
-    parser.add_argument('--compile', action='store_true', help='torch.compile both losses')
+    parser.add_argument(
+        '--compile',
+        action='store_true',
+        help='torch.compile both losses and the bare forward pass, not the parts',
+    )
     parser.add_argument('--channels-last', action='store_true', help='memory format of all images')
-    parser.add_argument('--fused', action='store_true', help='fused optimizer, where there is one')
+    parser.add_argument('--fused', action='store_true', help='the fused form of the optimizer')
     parser.add_argument('--threads', type=_positive, help='of torch on the CPU')
     parser.add_argument('--no-memory', action='store_true', help='leave the peaks of memory out')
     parser.add_argument('--json', metavar='FILE', help='write all numbers there')
@@ -124,6 +134,12 @@ def optimizer_of(cfg: Config, fused: bool) -> dict[str, Any]:
     wrapper = cfg.optim_wrapper
     optimizer = dict(wrapper.optimizer)
     if fused:
+        takes = signature(OPTIMIZERS.get(optimizer['type'])).parameters
+        if 'fused' not in takes:
+            raise ValueError(
+                f'--fused: the optimizer {optimizer["type"]} of {cfg.filename} has no fused form. '
+                'Leave the option out.'
+            )
         optimizer['fused'] = True
     return {
         'type': 'OptimWrapper',
@@ -136,7 +152,7 @@ def settings(args: argparse.Namespace, device: torch.device) -> dict[str, Any]:
     """What the numbers hold for."""
     on_gpu = device.type == 'cuda'
     return {
-        'device': torch.cuda.get_device_name(device) if on_gpu else platform.processor(),
+        'device': torch.cuda.get_device_name(device) if on_gpu else processor(),
         'torch': torch.__version__,
         'threads': torch.get_num_threads(),
         **{
@@ -152,6 +168,14 @@ def settings(args: argparse.Namespace, device: torch.device) -> dict[str, Any]:
             )
         },
     }
+
+
+def processor() -> str:
+    """The name of the CPU, as far as the system tells."""
+    info = Path('/proc/cpuinfo')
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.split(':', 1)[1].strip() for line in lines if line.startswith('model name')]
+    return names[0] if names else platform.machine()
 
 
 def show(path: str, cost: StepCost) -> None:

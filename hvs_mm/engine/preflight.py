@@ -18,7 +18,13 @@ from .checkpoint_checks import (
 from .dataset_checks import TESTING, TRAINING, check_classes, check_datasets, loaded_datasets
 from .hook_checks import check_selection_hooks
 from .photometry_checks import check_photometry
-from .schedule_checks import check_precision, check_schedule, check_teacher, check_warmup
+from .schedule_checks import (
+    check_precision,
+    check_schedule,
+    check_selection_warmup,
+    check_teacher,
+    check_warmup,
+)
 
 
 def preflight(cfg: Config) -> None:
@@ -48,6 +54,7 @@ def preflight(cfg: Config) -> None:
         check_loader(cfg, model)
         check_photometry(cfg, model)
         check_warmup(cfg, model)
+        check_selection_warmup(cfg, model)
         check_teacher(cfg, model)
         check_selection_hooks(cfg, model)
         check_schedule(cfg)

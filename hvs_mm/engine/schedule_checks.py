@@ -6,6 +6,7 @@ import torch
 from mmengine.config import Config
 from torch import nn
 
+from ..models import SelectionSchedule
 from .teacher_hook import TeacherHook
 
 
@@ -43,6 +44,30 @@ def check_warmup(cfg: Config, model: nn.Module) -> None:
             f'temperature (warmup_teacher_temp_epochs={warmup}) and masks '
             f"(mask_start_epoch={mask_start}) follow epochs: take type='EpochBasedTrainLoop' with "
             'max_epochs, or set both to 0.'
+        )
+
+
+def check_selection_warmup(cfg: Config, model: nn.Module) -> None:
+    """Check that views are selected before the run ends.
+
+    Raises:
+        ValueError: If the run is over with its warm-up, or counts no epochs.
+    """
+    schedule = getattr(model, 'schedule', None)
+    if not isinstance(schedule, SelectionSchedule) or not schedule.warmup:
+        return
+    train_cfg = cfg.get('train_cfg') or {}
+    max_epochs = train_cfg.get('max_epochs')
+    if max_epochs is None and train_cfg:
+        raise ValueError(
+            f'model.warmup={schedule.warmup} counts epochs, but train_cfg.type='
+            f"{train_cfg.get('type')!r} counts iterations: take type='EpochBasedTrainLoop' with "
+            'max_epochs, or set model.warmup=0.'
+        )
+    if max_epochs is not None and schedule.warmup >= max_epochs:
+        raise ValueError(
+            f'model.warmup={schedule.warmup} epochs without selection, but the run has max_epochs='
+            f'{max_epochs}: views would never be selected. Lower model.warmup, or train longer.'
         )
 
 

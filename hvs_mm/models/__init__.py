@@ -9,6 +9,7 @@ from .pretrained import PretrainedBackbone, check_checkpoint_given
 from .selection_pass import SelectionPass
 from .selection_schedule import SelectionSchedule
 from .selfsup import DINO, IBOT
+from .selfsup.teacher import is_random
 from .state import preserve_state
 from .vit_init import ViTTruncNormal
 
@@ -34,6 +35,7 @@ __all__ = [
     'check_batch_size',
     'check_checkpoint_given',
     'check_warmup_epochs',
+    'is_random',
     'load_backbone',
     'preserve_state',
     'selecting_model',

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import wraps
 from typing import ParamSpec, TypeVar
 
 import torch
@@ -22,7 +23,14 @@ def between_graphs(function: Callable[P, R]) -> Callable[P, R]:
     Args:
         function: Any function or method.
     """
-    return torch.compiler.disable(function, recursive=False)
+    left_alone = torch.compiler.disable(function, recursive=False)
+
+    # A function of its own: torch 2.10 takes the marked one out of a bound method, without `self`.
+    @wraps(function)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        return left_alone(*args, **kwargs)
+
+    return wrapper
 
 
 def plain_drop_path(module: nn.Module) -> None:

@@ -37,6 +37,7 @@ class TokenSubsets:
         # Seeded now: whoever uses the subsets may put torch's generator back afterwards.
         self._generator = torch.Generator().manual_seed(int(torch.randint(2**63 - 1, ())))
 
+    @torch.compiler.disable
     def __call__(self, num_patches: int) -> Tensor:
         """Numbers (n,) int64 of the patches that are left, ascending, on the host."""
         if num_patches not in self._subsets:
@@ -58,6 +59,7 @@ def fewer_tokens(transformers: Sequence[nn.Module], subsets: TokenSubsets) -> It
         subsets: Which tokens to leave.
     """
 
+    @torch.compiler.disable
     def thin_out(num_extra: int, tokens: Tensor) -> Tensor:
         # (N, extra + patches, C) -> (N, extra + n, C)
         left = num_extra + subsets(tokens.shape[1] - num_extra)

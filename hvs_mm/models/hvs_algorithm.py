@@ -236,7 +236,7 @@ class HVSAlgorithm(BaseModel):
         indices = self._first_candidates(inputs, groups)
         self.last_selection, entries = None, {}
         if self.schedule.is_due():
-            samples = self.schedule.draw_samples(len(inputs[0]))
+            samples = self.schedule.draw_samples(len(inputs[0]), self.pair_loss.min_samples)
             selection, reusable = self._select(inputs, groups, known, samples)
             self.last_selection = selection
             entries = _log_entries(selection)
@@ -244,9 +244,12 @@ class HVSAlgorithm(BaseModel):
                 indices, known = selection.indices, {**known, **reusable}
             else:
                 indices = indices.index_copy(0, selection.samples, selection.indices)
+            # The outputs of views that are not kept need not live through the training step.
+            del reusable
         if not self.schedule.is_complete:
             share = 0 if self.last_selection is None else len(selection.indices) / len(indices)
-            entries['hvs_share'] = indices.new_tensor(share, dtype=torch.float32)
+            # Filled on the device: a number sent there would be waited for.
+            entries['hvs_share'] = indices.new_full((), share, dtype=torch.float32)
         kept_targets = indices[:, : groups.num_kept_targets]
         known = self.pair_loss.of_kept(known, kept_targets, groups)
         losses = self.algorithm.loss(self.gather(inputs, indices), data_samples, **known)

@@ -26,10 +26,13 @@ def backbones_in(algorithm: nn.Module, dtype: torch.dtype, device: torch.device)
     with ExitStack() as stack:
         entered: list[Any] = []
 
+        # The compiler cannot follow what begins in one hook and ends in another.
+        @torch.compiler.disable
         def enter(module: nn.Module, args: Any) -> None:
             entered.append(torch.autocast(device.type, dtype))
             entered[-1].__enter__()
 
+        @torch.compiler.disable
         def leave(module: nn.Module, args: Any, output: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
             entered.pop().__exit__(None, None, None)
             return tuple(part.float() for part in output)

@@ -19,7 +19,7 @@ class SelectionSchedule:
         interval: Select in every so many steps, counted from the first of the run.
         warmup: Epochs at the start of a run without selection.
         prob: Share of a batch's samples that is selected for, drawn anew in every step. At least
-            one.
+            one; two where samples are scored against each other.
 
     Raises:
         ValueError: If ``interval`` is below 1, ``warmup`` negative or ``prob`` outside (0, 1].
@@ -52,7 +52,9 @@ class SelectionSchedule:
         """Whether to select in the current step; to be asked once per step.
 
         Iteration and epoch are those that the Runner keeps in MMEngine's ``MessageHub``, so a
-        resumed run goes on in step. Without a Runner calls are counted, and the epoch is the first.
+        resumed run goes on in step; under gradient accumulation iterations count, not steps of the
+        optimizer. Without a Runner calls are counted, and the epoch is the first. A process that
+        has had one, and then calls the model itself, finds what that one has left in the hub.
         """
         hub = MessageHub.get_current_instance()
         iteration = hub.get_info('iter')
@@ -61,9 +63,17 @@ class SelectionSchedule:
             self._steps += 1
         return (hub.get_info('epoch') or 0) >= self.warmup and iteration % self.interval == 0
 
-    def draw_samples(self, batch_size: int) -> Tensor | None:
-        """Positions (n,) int64, ascending, of the samples to select for; ``None`` if all."""
-        count = max(1, round(self.prob * batch_size))
-        if count == batch_size:
+    def draw_samples(self, batch_size: int, least: int = 1) -> Tensor | None:
+        """Draw for which samples to select.
+
+        Args:
+            batch_size: B.
+            least: At least so many of them.
+
+        Returns:
+            Positions (n,) int64, ascending; ``None`` if all.
+        """
+        count = max(least, round(self.prob * batch_size))
+        if count >= batch_size:
             return None
         return torch.randperm(batch_size)[:count].sort().values

@@ -13,6 +13,8 @@ from mmpretrain.registry import TRANSFORMS
 from mmpretrain.structures import DataSample
 from torch import Tensor
 
+from ..datasets import own_random_numbers
+
 #: Transforms that give a view its size, and the argument that says it.
 _SIZES = {
     'RandomResizedCrop': 'scale',
@@ -21,6 +23,10 @@ _SIZES = {
     'CenterCrop': 'crop_size',
     'Resize': 'scale',
 }
+
+
+#: Where a sample has the masks of its target views.
+_MASKS = 'view_masks'
 
 
 @dataclass(frozen=True)
@@ -75,7 +81,7 @@ def random_batch(
     device: torch.device = torch.device('cpu'),  # noqa: B008 - a value
     memory_format: torch.memory_format = torch.contiguous_format,
 ) -> Batch:
-    """Draw a batch.
+    """Draw a batch; views have the same masks every time, those of their candidates.
 
     Args:
         cfg: A complete config with candidate views.
@@ -85,22 +91,29 @@ def random_batch(
         memory_format: Of the views.
     """
     sizes = view_sizes(cfg)
-    sizes = sizes if views is None else [sizes[view] for view in views]
+    views = range(len(sizes)) if views is None else views
     tensors = [
-        torch.randn(batch_size, 3, *size, device=device).to(memory_format=memory_format)
-        for size in sizes
+        torch.randn(batch_size, 3, *sizes[view], device=device).to(memory_format=memory_format)
+        for view in views
     ]
-    return Batch(tensors, _samples(cfg, sizes, batch_size))
+    samples = _samples(cfg, sizes, batch_size)
+    for sample in samples:
+        if hasattr(sample, _MASKS):
+            masks = getattr(sample, _MASKS)
+            kept = [view for view in views if view < len(masks)]
+            sample.set_field(masks[kept], _MASKS, field_type='metainfo')
+    return Batch(tensors, samples)
 
 
 def _samples(cfg: Config, sizes: Sequence[tuple[int, int]], batch_size: int) -> list[DataSample]:
     configs = [t for t in cfg.train_dataloader.dataset.pipeline if t['type'] == 'BlockMasks']
     transforms = [TRANSFORMS.build(dict(config)) for config in configs]
     samples = []
-    for _ in range(batch_size):
-        results: dict[str, Any] = {'img': [np.empty((*size, 0), np.uint8) for size in sizes]}
-        for transform in transforms:
-            results = transform(results)
-        del results['img']
-        samples.append(DataSample(metainfo=results))
+    with own_random_numbers(0):
+        for _ in range(batch_size):
+            results: dict[str, Any] = {'img': [np.empty((*size, 0), np.uint8) for size in sizes]}
+            for transform in transforms:
+                results = transform(results)
+            del results['img']
+            samples.append(DataSample(metainfo=results))
     return samples

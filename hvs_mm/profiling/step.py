@@ -10,7 +10,11 @@ from typing import Any
 import torch
 from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import (
+    FlopCounterMode,
+    sdpa_backward_flop_count,
+    sdpa_flop_count,
+)
 
 from ..models import HVSAlgorithm, preserve_state
 from ..selection import full_precision
@@ -20,6 +24,7 @@ from .random_batch import Batch
 
 #: Parts of a step with selection, in their order.
 PARTS = ('forward', 'pair_loss', 'pick', 'gather', 'train')
+Shape = torch.Size
 #: Share of the student in an update of a teacher; any number costs the same.
 _MOMENTUM = 0.004
 
@@ -31,17 +36,18 @@ class StepCost:
     Attributes:
         vanilla: A step of the baseline on as many views as are kept.
         hvs: A step with selection; the mean over ``interval`` steps where that is set.
-        parts: The same step's parts: ``forward`` of the candidates, ``pair_loss``, ``pick``,
-            ``gather`` and ``train``.
+        parts: The parts of a step that selects for all samples: ``forward`` of the candidates,
+            ``pair_loss``, ``pick``, ``gather`` and ``train``. Not compiled.
         bare: A bare forward of all candidates as they are: no gradient and nothing else.
         reused: What of the vanilla step selection has computed already: its teacher, where the
             outputs of the kept views are the same.
         ratio: ``hvs`` over ``vanilla``, from pairs measured next to each other.
         measured_floor: ``(bare + vanilla - reused) / vanilla``, from the same pairs.
-        counted_floor: The same in floating-point operations, of matrix products and convolutions.
+        counted_floor: The same in floating-point operations, of matrix products, convolutions and
+            attention. Both floors are those of a full selection in every step for every sample.
         over_measured: ``ratio`` over ``measured_floor``.
         over_counted: ``ratio`` over ``counted_floor``.
-        selecting: ``pair_loss``, ``pick`` and ``gather`` together, over ``hvs``.
+        selecting: ``pair_loss``, ``pick`` and ``gather`` together, over the sum of all parts.
         vanilla_memory: Peak of a vanilla step; ``None`` if not measured.
         hvs_memory: Peak of a step with selection.
         batch_size: Images in the batch.
@@ -97,8 +103,9 @@ class Steps:
         self.groups = groups
         self.kept = [view for span, n in zip(groups.spans(), groups.keep) for view in span[:n]]
         self.reuses_teacher = self._reuses_teacher(draw(None))
-        self._vanilla_loss = compile_loss(self.algorithm.loss)
-        self._hvs_loss = compile_loss(model.loss)
+        self._vanilla_loss = compile_loss(lambda *batch: self.algorithm.loss(*batch))
+        self._hvs_loss = compile_loss(lambda *batch: model.loss(*batch))
+        self._bare = compile_loss(self._forward_candidates)
 
     def vanilla(self, batch: Batch) -> None:
         """A step of the baseline on ``keep`` views."""
@@ -134,9 +141,11 @@ class Steps:
                     kept = selection.indices[:, : self.groups.num_kept_targets]
                     known = pair_loss.of_kept(extras, kept, self.groups)
                     views = model.gather(views, selection.indices)
-            with clock.part('train'):
-                losses = algorithm.loss(views, batch.samples, **known)
-                self._update(losses)
+                del extras, outputs
+            train = clock.start()
+            losses = algorithm.loss(views, batch.samples, **known)
+        self._update(losses)
+        clock.stop('train', train)
 
     def bare(self, batch: Batch) -> None:
         """The candidates forward, and nothing else."""
@@ -145,8 +154,12 @@ class Steps:
             extras = pair_loss.target_inputs(
                 self.algorithm, batch.views, num_targets, batch.samples
             )
-            pair_loss.forward(self.algorithm, batch.views, num_targets, **extras)
+            self._bare(batch.views, extras)
         torch.clear_autocast_cache()
+
+    def _forward_candidates(self, views: list[Tensor], extras: dict[str, Tensor]) -> Any:
+        pair_loss, num_targets = self.model.pair_loss, self.groups.num_targets
+        return pair_loss.forward(self.algorithm, views, num_targets, **extras)
 
     def _reuses_teacher(self, batch: Batch) -> bool:
         """Whether the training step takes the teacher's outputs from an exact selection pass."""
@@ -200,9 +213,30 @@ def outermost_calls(
             handle.remove()
 
 
+def operation_counter() -> FlopCounterMode:
+    """Counts floating-point operations of matrix products, convolutions and attention."""
+    aten = torch.ops.aten
+    # torch (2.5, 2.10) has no formula for the kernels of attention on the CPU.
+    attention = {
+        aten._scaled_dot_product_flash_attention_for_cpu: _attention,
+        aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward,
+    }
+    return FlopCounterMode(display=False, custom_mapping=attention)
+
+
+def _attention(query: Shape, key: Shape, value: Shape, *args: Any, **kwargs: Any) -> int:
+    return sdpa_flop_count(query, key, value)
+
+
+def _attention_backward(
+    gradient: Shape, query: Shape, key: Shape, value: Shape, *args: Any, **kwargs: Any
+) -> int:
+    return sdpa_backward_flop_count(gradient, query, key, value)
+
+
 def count_operations(work: Callable[[], object]) -> int:
-    """Floating-point operations of matrix products and convolutions, as torch counts them."""
-    with FlopCounterMode(display=False) as counter:
+    """Floating-point operations of some work, see :func:`operation_counter`."""
+    with operation_counter() as counter:
         work()
     return counter.get_total_flops()
 
@@ -211,7 +245,7 @@ def counted_floor(steps: Steps) -> float:
     """``(candidates forward once + vanilla step - reused) / vanilla``, in operations."""
     candidates, kept = steps.draw(None), steps.draw(steps.kept)
     forward, reused, begun = count_operations(lambda: steps.bare(candidates)), 0, 0
-    with FlopCounterMode(display=False) as counter:
+    with operation_counter() as counter:
 
         def enter() -> None:
             nonlocal begun
@@ -276,7 +310,9 @@ def measure_step(steps: Steps, device: torch.device, repeats: int, memory: bool 
         counted_floor=floor,
         over_measured=over(lambda t: t['hvs'] / t['vanilla'] / measured_floor(t)),
         over_counted=over(lambda t: t['hvs'] / t['vanilla'] / floor),
-        selecting=over(lambda t: (t['pair_loss'] + t['pick'] + t['gather']) / t['hvs']),
+        selecting=over(
+            lambda t: (t['pair_loss'] + t['pick'] + t['gather']) / sum(t[part] for part in PARTS)
+        ),
         vanilla_memory=peaks[0],
         hvs_memory=peaks[1],
         batch_size=len(steps.draw(steps.kept).views[0]),

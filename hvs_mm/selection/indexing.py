@@ -27,14 +27,19 @@ def is_asynchronous(device: torch.device) -> bool:
     return device.type == 'cuda'
 
 
+def is_on_host(tensor: Tensor) -> bool:
+    """Whether the host can read a tensor without waiting for a device."""
+    return tensor.device.type == 'cpu'
+
+
 def send(tensor: Tensor, device: torch.device) -> Tensor:
     """Bring a tensor of the host to a device without making the host wait for it.
 
     Args:
-        tensor: On the CPU.
+        tensor: On the CPU, or there already.
         device: Where it goes.
     """
-    if not is_asynchronous(device):
+    if not is_on_host(tensor) or not is_asynchronous(device):
         return tensor.to(device)
     # A copy from pageable memory would wait for all work queued on the device.
     return tensor.pin_memory().to(device, non_blocking=True)

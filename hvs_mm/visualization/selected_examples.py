@@ -17,7 +17,7 @@ from .captions import describe_view
 from .panel import draw_selection
 
 
-def select_examples(model: nn.Module, examples: Examples) -> Selection:
+def select_examples(model: nn.Module, examples: Examples, seed: int = 0) -> Selection:
     """Let a model select, with the same random numbers every time.
 
     Its weights, buffers and modes and the random states stay as they are.
@@ -25,12 +25,13 @@ def select_examples(model: nn.Module, examples: Examples) -> Selection:
     Args:
         model: An ``HVSAlgorithm``.
         examples: All go forward as one batch.
+        seed: Of these random numbers.
     """
     # The preprocessor may write into its input.
     data = model.data_preprocessor(deepcopy(examples.batch()))
     # Selectors and stochastic depth draw random numbers, which the training would miss: the
     # former does Python's, the latter those of a GPU, too.
-    with own_random_numbers(0), preserve_state(model):
+    with own_random_numbers(seed), preserve_state(model):
         return model.select_views(data['inputs'], data['data_samples'])
 
 

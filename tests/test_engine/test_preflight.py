@@ -461,3 +461,17 @@ def test_the_option_of_a_pretrained_backbone_inside_an_hvs_config(tmp_path):
     torch.save(MODELS.build(cfg.model).state_dict(), path)
     cfg.model.algorithm.backbone.init_cfg.checkpoint = str(path)
     preflight(cfg)
+
+
+def test_a_warmup_that_never_ends():
+    cfg = config()
+    cfg.train_cfg.max_epochs = 3
+    cfg.model.warmup = 2
+    preflight(cfg)
+    cfg.model.warmup = 3
+    with pytest.raises(ValueError, match=r'model\.warmup=3 .* max_epochs=3: .* never be selected'):
+        preflight(cfg)
+    cfg.train_cfg = dict(type='IterBasedTrainLoop', max_iters=100)
+    cfg.param_scheduler = []
+    with pytest.raises(ValueError, match=r"model\.warmup=3 counts epochs.*'IterBasedTrainLoop'"):
+        preflight(cfg)

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch._dynamo.utils import counters
 
+from hvs_mm.models import HVSAlgorithm
 from tests.tiny import algorithm_config, build_hvs, random_views
 from tests.tiny_dino import (
     build_hvs_dino,
@@ -67,6 +68,28 @@ def test_a_compiled_step(name):
         for reason in counters['graph_break']:
             allowed = (*ON_PURPOSE, *UPSTREAM.get(name, '\0').split('|'))
             assert any(text in reason for text in allowed), reason
+
+
+@pytest.mark.parametrize(
+    'options',
+    [{'select_scale': 0.5}, {'select_tokens': 0.5}, {'select_dtype': 'bfloat16'}, {'prob': 0.5}],
+)
+def test_a_compiled_step_that_selects_for_less(options):
+    plain, views, _ = build('DINO')
+    model = HVSAlgorithm(plain.algorithm, plain.candidates, plain.keep, **options)
+    expected_model = deepcopy(model)
+    # As users write it: a bound method.
+    compiled = torch.compile(model.loss, backend='aot_eager')
+    for step in range(3):
+        torch.manual_seed(step)
+        expected = expected_model.loss(views)
+        torch.manual_seed(step)
+        ours = compiled(views)
+        torch.testing.assert_close(ours['loss'], expected['loss'], rtol=1e-3, atol=1e-4)
+    if not OLD_TORCH:
+        for reason in counters['graph_break']:
+            assert any(text in reason for text in ON_PURPOSE), reason
+    assert not counters['frames'].get('recompile_limit')
 
 
 @pytest.mark.parametrize('stage', ['forward', 'pair_loss', 'pick', 'gather'])

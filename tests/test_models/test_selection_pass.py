@@ -406,6 +406,24 @@ def test_wrong_options(options, message):
         build_hvs('SimSiam', **options)
 
 
+def test_views_that_would_become_one_size():
+    model = hvs_dino(select_scale=0.3)
+    with pytest.raises(ValueError, match=r'select_scale=0\.3 makes views of .* one size, \[\(8, 8'):
+        model.select_views(candidate_crops((2, 2, 4)))
+
+
+def test_convolutions_select_in_channels_last():
+    """Faster on the CPU; the training step keeps the format it was given."""
+    model, seen = build_hvs('SimSiam'), []
+    model.backbone.conv1.register_forward_pre_hook(
+        lambda m, args: seen.append(args[0].is_contiguous(memory_format=torch.channels_last))
+    )
+    views = random_views()
+    model.loss(views)
+    assert seen == [True, False, False]
+    assert all(view.is_contiguous() for view in views)
+
+
 def test_depth_of_an_unknown_backbone():
     model = build_hvs('SimSiam')
     model.algorithm.backbone = torch.nn.Conv2d(3, 8, 3)

@@ -166,6 +166,15 @@ def test_selection_for_some_samples(name):
     torch.testing.assert_close(ours['loss'], other['loss'], rtol=1e-4, atol=1e-5)
 
 
+def test_simclr_selects_for_two_samples_at_least():
+    """One alone has no negatives, and the same loss whatever it keeps."""
+    torch.manual_seed(0)
+    model = build_hvs('SimCLR', GROUP_NORM, prob=0.1)
+    model.loss(random_views(batch_size=6))
+    assert len(model.last_selection.samples) == 2
+    assert model.last_selection.pair_loss.abs().max() > 0
+
+
 def test_always_selecting_logs_no_share():
     assert 'hvs_share' not in build_hvs('SimSiam').loss(random_views())
 

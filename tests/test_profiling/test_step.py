@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.logging import MessageHub
 from mmengine.optim import build_optim_wrapper
 from torch import nn
 
@@ -31,6 +32,18 @@ from tests.tiny_dino import build_dino, candidate_crops, random_samples
 ROOT = Path(__file__).parents[2]
 CPU = torch.device('cpu')
 OPTIMIZER = dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.01))
+
+
+@pytest.fixture(autouse=True)
+def _no_runner():
+    """Whatever runs of other tests have left in the hub."""
+    hub = MessageHub.get_current_instance()
+    before = {name: hub.get_info(name) for name in ('iter', 'epoch')}
+    for name in before:
+        hub.update_info(name, None)
+    yield
+    for name, value in before.items():
+        hub.update_info(name, value)
 
 
 def steps_of(name, **options):
@@ -134,6 +147,28 @@ def test_outermost_calls():
         inner(torch.ones(1, 2))
     module(torch.ones(1, 2))
     assert seen == ['in', 'out', 'in', 'out']
+
+
+@pytest.mark.parametrize('tokens', [5, 17])
+def test_attention_is_counted(tokens):
+    """Two products of (tokens x dim) and (dim x tokens) per head; twice that, and the first again,
+    on the way back."""
+    query = torch.randn(2, 3, tokens, 8, requires_grad=True)
+    product = 2 * 2 * 3 * tokens * tokens * 8
+
+    def work():
+        return nn.functional.scaled_dot_product_attention(query, query, query)
+
+    assert count_operations(work) == 2 * product
+    assert count_operations(lambda: work().sum().backward()) == (2 + 5) * product
+
+
+def test_masks_are_those_of_the_candidates():
+    cfg = Config.fromfile(ROOT / 'configs/hvs_ibot_300e.py')
+    candidates, kept = random_batch(cfg, 3), random_batch(cfg, 3, [0, 2, 5])
+    for whole, part in zip(candidates.samples, kept.samples):
+        assert np.array_equal(part.view_masks, whole.view_masks[[0, 2]])
+    assert len({sample.view_masks.tobytes() for sample in candidates.samples}) == 3
 
 
 # --- Times -----------------------------------------------------------------------------------

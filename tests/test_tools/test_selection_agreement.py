@@ -10,6 +10,7 @@ import torch
 from mmengine.config import Config
 
 from hvs_mm.engine import build_model
+from hvs_mm.models import SelectionPass
 from tests.tools import load_tool
 
 DEMO = Path(__file__).parents[2] / 'configs' / 'demo'
@@ -66,7 +67,32 @@ def test_default_variants(checkpoints, capsys):
 def test_variants_that_are_asked_for(checkpoints):
     both = ('--variant', 'select_scale=0.5', 'select_tokens=0.5')
     rows = run('ibot', checkpoints, *both, '--variant', 'select_dtype=bfloat16')
-    assert list(rows) == ['full', 'select_scale=0.5, select_tokens=0.5', 'select_dtype=bfloat16']
+    # The demo has stochastic depth: the full choice differs from itself.
+    assert list(rows) == [
+        'full',
+        'full, other noise',
+        'select_scale=0.5, select_tokens=0.5',
+        'select_dtype=bfloat16',
+    ]
+    assert rows['full, other noise']['same'] < 1
+    assert rows['full, other noise']['cost'] == rows['full']['cost']
+
+
+def test_every_batch_has_tokens_of_its_own(checkpoints, monkeypatch):
+    drawn = []
+    draw = SelectionPass.draw_subsets
+
+    def spy(self):
+        subsets = draw(self)
+        if subsets is not None:
+            drawn.append(tuple(subsets(36).tolist()))
+        return subsets
+
+    monkeypatch.setattr(SelectionPass, 'draw_subsets', spy)
+    run('ibot', checkpoints, '--variant', 'select_tokens=0.5')
+    # Two batches, and one more pass to count its cost.
+    assert len(drawn) == 3
+    assert drawn[0] != drawn[1]
 
 
 def test_options_of_the_config_do_not_enter_the_reference(checkpoints):

@@ -39,7 +39,7 @@ from hvs_mm.engine import (
     merge_options,
     read_config,
 )
-from hvs_mm.models import HVSAlgorithm, SelectionPass, SelectionSchedule
+from hvs_mm.models import HVSAlgorithm, SelectionPass, SelectionSchedule, is_random
 from hvs_mm.profiling import count_operations
 from hvs_mm.selection import Selection, agreement_with, join_selections
 from hvs_mm.visualization import select_examples
@@ -51,6 +51,8 @@ _OPTIONS = {
     'select_depth': 'depth',
     'select_dtype': 'dtype',
 }
+#: The full choice once more, with other draws of stochastic depth and dropout.
+_AGAIN = 'full, other noise'
 #: What is compared by default; what the backbone does not have is left out.
 _VARIANTS = (
     {'select_dtype': 'bfloat16'},
@@ -116,6 +118,9 @@ def build_passes(model: HVSAlgorithm, asked: list[list[str]] | None) -> dict[str
         ValueError: If an option that was asked for does not fit the model.
     """
     passes = {'full': SelectionPass(model.algorithm, model.pair_loss)}
+    if is_random(model.algorithm.backbone):
+        # With dropout or stochastic depth the full choice is uncertain, too.
+        passes[_AGAIN] = passes['full']
     for options in [read_variant(texts) for texts in asked or []] or _VARIANTS:
         settings = {_OPTIONS[name]: value for name, value in options.items()}
         name = ', '.join(f'{name}={value}' for name, value in options.items())
@@ -150,7 +155,9 @@ def compare(
         # A seed of its own for each batch, or all would have the same crops.
         examples = draw_examples(dataset, order[start : start + batch_size], seed=args.seed + start)
         for name, model.selection_pass in passes.items():
-            found[name].append(select_examples(model, examples))
+            # Other tokens, and other noise, in every batch; the same noise for all passes but one.
+            seed = args.seed + start + (name == _AGAIN)
+            found[name].append(select_examples(model, examples, seed))
     full = join_selections(found['full'])
     rows = []
     for name, model.selection_pass in passes.items():

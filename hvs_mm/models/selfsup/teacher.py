@@ -61,19 +61,23 @@ def loaded_names(module: nn.Module) -> Iterator[set[str]]:
 
 def is_per_sample(module: nn.Module) -> bool:
     """Whether a sample's output depends neither on the rest of the batch nor on chance."""
+    depends = any(isinstance(child, _BatchNorm) and child.training for child in module.modules())
+    return not depends and not is_random(module)
+
+
+def is_random(module: nn.Module) -> bool:
+    """Whether outputs depend on chance: dropout or stochastic depth, in train mode."""
     for child in module.modules():
         if not child.training:
             continue
-        if isinstance(child, _BatchNorm):
-            return False
         if isinstance(child, nn.modules.dropout._DropoutNd) and child.p > 0:
-            return False
+            return True
         if isinstance(child, DropPath) and child.drop_prob:
-            return False
+            return True
         # MMPretrain's attention drops by a rate of its own, not by a module.
         if getattr(child, 'attn_drop', 0) and isinstance(child.attn_drop, float):
-            return False
-    return True
+            return True
+    return False
 
 
 @torch.no_grad()

@@ -28,6 +28,8 @@ class PairLoss(ABC):
     num_kept: ClassVar[int | None] = None
     #: Whether every kept view is a target, whatever its size: the loss is symmetric.
     all_targets: ClassVar[bool] = False
+    #: How many samples it takes for their losses to differ.
+    min_samples: ClassVar[int] = 1
     #: How the tensor's parts enter a score.
     weights: ScoreWeights = ScoreWeights()
 

@@ -151,7 +151,8 @@ class IBOTPairLoss(DINOPairLoss):
         return algorithm.head.pair_loss(outputs)
 
     def reusable(self, algorithm: nn.Module, outputs: Any) -> dict[str, Tensor]:
-        if not algorithm.teacher_is_per_sample:
+        # Under BatchNorm in the student's head patches are not padded, those of a teacher are.
+        if not algorithm.teacher_is_per_sample or algorithm.neck.has_batch_norm:
             return {}
         return {'teacher_logits': outputs.teacher, 'teacher_patches': outputs.teacher_patches}
 

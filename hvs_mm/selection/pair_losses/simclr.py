@@ -73,6 +73,8 @@ class SimCLRPairLoss(PairLoss):
 
     algorithms = ('SimCLR',)
     num_kept = 2
+    # A sample without negatives has no loss.
+    min_samples = 2
     all_targets = True
 
     def check(self, algorithm: nn.Module, groups: ViewGroups) -> None:
