@@ -1,4 +1,4 @@
-# hvs_dino_300e.py with a selection pass at half the scale: see docs/performance.md for what it keeps.
+# hvs_dino_300e.py with a selection pass in bfloat16: see docs/performance.md for what it keeps.
 _base_ = 'hvs_dino_300e.py'
 
-model = dict(select_scale=0.5)
+model = dict(select_dtype='bfloat16')
