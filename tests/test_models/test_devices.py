@@ -157,6 +157,25 @@ def test_patches_that_fill_up_change_nothing(device):
         torch.testing.assert_close(getattr(model.head, name), expected, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize('device', DEVICES)
+@pytest.mark.usefixtures('as_on_a_gpu')
+def test_patches_do_not_fill_up_under_batchnorm(device):
+    """They would enter its statistics, so the number of masked patches is waited for."""
+    torch.manual_seed(0)
+    algorithm = build_dino('IBOT', num_crops=4, neck={'use_bn': True})
+    model = HVSAlgorithm(algorithm, (2, 2, 4), (1, 1, 2)).to(device)
+    views, samples = to(device, candidate_crops((2, 2, 4), 6)), random_samples(6, 4)
+    baseline = deepcopy(model.algorithm)
+    ours = model.loss(views, samples)
+    indices = model.last_selection.indices
+    for sample, views_kept in zip(samples, indices.tolist()):
+        kept = sample.view_masks[views_kept[:2]]
+        sample.set_field(kept, 'view_masks', field_type='metainfo')
+    theirs = baseline.loss(model.gather(views, indices), samples)
+    for name in ('loss', 'patch_term'):
+        torch.testing.assert_close(ours[name], theirs[name], rtol=1e-4, atol=1e-5)
+
+
 def test_waiting_would_be_noticed():
     with pytest.raises(AssertionError, match='index makes the host wait'), NoWaiting():
         torch.ones(3)[torch.ones(3, dtype=torch.bool)]
