@@ -105,6 +105,10 @@ def as_on_a_gpu(monkeypatch, device):
 
 @pytest.mark.parametrize('device', DEVICES)
 @pytest.mark.parametrize('options', [{}, {'select_scale': 0.5}, {'prob': 0.5}, {'interval': 2}])
+@pytest.mark.skipif(
+    torch.__version__ < '2.6',
+    reason='torch 2.5 has no tensor subclasses under a dispatch mode; runs with newer ones',
+)
 # The losses of upstream's SimCLR and BYOL ask the device themselves.
 @pytest.mark.parametrize('name', ['SimSiam', 'DINO', 'IBOT'])
 @pytest.mark.usefixtures('as_on_a_gpu')

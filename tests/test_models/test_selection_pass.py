@@ -302,7 +302,7 @@ def test_bfloat16_is_close_to_float32():
     ours = low.select_views(views).pair_loss
     assert not torch.equal(ours, expected)
     # bfloat16 has 8 bits, which some ten layers add up.
-    assert (ours - expected).abs().mean() < 0.02
+    assert (ours - expected).abs().mean() < 0.05
 
 
 @pytest.mark.parametrize('name', ['DINO', 'IBOT', 'BYOL'])
