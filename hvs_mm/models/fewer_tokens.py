@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -59,18 +60,18 @@ def fewer_tokens(transformers: Sequence[nn.Module], subsets: TokenSubsets) -> It
         subsets: Which tokens to leave.
     """
 
-    @torch.compiler.disable
-    def thin_out(num_extra: int, tokens: Tensor) -> Tensor:
-        # (N, extra + patches, C) -> (N, extra + n, C)
-        left = num_extra + subsets(tokens.shape[1] - num_extra)
-        index = torch.cat([torch.arange(num_extra), left])
-        return tokens[:, send(index, tokens.device)]
-
-    def hook(module: nn.Module, num_extra: int) -> Any:
-        return module.register_forward_hook(lambda m, args, output: thin_out(num_extra, output))
-
     with ExitStack() as stack:
         for transformer in transformers:
-            handle = hook(transformer.drop_after_pos, transformer.num_extra_tokens)
-            stack.callback(handle.remove)
+            hook = partial(_thin_out, subsets, transformer.num_extra_tokens)
+            stack.callback(transformer.drop_after_pos.register_forward_hook(hook).remove)
         yield
+
+
+@torch.compiler.disable
+def _thin_out(
+    subsets: TokenSubsets, num_extra: int, module: nn.Module, args: Any, tokens: Tensor
+) -> Tensor:
+    # (N, extra + patches, C) -> (N, extra + n, C)
+    left = num_extra + subsets(tokens.shape[1] - num_extra)
+    index = torch.cat([torch.arange(num_extra), left])
+    return tokens[:, send(index, tokens.device)]
