@@ -1,6 +1,6 @@
 from .block_masks import BlockMasks
 from .candidate_views import CandidateViews, PackViews
-from .examples import Examples, draw_examples
+from .examples import Examples, draw_example_batches, draw_examples, whole_batches
 from .geometry import ViewGeometry
 from .random_state import own_random_numbers
 from .shapes import ShapesDataset
@@ -12,6 +12,8 @@ __all__ = [
     'PackViews',
     'ShapesDataset',
     'ViewGeometry',
+    'draw_example_batches',
     'draw_examples',
     'own_random_numbers',
+    'whole_batches',
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from copy import copy
 from typing import Any, NamedTuple
 
@@ -68,6 +68,47 @@ def draw_examples(dataset: BaseDataset, positions: Sequence[int], seed: int = 0)
             samples.append(sample)
     batch = default_collate(samples)
     return Examples(images, batch['inputs'], batch['data_samples'])
+
+
+def draw_example_batches(
+    dataset: BaseDataset, images: int, batch_size: int, seed: int
+) -> Iterator[tuple[int, Examples]]:
+    """Draw candidate views of random images in whole batches.
+
+    Args:
+        dataset: As for :func:`draw_examples`.
+        images: How many, see :func:`whole_batches`.
+        batch_size: Images in a batch.
+        seed: Of the images and the views.
+
+    Yields:
+        The seed of the batch's views, and the batch.
+    """
+    # The images of many data sets come class by class.
+    order = np.random.default_rng(seed).permutation(len(dataset)).tolist()
+    for start in range(0, images, batch_size):
+        # A seed of its own for each batch, or all would have the same crops.
+        yield seed + start, draw_examples(dataset, order[start : start + batch_size], seed + start)
+
+
+def whole_batches(dataset: BaseDataset, images: int, batch_size: int) -> int:
+    """The number of images in whole batches of those that are asked for and there.
+
+    Args:
+        dataset: Where they come from.
+        images: How many are asked for, by ``--images``.
+        batch_size: Images in a batch, by ``--batch-size``.
+
+    Raises:
+        ValueError: If they make no batch.
+    """
+    number = min(images, len(dataset)) // batch_size * batch_size
+    if number < 1:
+        raise ValueError(
+            f'--images {images}: of the {len(dataset)} images of the data set this makes no '
+            f'batch of {batch_size}. Ask for more, or give a smaller --batch-size.'
+        )
+    return number
 
 
 def _draw(dataset: Any, position: int) -> tuple[np.ndarray, dict[str, Any]]:

@@ -3,6 +3,8 @@ from .building import build_model, build_runner, build_training_dataset
 from .checkpoint_checks import resumed_checkpoint
 from .command_line import (
     add_config_options,
+    add_example_options,
+    check_example_options,
     check_picture,
     error_line,
     merge_options,
@@ -29,9 +31,11 @@ __all__ = [
     'SelectionStatsHook',
     'TeacherHook',
     'add_config_options',
+    'add_example_options',
     'build_model',
     'build_runner',
     'build_training_dataset',
+    'check_example_options',
     'check_overrides',
     'check_picture',
     'clip_each_gradient',

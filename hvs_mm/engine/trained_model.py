@@ -10,16 +10,18 @@ from ..models.checkpoint_files import load_checkpoint
 from .building import build_model
 
 
-def load_selecting_model(cfg: Config, path: str) -> HVSAlgorithm:
+def load_selecting_model(cfg: Config, path: str, device: str = 'cpu') -> HVSAlgorithm:
     """The model of a config with hard view selection, with all weights of a checkpoint.
 
     Args:
         cfg: The complete config.
         path: Of the checkpoint, which also tells the epoch.
+        device: Where the model goes, by ``--device``.
 
     Raises:
         FileNotFoundError: If there is no such checkpoint.
-        ValueError: If it cannot be read, is of another model, or the model selects no views.
+        ValueError: If it cannot be read, is of another model, the model selects no views, or there
+            is no such device.
     """
     model = selecting_model(build_model(cfg))
     checkpoint = load_checkpoint(path)
@@ -33,7 +35,10 @@ def load_selecting_model(cfg: Config, path: str) -> HVSAlgorithm:
         reason = ' '.join(reason[0].split(', ')[:3])
         raise ValueError(f'{path}: it is of another model than the config: {reason} ...') from error
     tell_epoch(cfg, (checkpoint.get('meta') or {}).get('epoch'))
-    return model
+    try:
+        return model.to(device)
+    except (AssertionError, RuntimeError) as error:
+        raise ValueError(f'--device {device}: there is no such device ({error}).') from error
 
 
 def tell_epoch(cfg: Config, epoch: int | None) -> None:

@@ -285,8 +285,7 @@ class HVSAlgorithm(BaseModel):
 
     def _first_candidates(self, inputs: list[Tensor], groups: ViewGroups) -> Tensor:
         """Indices (B, kept) of the views that samples keep if none are selected for them."""
-        first = [view for span, n in zip(groups.spans(), groups.keep) for view in span[:n]]
-        return index_tensor([first], inputs[0].device).expand(len(inputs[0]), -1)
+        return index_tensor([groups.first_views()], inputs[0].device).expand(len(inputs[0]), -1)
 
     @between_graphs
     @torch.no_grad()

@@ -71,6 +71,7 @@ class SelectionPass:
             _check_depth(algorithm.backbone, depth)
         self.pair_loss = pair_loss
         self.scale, self.tokens, self.depth, self.dtype = scale, tokens, depth, dtype
+        self._is_convolutional = _is_convolutional(algorithm.backbone)
 
     @property
     def weights(self) -> ScoreWeights:
@@ -111,7 +112,7 @@ class SelectionPass:
         if self.scale < 1:
             views = self._smaller(algorithm, views)
             target_inputs = self.pair_loss.resized(algorithm, target_inputs, views)
-        if views[0].device.type == 'cpu' and _is_convolutional(algorithm.backbone):
+        if views[0].device.type == 'cpu' and self._is_convolutional:
             # The same numbers but for rounding, in 0.5 to 0.7 of the time (torch 2.10, AMD EPYC).
             views = [view.contiguous(memory_format=torch.channels_last) for view in views]
         with ExitStack() as stack:

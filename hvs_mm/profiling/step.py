@@ -101,7 +101,7 @@ class Steps:
         self.algorithm = model.algorithm
         groups = model.groups(draw(None).views)
         self.groups = groups
-        self.kept = [view for span, n in zip(groups.spans(), groups.keep) for view in span[:n]]
+        self.kept = groups.first_views()
         self.reuses_teacher = self._reuses_teacher(draw(None))
         self._vanilla_loss = compile_loss(lambda *batch: self.algorithm.loss(*batch))
         self._hvs_loss = compile_loss(lambda *batch: model.loss(*batch))

@@ -92,6 +92,10 @@ class ViewGroups:
         starts = [sum(self.candidates[:group]) for group in range(len(self.candidates))]
         return [range(start, start + n) for start, n in zip(starts, self.candidates)]
 
+    def first_views(self) -> list[int]:
+        """Positions of the first ``keep[g]`` candidates of every group ``g``."""
+        return [view for span, kept in zip(self.spans(), self.keep) for view in span[:kept]]
+
     def num_combinations(self) -> int:
         """The number of admissible combinations."""
         return prod(comb(n, k) for n, k in zip(self.candidates, self.keep))

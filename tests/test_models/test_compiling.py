@@ -95,7 +95,7 @@ def test_a_compiled_step_that_selects_for_less(options):
 @pytest.mark.parametrize('stage', ['forward', 'pair_loss', 'pick', 'gather'])
 @pytest.mark.parametrize('name', METHODS)
 @pytest.mark.skipif(
-    OLD_TORCH, reason='torch 2.5 breaks graphs at decorators; runs on the default stack'
+    OLD_TORCH, reason='torch 2.5 ends graphs at decorators of MMCV: runs on the default stack'
 )
 def test_every_stage_is_one_graph(name, stage):
     model, views, samples = build(name)

@@ -107,7 +107,7 @@ def as_on_a_gpu(monkeypatch, device):
 @pytest.mark.parametrize('options', [{}, {'select_scale': 0.5}, {'prob': 0.5}, {'interval': 2}])
 @pytest.mark.skipif(
     torch.__version__ < '2.6',
-    reason='torch 2.5 has no tensor subclasses under a dispatch mode; runs with newer ones',
+    reason='torch 2.5 makes no tensor subclass under a dispatch mode: runs on the default stack',
 )
 # The losses of upstream's SimCLR and BYOL ask the device themselves.
 @pytest.mark.parametrize('name', ['SimSiam', 'DINO', 'IBOT'])

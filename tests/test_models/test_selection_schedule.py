@@ -23,17 +23,7 @@ from tests.tiny_dino import (
     random_samples,
 )
 
-
-@pytest.fixture(autouse=True)
-def _no_runner():
-    """Whatever other tests have left in the hub: no iteration, the first epoch."""
-    hub = MessageHub.get_current_instance()
-    before = {name: hub.get_info(name) for name in ('iter', 'epoch')}
-    for name in before:
-        hub.update_info(name, None)
-    yield
-    for name, value in before.items():
-        hub.update_info(name, value)
+pytestmark = pytest.mark.usefixtures('no_runner')
 
 
 # --- When ------------------------------------------------------------------------------------

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.logging import MessageHub
 from mmengine.optim import build_optim_wrapper
 from torch import nn
 
@@ -34,16 +33,7 @@ CPU = torch.device('cpu')
 OPTIMIZER = dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.01))
 
 
-@pytest.fixture(autouse=True)
-def _no_runner():
-    """Whatever runs of other tests have left in the hub."""
-    hub = MessageHub.get_current_instance()
-    before = {name: hub.get_info(name) for name in ('iter', 'epoch')}
-    for name in before:
-        hub.update_info(name, None)
-    yield
-    for name, value in before.items():
-        hub.update_info(name, value)
+pytestmark = pytest.mark.usefixtures('no_runner')
 
 
 def steps_of(name, **options):

@@ -24,10 +24,11 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
-from hvs_mm.datasets import draw_examples
+from hvs_mm.datasets import draw_example_batches, whole_batches
 from hvs_mm.engine import (
-    add_config_options,
+    add_example_options,
     build_training_dataset,
+    check_example_options,
     check_picture,
     error_line,
     load_selecting_model,
@@ -63,38 +64,23 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('config', help='config of a run with hard view selection')
-    parser.add_argument('checkpoint', help='its checkpoint')
-    parser.add_argument('--images', type=int, default=512, help='how many to draw views of, 512')
-    parser.add_argument('--batch-size', type=int, help='that of the training by default')
-    parser.add_argument('--seed', type=int, default=0, help='of the views, 0')
-    parser.add_argument('--device', help='e.g. cpu or cuda:1; a GPU by default if there is one')
     parser.add_argument(
         '--out',
         metavar='OUT',
         default='pair_loss_vs_iou.png',
         help='the picture; the numbers go beside it, as .json. Here by default',
     )
-    add_config_options(parser, 'train_dataloader.dataset.data_root=DIR')
+    add_example_options(parser, images=512)
     return parser.parse_args(argv)
 
 
 def judge(model: nn.Module, dataset: BaseDataset, cfg: Config, args: argparse.Namespace) -> Judged:
     """Draw views and let the model judge their pairs, in batches of the training's size."""
     batch_size = args.batch_size or cfg.train_dataloader.batch_size
-    number = min(args.images, len(dataset)) // batch_size * batch_size
-    if number < 1:
-        raise ValueError(
-            f'--images {args.images}: of the {len(dataset)} images of the data set this makes no '
-            f'batch of {batch_size}. Ask for more, or give a smaller --batch-size.'
-        )
+    number = whole_batches(dataset, args.images, batch_size)
     check_importance(number)
-    # The images of many data sets come class by class.
-    order = np.random.default_rng(args.seed).permutation(len(dataset)).tolist()
     losses, properties = [], []
-    for start in range(0, number, batch_size):
-        # A seed of its own for each batch, or all would have the same crops.
-        examples = draw_examples(dataset, order[start : start + batch_size], seed=args.seed + start)
+    for _, examples in draw_example_batches(dataset, number, batch_size, args.seed):
         selection = select_examples(model, examples)
         pairs = pairs_within(selection.groups.target_combinations())
         if len(pairs) < 2:
@@ -136,18 +122,12 @@ def show(content: dict[str, Any], within: Correlation, overall: Correlation) -> 
 
 
 def analyze(args: argparse.Namespace) -> None:
-    for option, value in (('--images', args.images), ('--batch-size', args.batch_size)):
-        if value is not None and value < 1:
-            raise ValueError(f'{option} {value}: it must be at least 1.')
+    check_example_options(args)
     check_picture('--out', args.out)
     cfg = read_config(args.config)
     merge_options(cfg, args.cfg_options)
-    model = load_selecting_model(cfg, args.checkpoint)
     device = args.device or ('cuda' if torch.cuda.is_available() else 'cpu')
-    try:
-        model.to(device)
-    except (AssertionError, RuntimeError) as error:
-        raise ValueError(f'--device {device}: there is no such device ({error}).') from error
+    model = load_selecting_model(cfg, args.checkpoint, device)
     judged = judge(model, build_training_dataset(cfg), cfg, args)
     iou = judged.properties['iou']
     within = correlate(within_images(iou), within_images(judged.pair_loss), seed=args.seed)

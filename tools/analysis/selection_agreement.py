@@ -23,17 +23,17 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
 from rich.console import Console
 from rich.table import Table
 
-from hvs_mm.datasets import draw_examples
+from hvs_mm.datasets import draw_example_batches, whole_batches
 from hvs_mm.engine import (
-    add_config_options,
+    add_example_options,
     build_training_dataset,
+    check_example_options,
     error_line,
     load_selecting_model,
     merge_options,
@@ -72,8 +72,6 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('config', help='config of a run with hard view selection')
-    parser.add_argument('checkpoint', help='its checkpoint')
     parser.add_argument(
         '--variant',
         dest='variants',
@@ -82,12 +80,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         metavar='OPTION=VALUE',
         help=f'options to set together, of {", ".join(_OPTIONS)}; may be given several times',
     )
-    parser.add_argument('--images', type=int, default=256, help='how many to draw views of, 256')
-    parser.add_argument('--batch-size', type=int, help='that of the training by default')
-    parser.add_argument('--seed', type=int, default=0, help='of the views, 0')
-    parser.add_argument('--device', help='e.g. cpu or cuda:1; a GPU by default if there is one')
     parser.add_argument('--json', metavar='FILE', help='write the numbers there')
-    add_config_options(parser, 'train_dataloader.dataset.data_root=DIR')
+    add_example_options(parser, images=256)
     return parser.parse_args(argv)
 
 
@@ -142,22 +136,12 @@ def compare(
 ) -> list[dict[str, Any]]:
     """One row per variant, in batches of the training's size."""
     batch_size = args.batch_size or cfg.train_dataloader.batch_size
-    number = min(args.images, len(dataset)) // batch_size * batch_size
-    if number < 1:
-        raise ValueError(
-            f'--images {args.images}: of the {len(dataset)} images of the data set this makes no '
-            f'batch of {batch_size}. Ask for more, or give a smaller --batch-size.'
-        )
-    # The images of many data sets come class by class.
-    order = np.random.default_rng(args.seed).permutation(len(dataset)).tolist()
+    number = whole_batches(dataset, args.images, batch_size)
     found: dict[str, list[Selection]] = {name: [] for name in passes}
-    for start in range(0, number, batch_size):
-        # A seed of its own for each batch, or all would have the same crops.
-        examples = draw_examples(dataset, order[start : start + batch_size], seed=args.seed + start)
+    for seed, examples in draw_example_batches(dataset, number, batch_size, args.seed):
         for name, model.selection_pass in passes.items():
             # Other tokens, and other noise, in every batch; the same noise for all passes but one.
-            seed = args.seed + start + (name == _AGAIN)
-            found[name].append(select_examples(model, examples, seed))
+            found[name].append(select_examples(model, examples, seed + (name == _AGAIN)))
     full = join_selections(found['full'])
     rows = []
     for name, model.selection_pass in passes.items():
@@ -173,7 +157,7 @@ def cost_of(model: HVSAlgorithm, examples: Any) -> float:
     data = model.data_preprocessor(deepcopy(examples.batch()))
     views, samples = data['inputs'], data['data_samples']
     groups = model.groups(views)
-    first = [view for span, n in zip(groups.spans(), groups.keep) for view in span[:n]]
+    first = groups.first_views()
     known = model.pair_loss.target_inputs(model.algorithm, views, groups.num_targets, samples)
     targets = torch.tensor([first[: groups.num_kept_targets]]).expand(len(samples), -1)
     known = model.pair_loss.of_kept(known, targets.to(views[0].device), groups)
@@ -201,19 +185,13 @@ def show(rows: list[dict[str, Any]]) -> None:
 
 
 def analyze(args: argparse.Namespace) -> None:
-    for option, value in (('--images', args.images), ('--batch-size', args.batch_size)):
-        if value is not None and value < 1:
-            raise ValueError(f'{option} {value}: it must be at least 1.')
+    check_example_options(args)
     cfg = read_config(args.config)
     merge_options(cfg, args.cfg_options)
-    model = load_selecting_model(cfg, args.checkpoint).train()
+    device = args.device or ('cuda' if torch.cuda.is_available() else 'cpu')
+    model = load_selecting_model(cfg, args.checkpoint, device).train()
     # What a config says of when to select has no part in how.
     model.schedule = SelectionSchedule()
-    device = args.device or ('cuda' if torch.cuda.is_available() else 'cpu')
-    try:
-        model.to(device)
-    except (AssertionError, RuntimeError) as error:
-        raise ValueError(f'--device {device}: there is no such device ({error}).') from error
     passes = build_passes(model, args.variants)
     rows = compare(model, passes, build_training_dataset(cfg), cfg, args)
     show(rows)
