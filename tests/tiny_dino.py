@@ -10,7 +10,7 @@ import torch
 from mmengine.config import Config
 from mmengine.logging import MessageHub
 from mmengine.runner import Runner
-from mmpretrain.registry import MODELS
+from mmpretrain.registry import MODELS, RUNNERS
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
@@ -217,4 +217,4 @@ def build_runner(
         **config,
     }
     # A name of its own, or the Runner would find the logs of the one before.
-    return Runner.from_cfg(Config({'experiment_name': f'run_{id(config)}', **config}))
+    return RUNNERS.build(Config({'experiment_name': f'run_{id(config)}', **config}))

@@ -10,6 +10,7 @@ import torch
 from mmengine.config import Config, ConfigDict
 
 from hvs_mm.engine import (
+    CheckpointError,
     add_config_options,
     build_runner,
     error_line,
@@ -159,7 +160,7 @@ def main(argv: list[str] | None = None) -> None:
     runner = build_runner(cfg)
     try:
         runner.train()
-    except ViewsError as error:
+    except (CheckpointError, ViewsError) as error:
         sys.exit(f'error: {error}')
 
 

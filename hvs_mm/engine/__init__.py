@@ -17,6 +17,9 @@ from .gradient_hook import GradientHook, clip_each_gradient
 from .overrides import check_overrides
 from .preflight import preflight, preflight_test
 from .progress_hook import ProgressHook
+from .reliable_runner import CheckpointError, ReliableRunner
+from .resumable_loop import ResumableEpochLoop
+from .safe_checkpoint_hook import SafeCheckpointHook
 from .selection_stats_hook import SelectionStatsHook
 from .teacher_hook import TeacherHook, cosine_schedule
 from .trained_model import load_selecting_model
@@ -25,9 +28,13 @@ from .weight_decay import CosineWeightDecay
 __all__ = [
     'AutocastOptimWrapper',
     'CPUDistributedDataParallel',
+    'CheckpointError',
     'CosineWeightDecay',
     'GradientHook',
     'ProgressHook',
+    'ReliableRunner',
+    'ResumableEpochLoop',
+    'SafeCheckpointHook',
     'SelectionStatsHook',
     'TeacherHook',
     'add_config_options',

@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.runner import find_latest_checkpoint
 from torch import nn
 
 from ..models import HVSAlgorithm, PretrainedBackbone, check_checkpoint_given, load_backbone
 from ..reports import parse_config
+from .latest_checkpoint import latest_readable_checkpoint
 
 
 def check_pretrained(model: nn.Module) -> None:
@@ -46,10 +46,13 @@ def resumed_checkpoint(cfg: Config) -> str | None:
     """The checkpoint a run goes on from, ``None`` if it starts anew.
 
     MMEngine starts anew, too, if it is to resume but finds no checkpoint in the work dir.
+
+    Raises:
+        ValueError: If there are checkpoints in the work dir, but none can be read.
     """
     if not cfg.get('resume'):
         return None
-    return cfg.get('load_from') or find_latest_checkpoint(cfg.work_dir)
+    return cfg.get('load_from') or latest_readable_checkpoint(cfg.work_dir)
 
 
 def check_resume(cfg: Config, model: nn.Module) -> None:

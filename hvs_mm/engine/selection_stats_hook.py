@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
-from mmengine.dist import all_reduce
+from mmengine.dist import all_reduce, is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop, Runner
 from mmpretrain.registry import HOOKS
@@ -31,6 +31,48 @@ _RECORDED = ('boxes', 'flips', 'colors')
 _GAPS = ('iou_gap', 'score_gap')
 #: Beyond so many combinations of target views their shares are left out.
 _MAX_CHOICES = 28
+#: What was not logged yet, in the hub and so in checkpoints.
+_WINDOW = 'selection_since_log'
+
+
+@dataclass
+class _Sums:
+    """Sums over images.
+
+    Args:
+        names: N numbers of an image.
+        choices: The C admissible combinations of target views.
+        values: (2 N + C), float64: sums of the numbers over the images that have them, how many
+            do, and how many images keep each of the choices. One message for everything.
+    """
+
+    names: list[str]
+    choices: list[tuple[int, ...]]
+    values: Tensor
+
+    @classmethod
+    def from_saved(cls, saved: dict[str, list[Any]]) -> _Sums:
+        return cls(
+            saved['names'], saved['choices'], torch.tensor(saved['values'], dtype=torch.float64)
+        )
+
+    def saved(self) -> dict[str, list[Any]]:
+        return {**vars(self), 'values': self.values.tolist()}
+
+    def means(self) -> dict[str, float]:
+        """What is logged of them."""
+        sums, numbers, counts = self.values.split([len(self.names)] * 2 + [len(self.choices)])
+        means = {
+            # NaN in the log line, too, where it would go on showing the last number.
+            name: total / number if number else float('nan')
+            for name, total, number in zip(self.names, sums.tolist(), numbers.tolist())
+        }
+        return {
+            **_finish(means),
+            **_of_choices(counts, self.choices),
+            # Without those that have no finite score.
+            'score_gap_images': int(numbers[self.names.index('score_gap')]),
+        }
 
 
 @HOOKS.register_module()
@@ -76,7 +118,13 @@ class SelectionStatsHook(Hook):
     def before_train(self, runner: Runner) -> None:
         selecting_model(runner.model)
         self._batches.clear()
-        self._has_colors = False
+        # What a run that was killed has seen since its last log entry. One process adds it.
+        saved = runner.message_hub.runtime_info.get(_WINDOW)
+        self._earlier = _Sums.from_saved(saved) if saved and runner.iter else None
+        if self._earlier is not None and not is_main_process():
+            self._earlier.values.zero_()
+        logged = runner.message_hub.log_scalars if runner.iter else ()
+        self._has_colors = any('strongest_color' in name for name in logged)
         self._by_epoch = isinstance(runner.train_loop, EpochBasedTrainLoop)
 
     def after_train_iter(
@@ -95,12 +143,34 @@ class SelectionStatsHook(Hook):
         is_end = is_end or self.is_last_train_iter(runner)
         if self.every_n_inner_iters(batch_idx, self.interval) or is_end:
             # In a warm-up nothing is selected, in any process.
-            if self._batches:
-                self._log(runner, self._compute())
+            if self._batches or self._earlier is not None:
+                self._log(runner, self._sums().means())
             self._batches.clear()
+            self._earlier = None
 
-    def _compute(self) -> dict[str, float]:
-        """The means over the images that were set aside, of all processes."""
+    def before_checkpoint(self, runner: Runner) -> None:
+        """Put what was not logged yet into the checkpoint."""
+        if self._batches:
+            self._earlier = self._sums()
+            self._batches.clear()
+            saved = self._earlier.saved()
+            if not is_main_process():
+                # They are in the first one's now, here as after a resume.
+                self._earlier.values.zero_()
+        else:
+            saved = self._earlier.saved() if self._earlier is not None else None
+        runner.message_hub.update_info(_WINDOW, saved)
+
+    def _sums(self) -> _Sums:
+        """Over the images that were set aside, of all processes."""
+        sums = self._own_sums() if self._batches else self._earlier
+        if self._batches and self._earlier is not None:
+            sums.values += self._earlier.values
+        all_reduce(sums.values, 'sum')
+        return sums
+
+    def _own_sums(self) -> _Sums:
+        """Over the batches of this process that were set aside."""
         selection = join_selections([selection for selection, _ in self._batches])
         views = {
             name: torch.cat([_of_selected(views[name], s) for s, views in self._batches])
@@ -112,23 +182,10 @@ class SelectionStatsHook(Hook):
                 per_image[f'{name}_square'] = per_image[name].square()
         choices = selection.groups.target_combinations()
         counts = (selection.choice_shares() * len(selection.indices)).round()
-        # (2 x names + C): one message, whatever there is to tell
+        # (N, n)
         values = torch.stack(list(per_image.values())).double()
-        message = torch.cat([values.nansum(1), (~values.isnan()).sum(1), counts]).cpu()
-        all_reduce(message, 'sum')
-        sums, numbers, counts = message.split([len(per_image), len(per_image), len(choices)])
-        means = {
-            # NaN in the log line, too, where it would go on showing the last number.
-            name: total / number if number else float('nan')
-            for name, total, number in zip(per_image, sums.tolist(), numbers.tolist())
-        }
-        finite = dict(zip(per_image, numbers.tolist()))
-        return {
-            **_finish(means),
-            **_of_choices(counts, choices),
-            # Without those that have no finite score.
-            'score_gap_images': int(finite['score_gap']),
-        }
+        values = torch.cat([values.nansum(1), (~values.isnan()).sum(1), counts]).cpu()
+        return _Sums(list(per_image), choices, values)
 
     def _log(self, runner: Runner, scalars: dict[str, float]) -> None:
         # A line without color jitter needs no zeros.

@@ -256,7 +256,7 @@ def test_what_resuming_drops(tmp_path):
     # There is nothing yet to resume from.
     assert initializer('--resume').type == 'PretrainedBackbone'
     (tmp_path / 'run').mkdir()
-    (tmp_path / 'run' / 'last_checkpoint').write_text('epoch_1.pth')
+    torch.save({}, tmp_path / 'run' / 'epoch_1.pth')
     assert initializer('--resume') is None
     assert initializer('--resume', '--pretrained', 'gone.pth') is None
     # It stays in the record of the run as long as it is there.

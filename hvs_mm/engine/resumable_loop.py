@@ -1,0 +1,116 @@
+"""Epochs that a run can be killed in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import deepcopy
+from typing import Any
+
+from mmengine.dist import broadcast_object_list
+from mmengine.registry import DATA_SAMPLERS, DATASETS
+from mmengine.runner import EpochBasedTrainLoop, Runner
+from mmpretrain.registry import LOOPS
+from torch.utils.data import DataLoader
+
+from .seeded_draws import SeededDataset, SeededSampler, seed_all
+
+_LENGTH = 'batches_per_epoch'
+
+
+@LOOPS.register_module()
+class ResumableEpochLoop(EpochBasedTrainLoop):
+    """MMEngine's loop over epochs, which goes on after the iteration a checkpoint was saved at.
+
+    MMEngine's own begins the epoch anew and draws other random numbers. Here the order of the
+    images depends on the seed of the run and the epoch, the views of an image on these and its
+    place in the epoch, and what a model draws, such as stochastic depth, on the seed and the
+    iteration. So a run that was killed gives, bit for bit, what it would have given.
+
+    A data set, sampler or loader that is given as an object, or a batch sampler, stays what it is:
+    then only the number of the iteration is resumed, and the images of the epoch that were seen are
+    read once more and passed over.
+
+    Args:
+        runner: Of the run.
+        dataloader: The settings of the loader, or one.
+        **kwargs: As for :class:`mmengine.runner.EpochBasedTrainLoop`.
+    """
+
+    def __init__(self, runner: Runner, dataloader: DataLoader | dict[str, Any], **kwargs: Any):
+        super().__init__(runner, _seeded(runner, dataloader), **kwargs)
+        sampler = getattr(self.dataloader, 'sampler', None)
+        self._sampler = sampler if isinstance(sampler, SeededSampler) else None
+
+    def run(self) -> Any:
+        """Train, from where a checkpoint has left off."""
+        if self._iter:
+            self._adapt_to_length()
+        self.runner.message_hub.update_info(_LENGTH, len(self.dataloader))
+        if self._sampler is not None:
+            # A checkpoint has brought the seed of its run.
+            self._sampler.set_seed(_common_seed(self.runner))
+        return super().run()
+
+    def _adapt_to_length(self) -> None:
+        """Find the place in the epoch, of a run that had other batches or processes before."""
+        length = len(self.dataloader)
+        saved = self.runner.message_hub.runtime_info.get(_LENGTH)
+        if saved is None and not 0 <= self._iter - self._epoch * length <= length:
+            # Saved by MMEngine's loop, at the end of an epoch.
+            saved = self._iter // max(self._epoch, 1)
+        if saved in (None, length):
+            return
+        done = (self._iter - self._epoch * saved) * length // saved
+        self._iter = self._epoch * length + done
+        self.runner.logger.warning(
+            f'The checkpoint is of a run with {saved} batches in an epoch; with {length}, as now, '
+            f'it goes on with iteration {self._iter + 1}. Other images are in a batch, and '
+            'schedules by iteration are those of the run that was begun.'
+        )
+
+    def run_epoch(self) -> None:
+        """Train for an epoch, or for what is left of it."""
+        self.runner.call_hook('before_train_epoch')
+        self.runner.model.train()
+        done = self._iter - self._epoch * len(self.dataloader)
+        if self._sampler is not None:
+            self._sampler.start = done * self.dataloader.batch_size
+            batches = enumerate(self.dataloader, done)
+        else:
+            batches = (item for item in enumerate(self.dataloader) if item[0] >= done)
+        for number, batch in batches:
+            self.run_iter(number, batch)
+        if self._sampler is not None:
+            self._sampler.start = 0
+        self.runner.call_hook('after_train_epoch')
+        self._epoch += 1
+
+    def run_iter(self, idx: int, data_batch: Sequence[dict]) -> None:
+        """Train with a batch."""
+        seed_all(self.runner.seed, self._iter)
+        super().run_iter(idx, data_batch)
+
+
+def _seeded(runner: Runner, loader: DataLoader | dict[str, Any]) -> DataLoader | dict[str, Any]:
+    """The settings of a loader, with its data set and its sampler built and wrapped."""
+    if not isinstance(loader, dict) or not all(
+        isinstance(loader.get(key), dict) for key in ('dataset', 'sampler')
+    ):
+        return loader
+    if loader.get('batch_sampler') or loader.get('num_batch_per_epoch'):
+        return loader
+    settings = deepcopy(dict(loader))
+    dataset = DATASETS.build(settings['dataset'])
+    if hasattr(dataset, 'full_init'):
+        dataset.full_init()
+    sampler = DATA_SAMPLERS.build(
+        settings['sampler'], default_args=dict(dataset=dataset, seed=_common_seed(runner))
+    )
+    return dict(settings, dataset=SeededDataset(dataset), sampler=SeededSampler(sampler))
+
+
+def _common_seed(runner: Runner) -> int:
+    """The seed that all processes have in common: the first one's."""
+    seed = [runner.seed]
+    broadcast_object_list(seed)
+    return seed[0]
