@@ -1,4 +1,5 @@
-# hvs_dino_300e.py with a selection pass in bfloat16: see docs/performance.md for what it keeps.
+# hvs_dino_300e.py, selecting by its local views and in bfloat16: see docs/performance.md for what it
+# keeps.
 _base_ = 'hvs_dino_300e.py'
 
-model = dict(select_dtype='bfloat16')
+model = dict(select_online='local', select_dtype='bfloat16')

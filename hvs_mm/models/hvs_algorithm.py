@@ -86,11 +86,13 @@ class HVSAlgorithm(BaseModel):
             selection leaves the backbone, to compare pooled features.
         select_dtype: ``'bfloat16'`` or ``'float16'`` for the backbones in the selection pass
             alone.
+        select_online: ``'all'`` candidates go through the online network there, or ``'local'``
+            ones alone, with all targets through the teacher.
         interval: Select in every so many steps; other steps keep the first candidates.
         warmup: Epochs without selection at the start.
         prob: Share of a batch's samples to select for.
 
-    The last seven make selection cheaper than the forwards of its candidates; docs/performance.md
+    The last eight make selection cheaper than the forwards of its candidates; docs/performance.md
     says by how much, and how much of the choice remains. :class:`hvs_mm.models.SelectionPass` and
     :class:`hvs_mm.models.SelectionSchedule` say exactly what they do. Where samples or steps are
     left out, ``hvs_share`` in the log is the share of samples that was selected for.
@@ -121,6 +123,7 @@ class HVSAlgorithm(BaseModel):
         select_tokens: float = 1.0,
         select_depth: int | None = None,
         select_dtype: str | None = None,
+        select_online: str = 'all',
         interval: int = 1,
         warmup: int = 0,
         prob: float = 1.0,
@@ -153,7 +156,13 @@ class HVSAlgorithm(BaseModel):
         self.candidates, self.keep = groups.candidates, groups.keep
         self._num_target_groups = num_target_groups
         self.__dict__['selection_pass'] = SelectionPass(
-            algorithm, self.pair_loss, select_scale, select_tokens, select_depth, select_dtype
+            algorithm,
+            self.pair_loss,
+            select_scale,
+            select_tokens,
+            select_depth,
+            select_dtype,
+            select_online,
         )
         self.schedule = schedule
         self._check_finite = FiniteViewsCheck()

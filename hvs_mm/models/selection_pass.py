@@ -9,7 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..selection import PairLoss, ScoreWeights, cosine_similarities, forward_views
+from ..selection import (
+    PairLoss,
+    ScoreWeights,
+    cosine_similarities,
+    forward_views,
+    registered_pair_losses,
+)
 from .checks import ViewsError
 from .compiling import between_graphs
 from .early_exit import early_features, layers_of
@@ -39,6 +45,9 @@ class SelectionPass:
             of two views there; projector, predictor, teacher and masks do not enter.
         dtype: ``'bfloat16'`` or ``'float16'`` for the backbones in this pass, by autocast, whatever
             the training step has.
+        online: ``'all'`` views, or ``'local'`` ones alone, go through the online network. The
+            loss of a pair whose online view is a target is then taken to be the mean over the
+            local views of the same target view.
 
     Raises:
         ValueError: If an option has a wrong value or does not fit the backbone.
@@ -52,6 +61,7 @@ class SelectionPass:
         tokens: float = 1.0,
         depth: int | None = None,
         dtype: str | None = None,
+        online: str = 'all',
     ) -> None:
         for name, value in (('select_scale', scale), ('select_tokens', tokens)):
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= 1:
@@ -69,8 +79,10 @@ class SelectionPass:
             )
         if depth is not None:
             _check_depth(algorithm.backbone, depth)
+        _check_online(online, depth, pair_loss)
         self.pair_loss = pair_loss
         self.scale, self.tokens, self.depth, self.dtype = scale, tokens, depth, dtype
+        self.online = online
         self._is_convolutional = _is_convolutional(algorithm.backbone)
 
     @property
@@ -80,7 +92,7 @@ class SelectionPass:
 
     @property
     def is_exact(self) -> bool:
-        """Whether the outputs are those of the training step."""
+        """Whether outputs of the target views are those of the training step."""
         return self.scale == 1 and self.tokens == 1 and self.depth is None and self.dtype is None
 
     @torch.compiler.disable
@@ -115,6 +127,14 @@ class SelectionPass:
         if views[0].device.type == 'cpu' and self._is_convolutional:
             # The same numbers but for rounding, in 0.5 to 0.7 of the time (torch 2.10, AMD EPYC).
             views = [view.contiguous(memory_format=torch.channels_last) for view in views]
+        if self.online == 'local':
+            if num_targets == len(views):
+                raise ViewsError(
+                    "select_online='local' selects by the local views, but all "
+                    f'{num_targets} candidates are target views: leave it out, or draw smaller '
+                    'views, too.'
+                )
+            target_inputs = {**target_inputs, 'first_online': num_targets}
         with ExitStack() as stack:
             if subsets is not None:
                 stack.enter_context(fewer_tokens(transformers_in(algorithm), subsets))
@@ -143,7 +163,8 @@ class SelectionPass:
     def form(self, algorithm: nn.Module, outputs: Any) -> Tensor:
         """Fill the pair-loss tensor (B, T, S) from what :meth:`forward` returned."""
         if self.depth is None:
-            return self.pair_loss.form(algorithm, outputs)
+            pair_loss = self.pair_loss.form(algorithm, outputs)
+            return pair_loss if self.online == 'all' else _with_targets(pair_loss)
         features, num_targets = outputs
         return -cosine_similarities(features, features[:, :num_targets])
 
@@ -159,6 +180,39 @@ def _check_depth(backbone: nn.Module, depth: Any) -> None:
             f'select_depth={depth!r} must be a whole number from 1 to {len(layers)}, the stages or '
             f'layers of {type(backbone).__name__} after which to leave it.'
         )
+
+
+def _check_online(online: Any, depth: int | None, pair_loss: PairLoss) -> None:
+    if online not in ('all', 'local'):
+        raise ValueError(f"select_online={online!r} must be 'all' or 'local'.")
+    if online == 'all':
+        return
+    if depth is not None:
+        raise ValueError(
+            f'select_online={online!r} leaves out online views, but with select_depth={depth} '
+            'targets are compared by the same features: set one of the two.'
+        )
+    if not pair_loss.takes_first_online:
+        known = registered_pair_losses().items()
+        raise ValueError(
+            f'select_online={online!r} is not for {type(pair_loss).__name__}, whose target views '
+            'are online views that count as much: leave it out. It is for '
+            f'{sorted(name for name, cls in known if cls.takes_first_online)}.'
+        )
+
+
+def _with_targets(pair_loss: Tensor) -> Tensor:
+    """Put the target views, which were not forwarded, in front of the local ones.
+
+    Args:
+        pair_loss: (B, T, S - T).
+
+    Returns:
+        (B, T, S).
+    """
+    # Not zero, which would make a combination with hard targets no harder by their own pairs.
+    expected = pair_loss.mean(-1, keepdim=True)
+    return torch.cat([expected.expand(-1, -1, pair_loss.shape[1]), pair_loss], dim=-1)
 
 
 def _is_convolutional(backbone: nn.Module) -> bool:

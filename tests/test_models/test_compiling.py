@@ -72,7 +72,13 @@ def test_a_compiled_step(name):
 
 @pytest.mark.parametrize(
     'options',
-    [{'select_scale': 0.5}, {'select_tokens': 0.5}, {'select_dtype': 'bfloat16'}, {'prob': 0.5}],
+    [
+        {'select_scale': 0.5},
+        {'select_tokens': 0.5},
+        {'select_dtype': 'bfloat16'},
+        {'select_online': 'local'},
+        {'prob': 0.5},
+    ],
 )
 def test_a_compiled_step_that_selects_for_less(options):
     plain, views, _ = build('DINO')

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from itertools import combinations, product
 
 import pytest
 import torch
@@ -346,11 +347,88 @@ def test_depth_in_bfloat16(name):
     torch.testing.assert_close(low, full, rtol=0, atol=0.02)
 
 
+# --- Local views alone -----------------------------------------------------------------------
+
+
+def hardest_by_hand(pair_loss, locals_alone):
+    """Of 2 + 2 global and 4 local views, 1 + 1 + 2 kept, pair by pair."""
+    chosen = []
+    for sample in pair_loss.tolist():
+        scores = {}
+        for views in product([0, 1], [2, 3], combinations(range(4, 8), 2)):
+            first, second, (one, other) = views
+            pairs = [(t, s) for t in (first, second) for s in (one, other)]
+            score = sum(sample[t][s] for t, s in pairs)
+            for t, s in ((first, second), (second, first)):
+                score += sum(sample[t][4:]) / 4 if locals_alone else sample[t][s]
+            scores[first, second, one, other] = score / 6
+        chosen.append(max(scores.items(), key=lambda item: item[1]))
+    return chosen
+
+
+def test_selection_by_local_views():
+    views = candidate_crops((2, 2, 4), batch_size=6)
+    full = hvs_dino().select_views(views).pair_loss
+    selection = hvs_dino(select_online='local').select_views(views)
+    torch.testing.assert_close(selection.pair_loss[:, :, 4:], full[:, :, 4:])
+    expected = hardest_by_hand(full, locals_alone=True)
+    assert selection.indices.tolist() == [list(views) for views, _ in expected]
+    torch.testing.assert_close(selection.score, torch.tensor([score for _, score in expected]))
+    # Another choice for some of them: the pairs of global views do count otherwise.
+    everything = [list(views) for views, _ in hardest_by_hand(full, locals_alone=False)]
+    assert hvs_dino().select_views(views).indices.tolist() == everything
+    assert selection.indices.tolist() != everything
+
+
+def test_global_views_do_not_reach_the_student():
+    model = hvs_dino(select_online='local')
+    seen = []
+    model.backbone.register_forward_pre_hook(lambda _, args: seen.append(tuple(args[0].shape)))
+    model.select_views(candidate_crops((2, 2, 4)))
+    assert seen == [(12, 3, 16, 16)]
+
+
+def test_the_teacher_of_kept_views_is_still_reused():
+    model = hvs_dino(select_online='local')
+    seen = []
+    model.teacher['backbone'].register_forward_pre_hook(
+        lambda _, args: seen.append(tuple(args[0].shape))
+    )
+    model.loss(candidate_crops((2, 2, 4)))
+    assert seen == [(12, 3, 32, 32)]
+
+
+@pytest.mark.parametrize(
+    ('build', 'message'),
+    [
+        (lambda: hvs_dino(select_online='some'), r"select_online='some' must be 'all' or 'local'"),
+        (lambda: hvs_dino(select_online=None), r'select_online=None must be'),
+        (lambda: hvs_dino(select_online='local', select_depth=1), r'select_depth=1 .*one of the'),
+        (
+            lambda: build_hvs('SimSiam', select_online='local'),
+            r"select_online='local' is not for SimSiamPairLoss.*\['DINO'\]",
+        ),
+        (lambda: hvs_dino('IBOT', select_online='local'), r'not for IBOTPairLoss'),
+    ],
+)
+def test_where_local_views_alone_make_no_sense(build, message):
+    with pytest.raises(ValueError, match=message):
+        build()
+
+
+def test_local_views_must_be_there():
+    model = hvs_dino(candidates=(2, 2), keep=(1, 1), select_online='local')
+    with pytest.raises(ValueError, match=r'all 4 candidates are target views'):
+        model.select_views(candidate_crops((2, 2)))
+
+
 # --- All of them -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize('options', OPTIONS)
-@pytest.mark.parametrize('name', ['DINO', 'IBOT'])
+@pytest.mark.parametrize(
+    ('name', 'options'),
+    [*product(['DINO', 'IBOT'], OPTIONS), ('DINO', {'select_online': 'local'})],
+)
 def test_the_training_step_is_that_of_the_kept_views(name, options):
     """Whatever they were selected from: nothing of a cheap pass enters the step."""
     model = hvs_dino(name, **options)

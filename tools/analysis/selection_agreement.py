@@ -50,11 +50,13 @@ _OPTIONS = {
     'select_tokens': 'tokens',
     'select_depth': 'depth',
     'select_dtype': 'dtype',
+    'select_online': 'online',
 }
 #: The full choice once more, with other draws of stochastic depth and dropout.
 _AGAIN = 'full, other noise'
 #: What is compared by default; what the backbone does not have is left out.
 _VARIANTS = (
+    {'select_online': 'local'},
     {'select_dtype': 'bfloat16'},
     {'select_scale': 0.75},
     {'select_scale': 0.5},

@@ -28,6 +28,8 @@ class PairLoss(ABC):
     num_kept: ClassVar[int | None] = None
     #: Whether every kept view is a target, whatever its size: the loss is symmetric.
     all_targets: ClassVar[bool] = False
+    #: Whether :meth:`forward` takes ``first_online``, the online views before which are left out.
+    takes_first_online: ClassVar[bool] = False
     #: How many samples it takes for their losses to differ.
     min_samples: ClassVar[int] = 1
     #: How the tensor's parts enter a score.

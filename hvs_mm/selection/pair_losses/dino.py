@@ -64,6 +64,7 @@ class DINOPairLoss(PairLoss):
     """Pair loss of :class:`hvs_mm.models.DINO`."""
 
     algorithms = ('DINO',)
+    takes_first_online = True
 
     def check(self, algorithm: nn.Module, groups: ViewGroups) -> None:
         super().check(algorithm, groups)
@@ -74,10 +75,15 @@ class DINOPairLoss(PairLoss):
             )
 
     def forward(
-        self, algorithm: nn.Module, views: Sequence[Tensor], num_targets: int
+        self,
+        algorithm: nn.Module,
+        views: Sequence[Tensor],
+        num_targets: int,
+        first_online: int = 0,
     ) -> tuple[Tensor, Tensor]:
         algorithm.check_views(views, num_targets)
-        return algorithm.student_logits(views), algorithm.teacher_logits(views[:num_targets])
+        student = algorithm.student_logits(views[first_online:])
+        return student, algorithm.teacher_logits(views[:num_targets])
 
     def form(self, algorithm: nn.Module, outputs: tuple[Tensor, Tensor]) -> Tensor:
         return algorithm.head.pair_loss(*outputs)

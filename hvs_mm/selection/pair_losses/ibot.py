@@ -107,6 +107,8 @@ class IBOTPairLoss(DINOPairLoss):
     """Pair loss of :class:`hvs_mm.models.IBOT`; the masks of the views come with the samples."""
 
     algorithms = ('IBOT',)
+    # The student's patches of the target views are part of the loss.
+    takes_first_online = False
 
     def check(self, algorithm: nn.Module, groups: Any) -> None:
         super().check(algorithm, groups)
