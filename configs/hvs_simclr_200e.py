@@ -20,4 +20,5 @@ train_dataloader = dict(
         dict(type='PackViews'),
     ]))
 
-default_hooks = dict(selection=dict(type='SelectionStatsHook'))
+default_hooks = dict(
+    finite_step=dict(type='FiniteStepHook'), selection=dict(type='SelectionStatsHook'))

@@ -39,6 +39,8 @@ ALLOWED = {
     # A run that was killed goes on where it was.
     'runner_type',
     'custom_imports',
+    # What upstream's baselines lack.
+    'default_hooks.finite_step',
     # What shows the selection.
     'default_hooks.panel',
     'default_hooks.selection',
@@ -97,6 +99,17 @@ def test_only_the_selection_differs(path):
     assert ours['model']['algorithm'] == theirs['model']
     assert ours['model']['type'] == 'HVSAlgorithm'
     assert set(ours['model']) == {'type', 'algorithm', 'candidates', 'keep'}
+
+
+@pytest.mark.parametrize(
+    'path',
+    [*HVS_CONFIGS, *FAST_CONFIGS, *sorted((CONFIGS / 'baselines').glob('*.py'))],
+    ids=lambda path: path.name,
+)
+def test_steps_of_numbers_that_are_not_finite_are_skipped(path):
+    hook = HOOKS.build(Config.fromfile(path).default_hooks.finite_step)
+    # What the loss scaler of float16 may skip at the start.
+    assert hook.max_consecutive > 16
 
 
 @pytest.mark.parametrize('path', HVS_CONFIGS, ids=lambda path: path.name)

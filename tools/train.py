@@ -11,6 +11,7 @@ from mmengine.config import Config, ConfigDict
 
 from hvs_mm.engine import (
     CheckpointError,
+    NonFiniteError,
     add_config_options,
     build_runner,
     error_line,
@@ -160,7 +161,7 @@ def main(argv: list[str] | None = None) -> None:
     runner = build_runner(cfg)
     try:
         runner.train()
-    except (CheckpointError, ViewsError) as error:
+    except (CheckpointError, NonFiniteError, ViewsError) as error:
         sys.exit(f'error: {error}')
 
 

@@ -54,4 +54,5 @@ custom_hooks = [
     dict(type='TeacherHook', momentum=0.004),
     dict(type='GradientHook', clip=3.0, freeze_epochs=1),
 ]
-default_hooks = dict(checkpoint=dict(interval=10, max_keep_ckpts=3))
+default_hooks = dict(
+    finite_step=dict(type='FiniteStepHook'), checkpoint=dict(interval=10, max_keep_ckpts=3))

@@ -48,4 +48,7 @@ train_cfg = dict(max_epochs=6)
 custom_hooks = [
     dict(type='SimSiamHook', priority='HIGH', fix_pred_lr=True, lr=lr, adjust_by_epoch=False)
 ]
-default_hooks = dict(logger=dict(interval=20), checkpoint=dict(interval=1, max_keep_ckpts=1))
+default_hooks = dict(
+    finite_step=dict(type='FiniteStepHook'),
+    logger=dict(interval=20),
+    checkpoint=dict(interval=1, max_keep_ckpts=1))

@@ -41,7 +41,7 @@ param_scheduler = [
         convert_to_iter_based=True)
 ]
 train_cfg = dict(max_epochs=8)
-default_hooks = dict(logger=dict(interval=16))
+default_hooks = dict(finite_step=dict(type='FiniteStepHook'), logger=dict(interval=16))
 custom_hooks = [
     dict(type='SimSiamHook', priority='HIGH', fix_pred_lr=True, lr=lr, adjust_by_epoch=False),
     dict(type='ProgressHook'),

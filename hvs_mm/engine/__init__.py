@@ -13,6 +13,7 @@ from .command_line import (
     set_work_dir,
 )
 from .cpu_distributed import CPUDistributedDataParallel, prepare_cpu_distributed
+from .finite_step_hook import FiniteStepHook, NonFiniteError, step_was_skipped
 from .gradient_hook import GradientHook, clip_each_gradient
 from .overrides import check_overrides
 from .preflight import preflight, preflight_test
@@ -30,7 +31,9 @@ __all__ = [
     'CPUDistributedDataParallel',
     'CheckpointError',
     'CosineWeightDecay',
+    'FiniteStepHook',
     'GradientHook',
+    'NonFiniteError',
     'ProgressHook',
     'ReliableRunner',
     'ResumableEpochLoop',
@@ -57,4 +60,5 @@ __all__ = [
     'read_config',
     'resumed_checkpoint',
     'set_work_dir',
+    'step_was_skipped',
 ]

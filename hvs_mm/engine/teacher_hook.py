@@ -11,6 +11,8 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmpretrain.registry import HOOKS
 
+from .finite_step_hook import step_was_skipped
+
 
 def cosine_schedule(start: float, end: float, step: int, num_steps: int) -> float:
     """``end + (start - end) (1 + cos(pi step / num_steps)) / 2``, as the published code of DINO."""
@@ -22,8 +24,8 @@ class TeacherHook(Hook):
     """Updates the teacher of DINO and iBOT, once per optimizer step.
 
     Acts after every training iteration in which the optimizer has made a step: with gradient
-    accumulation that is every ``accumulative_counts``-th, and the last one. The momentum follows a
-    cosine over the run.
+    accumulation that is every ``accumulative_counts``-th, and the last one; not one whose step
+    ``FiniteStepHook`` has skipped. The momentum follows a cosine over the iterations of the run.
 
     Args:
         momentum: Share of the student in the first update, in MMEngine's convention: DINO's 0.996
@@ -61,7 +63,7 @@ class TeacherHook(Hook):
         data_batch: Sequence[Any] | None = None,
         outputs: dict[str, Any] | None = None,
     ) -> None:
-        if runner.optim_wrapper.should_update():
+        if runner.optim_wrapper.should_update() and not step_was_skipped(runner):
             momentum = cosine_schedule(
                 self.momentum, self.end_momentum, runner.iter, runner.max_iters
             )

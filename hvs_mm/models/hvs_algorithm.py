@@ -61,8 +61,8 @@ class HVSAlgorithm(BaseModel):
 
     Besides the algorithm's losses, ``loss`` returns for the log line (rank-local, per batch):
 
-    - ``hvs_score``: mean score of the kept combination,
-    - ``hvs_score_mean``: mean score of all combinations,
+    - ``hvs_score``: mean score of the kept combination, over the samples that have a finite one,
+    - ``hvs_score_mean``: mean score of all combinations, likewise,
     - ``hvs_nonfinite``: share of NaN or infinite scores,
     - ``hvs_kept_0-1`` ...: share of samples that kept target views 0 and 1 ..., for up to 28
       combinations of target views.
@@ -434,8 +434,8 @@ def _build_algorithm(
 def _log_entries(selection: Selection) -> dict[str, Tensor]:
     # No name may contain "loss": MMEngine adds every such entry to the loss.
     entries = {
-        'hvs_score': selection.score.mean(),
-        'hvs_score_mean': selection.mean_score.mean(),
+        'hvs_score': _finite_mean(selection.score),
+        'hvs_score_mean': _finite_mean(selection.mean_score),
         'hvs_nonfinite': selection.nonfinite.mean(),
     }
     choices = selection.groups.target_combinations()
@@ -443,3 +443,8 @@ def _log_entries(selection: Selection) -> dict[str, Tensor]:
         for views, share in zip(choices, selection.choice_shares()):
             entries['hvs_kept_' + '-'.join(map(str, views))] = share
     return entries
+
+
+def _finite_mean(values: Tensor) -> Tensor:
+    """Mean over the finite ones of (B,) values, NaN if there is none."""
+    return values.where(values.isfinite(), torch.nan).nanmean()
