@@ -8,7 +8,7 @@ import torch
 from mmengine.dist import all_reduce
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
-from mmengine.optim import OptimWrapper
+from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.runner import Runner
 from mmpretrain.registry import HOOKS
 from torch import Tensor, nn
@@ -31,8 +31,9 @@ class FiniteStepHook(Hook):
     with it. Of several processes all skip the step if one has to.
 
     The loss is judged as the model returns it; the gradient right before the optimizer step, after
-    a loss scaler, which may already have skipped the step; buffers if a forward pass wrote to
-    them. A gradient also counts as not finite where its squares overflow (a norm above 1.8e19).
+    a loss scaler, which may already have skipped the step; and all buffers, but for those that
+    are not finite when training starts, such as a mask of ``-inf``. A gradient also counts as not
+    finite where its squares overflow (a norm above 1.8e19).
 
     Works with any :class:`mmengine.optim.OptimWrapper` of a single optimizer that leaves
     parameters without a gradient alone, as torch's and LARS do. A step waits for the device
@@ -71,15 +72,27 @@ class FiniteStepHook(Hook):
         self.was_skipped = False
 
     def before_train(self, runner: Runner) -> None:
-        if not isinstance(runner.optim_wrapper, OptimWrapper):
+        # One of several optimizers is an OptimWrapper, too.
+        if isinstance(runner.optim_wrapper, OptimWrapperDict):
             raise TypeError(
                 f'FiniteStepHook needs an optimizer wrapper of a single optimizer, not '
-                f'{type(runner.optim_wrapper).__name__}: leave it out with '
-                '--cfg-options default_hooks.finite_step=None.'
+                f'{type(runner.optim_wrapper).__name__}: leave it out with --cfg-options '
+                'default_hooks.finite_step=None.'
             )
         self._model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         self._device = next(self._model.parameters()).device
         self._snapshot = ForwardSnapshot(self._model)
+        self._unwatched = {
+            name
+            for name, buffer in self._model.named_buffers()
+            if buffer.is_floating_point() and not finite_values([buffer], self._device)
+        }
+        if self._unwatched:
+            runner.logger.warning(
+                f'FiniteStepHook does not watch {len(self._unwatched)} buffers that are not finite '
+                f'from the start: {", ".join(sorted(self._unwatched))}. Fine for a constant mask; '
+                'statistics of BatchNorm or a center are spoilt: start from an earlier checkpoint.'
+            )
         self._consecutive = 0
         self._is_first_of_step = True
         self._is_listening = False
@@ -144,7 +157,6 @@ class FiniteStepHook(Hook):
                 _drop_nonfinite(outputs)
             return
         self._is_first_of_step = True
-        self._snapshot.note_writes()
         if self._causes is None:
             # The loss scaler has found the gradients wanting and not called the optimizer.
             self._causes = self._name_causes(
@@ -162,8 +174,12 @@ class FiniteStepHook(Hook):
             return torch.tensor(not self._is_spoilt, device=self._device)
         return torch.stack(finite).all()
 
+    def _watched_buffers(self) -> dict[str, Tensor]:
+        found = self._snapshot.current()
+        return {name: value for name, value in found.items() if name not in self._unwatched}
+
     def _buffers_are_finite(self) -> Tensor:
-        return finite_values(list(self._snapshot.changed().values()), self._device)
+        return finite_values(list(self._watched_buffers().values()), self._device)
 
     def _name_causes(self, losses: float, gradients: float, buffers: float) -> list[str]:
         """What is not finite, for the message; empty if everything is."""
@@ -174,9 +190,8 @@ class FiniteStepHook(Hook):
             named = ((n, p.grad) for n, p in self._model.named_parameters() if p.grad is not None)
             causes.append(_with_first('gradients', first_nonfinite(named)))
         if not buffers:
-            # Large ones are fine.
-            changed = self._snapshot.changed().items()
-            bad = next((name for name, value in changed if not value.isfinite().all()), None)
+            found = self._watched_buffers().items()
+            bad = next((n for n, v in found if not finite_values([v], self._device)), None)
             causes.append(_with_first('buffers', bad))
         return causes
 
@@ -225,7 +240,7 @@ class FiniteStepHook(Hook):
             return
         parameters = [(name, value.detach()) for name, value in self._model.named_parameters()]
         if not finite_values([value for _, value in parameters], self._device):
-            bad = next(name for name, value in parameters if not value.isfinite().all())
+            bad = next(n for n, v in parameters if not finite_values([v], self._device))
             raise NonFiniteError(
                 f'parameter {bad} is not finite at iteration {runner.iter + 1}, after a step of '
                 'the optimizer on finite gradients. No checkpoint is written of it. '

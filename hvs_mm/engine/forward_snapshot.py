@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator
 
 import torch
+from mmengine.model import BaseAveragedModel
 from torch import Tensor, nn
 
 
@@ -12,79 +14,61 @@ class ForwardSnapshot:
     """Copies of everything that forward passes of a model change, to undo them.
 
     These are its buffers: statistics of BatchNorm, the centers of DINO and iBOT, queues, counters;
-    and the parameters without gradient that a pass writes to, such as BYOL's target network. The
-    first time all parameters without gradient are copied. From then on only those are that a pass
-    has been seen to write to: DINO's teacher, which a hook updates between the passes, is not.
+    and the parameters of MMEngine's averaged models, such as BYOL's target network, which upstream
+    updates in the forward pass. The teacher of DINO and iBOT, which a hook updates between the
+    passes, is left alone.
 
     Args:
         model: Any module. Its buffers may be written in place or replaced.
     """
 
+    # Counters of writes (``_version``) do not tell what has changed: BatchNorm writes to its
+    # statistics, and MMEngine to its averages, without raising them (torch 2.5, 2.10).
+
     def __init__(self, model: nn.Module) -> None:
         self._model = model
-        self._written: set[str] | None = None
-        # The owner, the name there, the tensor and its version by full name.
-        self._slots: dict[str, tuple[nn.Module, str, Tensor, int]] = {}
+        # By full name: the module's dict that holds the tensor, its key there, and the tensor.
+        self._places: dict[str, tuple[dict[str, Tensor], str, Tensor]] = {}
         self._copies: dict[str, Tensor] = {}
 
     @torch.no_grad()
     def take(self) -> None:
         """Copy what the coming passes may change."""
-        self._slots = {}
-        for prefix, owner in self._model.named_modules():
-            for name, value in (*owner._buffers.items(), *owner._parameters.items()):
-                if value is not None and not value.requires_grad:
-                    full = f'{prefix}.{name}' if prefix else name
-                    self._slots[full] = (owner, name, value, value._version)
-        originals = {
-            full: value
-            for full, (_, _, value, _) in self._slots.items()
-            if self._written is None or self._is_copied(full)
+        self._places = {
+            f'{prefix}.{name}' if prefix else name: (entries, name, value)
+            for prefix, entries in _changing(self._model)
+            for name, value in entries.items()
+            if value is not None
         }
         # Memory is taken once, and again only for what has been replaced by something else.
         self._copies = {
             full: old
             if (old := self._copies.get(full)) is not None and _is_alike(old, value)
             else torch.empty_like(value)
-            for full, value in originals.items()
+            for full, (_, _, value) in self._places.items()
         }
-        _copy_all([self._copies[full] for full in originals], list(originals.values()))
+        _copy_all(list(self._copies.values()), [value for _, _, value in self._places.values()])
 
-    def changed(self) -> dict[str, Tensor]:
-        """Floating-point buffers that were written to or replaced since :meth:`take`, by name."""
-        return {
-            full: owner._buffers[name]
-            for full, (owner, name, value, version) in self._slots.items()
-            if owner._buffers.get(name) is not None
-            and owner._buffers[name].is_floating_point()
-            and (owner._buffers[name] is not value or value._version != version)
-        }
-
-    def note_writes(self) -> None:
-        """Learn which parameters passes write to; before anything else than a pass does."""
-        self._written = self._written or set()
-        for full, (_, _, value, version) in self._slots.items():
-            if value._version != version:
-                self._written.add(full)
+    def current(self) -> dict[str, Tensor]:
+        """All floating-point tensors that passes may change, as they are now, by name."""
+        found = {full: entries.get(name) for full, (entries, name, _) in self._places.items()}
+        return {n: v for n, v in found.items() if v is not None and v.is_floating_point()}
 
     @torch.no_grad()
     def restore(self) -> None:
         """Put everything back to where it was at :meth:`take`."""
-        found: list[str] = []
-        for full, (owner, name, value, version) in self._slots.items():
-            if name in owner._buffers:
-                owner._buffers[name] = value
-            if full in self._copies and value._version != version:
-                found.append(full)
-        _copy_all([self._slots[f][2] for f in found], [self._copies[f] for f in found])
-        # Putting back is no write of a pass.
-        for full in found:
-            owner, name, value, _ = self._slots[full]
-            self._slots[full] = (owner, name, value, value._version)
+        for entries, name, value in self._places.values():
+            entries[name] = value
+        _copy_all([value for _, _, value in self._places.values()], list(self._copies.values()))
 
-    def _is_copied(self, full: str) -> bool:
-        owner, name, _, _ = self._slots[full]
-        return name in owner._buffers or full in self._written
+
+def _changing(model: nn.Module) -> Iterator[tuple[str, dict[str, Tensor]]]:
+    """The modules' dicts of what forward passes change, with the modules' names."""
+    for prefix, module in model.named_modules():
+        yield prefix, module._buffers
+        if isinstance(module, BaseAveragedModel):
+            for name, inner in module.named_modules(prefix=prefix):
+                yield name, inner._parameters
 
 
 def _is_alike(one: Tensor, other: Tensor) -> bool:
