@@ -518,6 +518,7 @@ def _train_a_rank(rank, folder, world_size):
     import hvs_mm  # noqa: F401
 
     torch.set_num_threads(1)
+    os.environ['LOCAL_RANK'] = str(rank)
     distributed.init_process_group(
         'gloo', init_method=f'file://{folder}/store', rank=rank, world_size=world_size
     )
