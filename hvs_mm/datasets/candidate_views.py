@@ -12,6 +12,7 @@ from mmcv.transforms import BaseTransform, Compose
 from mmpretrain.datasets.transforms import PackInputs
 from mmpretrain.registry import TRANSFORMS
 
+from ..bad_images import SKIPPED_FIELD
 from ..models.photometry import PHOTOMETRY_FIELD, pack_operations
 from ..selection import ViewColors
 from . import geometry, photometry
@@ -185,7 +186,8 @@ class PackViews(PackInputs):
 
     As upstream's ``PackInputs``, with ``view_boxes``, ``view_flips``, ``view_sizes``,
     ``view_colors`` and ``view_photometry`` (see :class:`CandidateViews`) and ``view_masks`` (see
-    :class:`BlockMasks`) among the meta keys, as ndarrays.
+    :class:`BlockMasks`) among the meta keys, as ndarrays. A sample before which images were
+    refused tells of them, see :class:`LoadCheckedImage`.
     """
 
     DEFAULT_META_KEYS = (
@@ -205,6 +207,16 @@ class PackViews(PackInputs):
         meta_keys: Sequence[str] = DEFAULT_META_KEYS,
     ) -> None:
         super().__init__(input_key, algorithm_keys, meta_keys)
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Pack the views and what was recorded of them."""
+        packed = super().transform(results)
+        skipped = results.get(SKIPPED_FIELD)
+        if skipped:
+            packed['data_samples'].set_field(tuple(skipped), SKIPPED_FIELD, field_type='metainfo')
+            # It is the transform's own list, and each image is to be told of once.
+            skipped.clear()
+        return packed
 
     @staticmethod
     def format_input(input_: Any) -> Any:

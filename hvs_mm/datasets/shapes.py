@@ -268,7 +268,7 @@ class ShapesDataset(BaseDataset):
     process and worker, and no global random state is read or changed.
 
     A sample enters the pipeline with the keys that an image loading step would have set, so a
-    pipeline starts with its first augmentation and has no ``LoadImageFromFile``:
+    pipeline starts with its first augmentation and has no ``LoadCheckedImage``:
 
     - ``img`` (np.ndarray): BGR image, uint8, C-contiguous, of shape (img_size, img_size, 3).
     - ``img_shape``, ``ori_shape`` (tuple[int, int]): Height and width in pixels.
