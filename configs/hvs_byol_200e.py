@@ -14,7 +14,7 @@ train_dataloader = dict(
     # MMEngine hands a scope inherited from upstream on to the function.
     collate_fn=dict(_delete_=True, type='default_collate'),
     dataset=dict(pipeline=[
-        dict(type='LoadImageFromFile'),
+        dict(type='LoadCheckedImage'),
         dict(
             type='CandidateViews',
             num_views=[2, 2],
@@ -23,4 +23,6 @@ train_dataloader = dict(
     ]))
 
 default_hooks = dict(
-    finite_step=dict(type='FiniteStepHook'), selection=dict(type='SelectionStatsHook'))
+    finite_step=dict(type='FiniteStepHook'),
+    selection=dict(type='SelectionStatsHook'),
+    bad_images=dict(type='BadImagesHook'))

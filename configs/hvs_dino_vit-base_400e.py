@@ -10,7 +10,7 @@ model = dict(
 
 train_dataloader = dict(
     dataset=dict(pipeline=[
-        dict(type='LoadImageFromFile'),
+        dict(type='LoadCheckedImage'),
         dict(
             type='CandidateViews',
             num_views=[2, 2, 16],
@@ -18,4 +18,5 @@ train_dataloader = dict(
         dict(type='PackViews'),
     ]))
 
-default_hooks = dict(selection=dict(type='SelectionStatsHook'))
+default_hooks = dict(
+    selection=dict(type='SelectionStatsHook'), bad_images=dict(type='BadImagesHook'))

@@ -41,6 +41,8 @@ ALLOWED = {
     'custom_imports',
     # What upstream's baselines lack.
     'default_hooks.finite_step',
+    # What tells of images that were skipped.
+    'default_hooks.bad_images',
     # What shows the selection.
     'default_hooks.panel',
     'default_hooks.selection',
@@ -123,9 +125,10 @@ def test_the_views_are_the_baselines_but_more(path):
     assert cfg.model.keep == ([counts] if isinstance(counts, int) else counts)
     assert views['num_views'] == cfg.model.candidates
     assert sum(cfg.model.candidates) > sum(cfg.model.keep)
-    # All other steps are the same, but for packing the geometry.
+    # All other steps are the same, but for packing the geometry and for skipping broken files.
+    same = {'LoadImageFromFile': 'LoadCheckedImage'}
     assert [s for s in steps if s not in ('CandidateViews', 'PackViews')] == [
-        s for s in theirs if s not in ('MultiView', 'PackInputs', 'PackViews')
+        same.get(s, s) for s in theirs if s not in ('MultiView', 'PackInputs', 'PackViews')
     ]
 
 

@@ -21,6 +21,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -289,6 +290,26 @@ def build_views(side: str, views: Views, transforms: list[list[Any]]) -> Callabl
     return CandidateViews(transforms, views.counts, **views.options)
 
 
+def build_decoder(side: str, reader: dict[str, Any]) -> Callable[[bytes], np.ndarray]:
+    """How a side turns a file into pixels; upstream's does not check it first."""
+    if side == 'ours' and _name(reader) == 'LoadCheckedImage':
+        return TRANSFORMS.build(reader).decode
+    return partial(
+        mmcv.imfrombytes,
+        flag=reader.get('color_type', 'color'),
+        backend=reader.get('imdecode_backend', 'cv2'),
+    )
+
+
+def _reads_files(step: dict[str, Any]) -> bool:
+    return _name(step) in ('LoadImageFromFile', 'LoadCheckedImage')
+
+
+def _name(step: dict[str, Any]) -> str:
+    kind = step.get('type')
+    return str(getattr(kind, '__name__', kind)).rsplit('.', 1)[-1]
+
+
 def expand(step: dict[str, Any], clock: dict[str, float]) -> Any:
     """A transform that counts its time by stage, also inside of wrappers."""
     settings = dict(step)
@@ -327,10 +348,8 @@ class Loader:
     def __init__(self, side: str, views: Views, by_stage: bool) -> None:
         self.clock: dict[str, float] = {}
         steps = _expand_all(views.transforms, self.clock) if by_stage else views.transforms
-        readers = [step for step in views.before if 'LoadImage' in str(step.get('type'))]
-        reader = dict(readers[0]) if readers else {}
-        self.color = reader.get('color_type', 'color')
-        self.backend = reader.get('imdecode_backend', 'cv2')
+        readers = [step for step in views.before if _reads_files(step)]
+        self.decoder = build_decoder(side, dict(readers[0]) if readers else {})
         before = Compose([dict(step) for step in views.before if step not in readers])
         after = Compose([dict(step) for step in views.after])
         self.steps = {
@@ -355,8 +374,7 @@ class Loader:
         return results, times
 
     def _decode(self, content: bytes) -> dict[str, Any]:
-        image = mmcv.imfrombytes(content, flag=self.color, backend=self.backend)
-        return {'img': image, 'img_path': ''}
+        return {'img': self.decoder(content), 'img_path': ''}
 
 
 def measure(

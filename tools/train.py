@@ -9,6 +9,7 @@ import sys
 import torch
 from mmengine.config import Config, ConfigDict
 
+from hvs_mm.bad_images import BadImagesError
 from hvs_mm.engine import (
     CheckpointError,
     NonFiniteError,
@@ -161,7 +162,7 @@ def main(argv: list[str] | None = None) -> None:
     runner = build_runner(cfg)
     try:
         runner.train()
-    except (CheckpointError, NonFiniteError, ViewsError) as error:
+    except (BadImagesError, CheckpointError, NonFiniteError, ViewsError) as error:
         sys.exit(f'error: {error}')
 
 

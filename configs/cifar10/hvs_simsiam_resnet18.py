@@ -9,9 +9,10 @@ model = dict(
 
 train_dataloader = dict(
     dataset=dict(pipeline=[
-        dict(type='LoadImageFromFile'),
+        dict(type='LoadCheckedImage'),
         dict(type='CandidateViews', num_views=[4], transforms=[{{_base_.view_pipeline}}]),
         dict(type='PackViews'),
     ]))
 
-default_hooks = dict(selection=dict(type='SelectionStatsHook'))
+default_hooks = dict(
+    selection=dict(type='SelectionStatsHook'), bad_images=dict(type='BadImagesHook'))

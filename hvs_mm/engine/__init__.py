@@ -1,4 +1,5 @@
 from .autocast_optim_wrapper import AutocastOptimWrapper
+from .bad_images_hook import BadImagesHook
 from .building import build_model, build_runner, build_training_dataset
 from .checkpoint_checks import resumed_checkpoint
 from .command_line import (
@@ -28,6 +29,7 @@ from .weight_decay import CosineWeightDecay
 
 __all__ = [
     'AutocastOptimWrapper',
+    'BadImagesHook',
     'CPUDistributedDataParallel',
     'CheckpointError',
     'CosineWeightDecay',

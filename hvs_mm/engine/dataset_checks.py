@@ -14,6 +14,7 @@ from mmpretrain.datasets import BaseDataset, CustomDataset
 from torch import nn
 
 from .coco_checks import check_categories
+from .image_folders import count_files
 
 #: What a run reads while it trains, and while it tests.
 TRAINING = ('train_dataloader', 'val_dataloader')
@@ -22,16 +23,22 @@ TESTING = ('test_dataloader',)
 _HEADS = ('head', 'bbox_head', 'mask_head', 'roi_head.bbox_head', 'roi_head.mask_head')
 
 
-def check_datasets(cfg: Config, loaders: Sequence[str]) -> None:
-    """Check that the files of the configured data sets are there.
+def check_datasets(cfg: Config, loaders: Sequence[str]) -> dict[str, int]:
+    """Check that the files of the configured data sets are there and can be listed.
 
     Args:
         cfg: The complete config.
         loaders: The data loaders whose data sets are read.
 
+    Returns:
+        The number of images of the data sets that list a folder, by their options.
+
     Raises:
         FileNotFoundError: If a folder or annotation file is missing.
+        ValueError: If a folder has no images or cannot be listed, such as one with a link back to
+            a folder in which it lies.
     """
+    numbers = {}
     for key, dataset in loaded_datasets(cfg, loaders):
         for path in _dataset_paths(dataset):
             if '://' not in path and not osp.exists(path):
@@ -46,6 +53,67 @@ def check_datasets(cfg: Config, loaders: Sequence[str]) -> None:
                     f'--cfg-options {key}.data_root=PATH, see docs/datasets.md; "make demo" '
                     'trains without any data set.'
                 )
+        if not _downloads(dataset):
+            number = _list_folder(_build_lazily(dataset), key)
+            if number is not None:
+                numbers[key] = number
+    return numbers
+
+
+def count_images(config: Any, key: str, listed: dict[str, int]) -> int | None:
+    """The number of images that a configured data set draws in an epoch.
+
+    Args:
+        config: Its config.
+        key: Its option.
+        listed: What :func:`check_datasets` gave.
+
+    Returns:
+        The number; ``None`` for a wrapper that is not known, or what is still to be downloaded.
+    """
+    if 'datasets' in config:
+        parts = [
+            count_images(part, f'{key}.datasets.{i}', listed)
+            for i, part in enumerate(config['datasets'])
+        ]
+        return None if None in parts else sum(parts)
+    if 'dataset' in config:
+        if str(config['type']).rsplit('.', 1)[-1] != 'RepeatDataset':
+            return None
+        number = count_images(config['dataset'], f'{key}.dataset', listed)
+        return None if number is None else number * config['times']
+    if key not in listed:
+        if _downloads(config):
+            return None
+        dataset = _build_lazily(config)
+        if hasattr(dataset, 'full_init'):
+            dataset.full_init()
+        return len(dataset)
+    indices = config.get('indices')
+    if indices is None:
+        return listed[key]
+    return min(listed[key], abs(indices)) if isinstance(indices, int) else len(indices)
+
+
+def _list_folder(dataset: Any, key: str) -> int | None:
+    """The number of images in the folder that a data set is going to list, if it lists one."""
+    if not isinstance(dataset, CustomDataset) or dataset.ann_file:
+        return None
+    folder = dataset.img_prefix
+    if not osp.isdir(folder):
+        return None
+    try:
+        # Each folder is a class where there are labels; what lies beside them is passed by.
+        number = count_files(folder, dataset.is_valid_file, only_below=dataset.with_label)
+    except ValueError as error:
+        raise ValueError(f'{key}: {error}') from error
+    if not number:
+        where = 'in class folders below' if dataset.with_label else 'below'
+        raise ValueError(
+            f'{key}: there are no images {where} {folder!r}, no names that end in '
+            f'{sorted(dataset.extensions)}. See docs/datasets.md for the structure of the folder.'
+        )
+    return number
 
 
 def check_classes(cfg: Config, model: nn.Module, loaders: Sequence[str]) -> None:

@@ -7,6 +7,8 @@ from mmengine.registry import DefaultScope
 from torch import nn
 
 from ..models import HVSAlgorithm, check_batch_size
+from .bad_images_checks import check_bad_images
+from .batch_checks import check_batches
 from .building import build_model
 from .checkpoint_checks import (
     check_pretrained,
@@ -41,7 +43,8 @@ def preflight(cfg: Config) -> None:
         ValueError: If a class does not take the value of an argument, the backbone to start from
             or the checkpoint to resume from is of another model, the number of classes is not
             that of the data, or the loader and the preprocessor do not agree on who changes the
-            colors of views.
+            colors of views, or a folder cannot be listed, or its images make no batch, or bad ones
+            would be left out without a word.
     """
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmpretrain')):
         check_precision(cfg)
@@ -49,9 +52,11 @@ def preflight(cfg: Config) -> None:
         model = build_model(cfg)
         if resumed_checkpoint(cfg) is None:
             check_pretrained(model)
-        check_datasets(cfg, TRAINING)
+        listed = check_datasets(cfg, TRAINING)
         check_classes(cfg, model, TRAINING)
+        check_bad_images(cfg)
         check_loader(cfg, model)
+        check_batches(cfg, model, listed)
         check_photometry(cfg, model)
         check_warmup(cfg, model)
         check_selection_warmup(cfg, model)

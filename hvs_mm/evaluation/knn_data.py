@@ -16,7 +16,8 @@ Images = str | dict[str, Any] | None
 
 #: How ImageNet is evaluated, in MMPretrain as in DINO. ``knn_pipeline`` in a config replaces it.
 CENTER_CROP = (
-    dict(type='LoadImageFromFile'),
+    # Its pixels; broken files are told by name.
+    dict(type='LoadCheckedImage', bad_images='error'),
     dict(type='ResizeEdge', scale=256, edge='short', backend='pillow', interpolation='bicubic'),
     dict(type='CenterCrop', crop_size=224),
     dict(type='PackInputs'),
