@@ -56,6 +56,9 @@ def test_missing_data_root(tmp_path):
     with pytest.raises(FileNotFoundError, match=r'train.* does not exist'):
         preflight(cfg)
     (tmp_path / 'train').mkdir()
+    with pytest.raises(ValueError, match=r"no images in class folders below '.*train'"):
+        preflight(cfg)
+    write_folders(tmp_path)
     preflight(cfg)
     cfg.train_dataloader.dataset.ann_file = 'meta/train.txt'
     with pytest.raises(FileNotFoundError, match=r'train\.txt'):

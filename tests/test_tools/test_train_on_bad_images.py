@@ -87,4 +87,3 @@ def test_a_run_without_a_good_one(tmp_path):
     assert last.startswith('error: 100 bad images one after the other')
     assert last.count('the file is empty') == 5
     assert 'Traceback' not in process.stderr
-
