@@ -115,7 +115,7 @@ def bad_images() -> dict[str, tuple[bytes, str]]:
         'truncated.jpg': (jpeg[: len(jpeg) // 2], 'truncated'),
         'truncated_progressive.jpg': (progressive[: len(progressive) * 3 // 4], 'truncated'),
         'truncated_header.jpg': (jpeg[:100], 'truncated'),
-        'truncated_thumbnail.jpg': (thumbnail[: -len(jpeg) // 3], 'truncated'),
+        'padded_thumbnail.jpg': (thumbnail[: -len(jpeg) // 3] + bytes(9 * len(jpeg)), 'truncated'),
         'end_missing.jpg': (jpeg[:-2], 'truncated'),
         # What an interrupted download into a file of full size leaves.
         'padded.jpg': (jpeg[: len(jpeg) // 2] + bytes(9 * len(jpeg)), 'truncated'),
