@@ -12,12 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from mmengine.dist import get_rank
 from mmengine.hooks import Hook
-from mmpretrain.registry import HOOKS
+from mmpretrain.registry import HOOKS, TASK_UTILS
 from torch import distributed, multiprocessing
 
 from hvs_mm.engine import SelectionStatsHook
-from hvs_mm.selection import pair_ious
+from hvs_mm.selection import SimSiamPairLoss, pair_ious
+from tests.ranks import run_ranks
 from tests.tiny import algorithm_config
 from tests.tiny_dino import build_runner, dino_config
 
@@ -268,6 +270,56 @@ def test_all_processes_count(tmp_path):
     )
     assert entry['selection/iou_all'] == pytest.approx(ious.mean().item(), abs=1e-6)
     assert entry['selection/kept_0-1'] == (choice == 0).float().mean().item()
+
+
+@TASK_UTILS.register_module()
+class _SpoiledOnTheSecondRank(SimSiamPairLoss):
+    """NaN for the first sample that the second process selects for."""
+
+    algorithms = ()
+
+    def form(self, algorithm, outputs):
+        pair_loss = super().form(algorithm, outputs)
+        if get_rank() == 1:
+            pair_loss[0] = float('nan')
+        return pair_loss
+
+
+def _train_on_some_samples(rank, folder):
+    # Every process draws its own.
+    torch.manual_seed(rank)
+    runner = train(
+        f'{folder}/rank{rank}',
+        simsiam(prob=0.5, pair_loss=dict(type='_SpoiledOnTheSecondRank')),
+        [HOOK],
+        batch_size=4,
+        num_batches=4,
+        max_epochs=1,
+        model_wrapper_cfg=dict(type='CPUDistributedDataParallel'),
+        randomness=dict(seed=rank),
+    )
+    torch.save(batches(runner).batches, f'{folder}/batches{rank}.pt')
+
+
+def test_samples_left_out_and_scores_that_are_not_finite(tmp_path):
+    """In one process only; the means are those over all that count, wherever they are."""
+    run_ranks(_train_on_some_samples, 2, tmp_path, str(tmp_path))
+    pairs = list(combinations(range(4), 2))
+    ious, gaps, nonfinite, drawn = [], [], [], []
+    for rank in range(2):
+        for _, selection, boxes in torch.load(tmp_path / f'batches{rank}.pt', weights_only=False):
+            drawn.append(tuple(selection.samples.tolist()))
+            ious.append(pair_ious(boxes[selection.samples], pairs))
+            gaps += (selection.score - selection.mean_score).tolist()
+            nonfinite += selection.nonfinite.tolist()
+    assert len(set(drawn)) > 1
+    finite = [gap for gap in gaps if np.isfinite(gap)]
+    (entry,) = entries(tmp_path / 'rank0')
+    assert entry['selection/images'] == len(gaps) == 8
+    assert entry['selection/score_gap_images'] == len(finite) == 6
+    assert entry['selection/nonfinite'] == np.mean(nonfinite) == 0.25
+    assert entry['selection/score_gap'] == pytest.approx(np.mean(finite), abs=1e-6)
+    assert entry['selection/iou_all'] == pytest.approx(torch.cat(ious).mean().item(), abs=1e-6)
 
 
 @pytest.mark.parametrize('interval', [0, -1, 1.5, True, '5'])
