@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+from math import isfinite
 from typing import Any
 
 import torch
@@ -10,6 +12,11 @@ from mmengine.logging import print_log
 from mmengine.model import MMDistributedDataParallel, revert_sync_batchnorm
 from mmpretrain.registry import MODEL_WRAPPERS
 from torch import distributed, nn
+
+#: Seconds that processes wait for each other, torch's default with NCCL: 30 minutes with gloo, its
+#: default there, are long to find out that a process hangs. A healthy one makes the others wait
+#: while it writes a checkpoint or starts the workers of its loader.
+_TIMEOUT = 600
 
 
 @MODEL_WRAPPERS.register_module()
@@ -39,25 +46,42 @@ def prepare_cpu_distributed(cfg: Config) -> None:
     """Make a config run with gloo if it asks for several processes and there is no GPU.
 
     MMEngine's launcher (0.10.7 and 0.10.12) calls ``torch.cuda.set_device``, which fails without
-    a GPU. It leaves a process group that exists alone, so this one is made first.
+    a GPU. It leaves a process group that exists alone, so this one is made first. Like MMEngine's,
+    it ends with an error if a process has waited for another for ``env_cfg.dist_cfg.timeout``
+    seconds, here 600 by default.
 
     Args:
         cfg: The config, with ``launcher`` set. Changed in place.
 
     Raises:
-        ValueError: If the launcher is neither ``'none'`` nor ``'pytorch'`` and there is no GPU.
+        ValueError: If the launcher is neither ``'none'`` nor ``'pytorch'`` and there is no GPU, or
+            the timeout, on a GPU too, is no positive number.
     """
-    if cfg.launcher == 'none' or torch.cuda.is_available():
+    if cfg.launcher == 'none':
+        return
+    timeout = _timeout(cfg)
+    if torch.cuda.is_available():
         return
     if cfg.launcher != 'pytorch':
         raise ValueError(
             f'--launcher {cfg.launcher} needs GPUs, and torch.cuda.is_available() is False: use '
             'tools/dist_train.sh (--launcher pytorch) to run several processes on the CPU.'
         )
-    distributed.init_process_group('gloo')
+    distributed.init_process_group('gloo', timeout=timeout)
     cfg.model_wrapper_cfg = dict(
         # The Runner looks model wrappers up in MMEngine's own registry.
         type='mmpretrain.CPUDistributedDataParallel',
         broadcast_buffers=False,
         find_unused_parameters=cfg.get('find_unused_parameters', False),
     )
+
+
+def _timeout(cfg: Config) -> timedelta:
+    seconds = ((cfg.get('env_cfg') or {}).get('dist_cfg') or {}).get('timeout', _TIMEOUT)
+    is_number = isinstance(seconds, (int, float)) and not isinstance(seconds, bool)
+    if not is_number or not (isfinite(seconds) and seconds > 0):
+        raise ValueError(
+            f'env_cfg.dist_cfg.timeout={seconds!r} must be a positive number of seconds, after '
+            f'which processes that wait for another one end with an error, e.g. {_TIMEOUT}.'
+        )
+    return timedelta(seconds=seconds)
