@@ -12,9 +12,11 @@ from mmengine.config import Config, ConfigDict
 from hvs_mm.bad_images import BadImagesError
 from hvs_mm.engine import (
     CheckpointError,
+    EqualBatchesHook,
     NonFiniteError,
     add_config_options,
     build_runner,
+    check_batches,
     error_line,
     merge_options,
     parse_launched,
@@ -160,7 +162,9 @@ def main(argv: list[str] | None = None) -> None:
     except (FileNotFoundError, ImportError, KeyError, SyntaxError, TypeError, ValueError) as error:
         sys.exit(error_line(error))
     runner = build_runner(cfg)
+    runner.register_hook(EqualBatchesHook())
     try:
+        check_batches(runner.train_loop.dataloader)
         runner.train()
     except (BadImagesError, CheckpointError, NonFiniteError, ViewsError) as error:
         sys.exit(f'error: {error}')

@@ -14,6 +14,7 @@ from .command_line import (
     set_work_dir,
 )
 from .cpu_distributed import CPUDistributedDataParallel, prepare_cpu_distributed
+from .equal_batches_hook import EqualBatchesHook, check_batches
 from .finite_step_hook import FiniteStepHook, NonFiniteError, step_was_skipped
 from .gradient_hook import GradientHook, clip_each_gradient
 from .overrides import check_overrides
@@ -33,6 +34,7 @@ __all__ = [
     'CPUDistributedDataParallel',
     'CheckpointError',
     'CosineWeightDecay',
+    'EqualBatchesHook',
     'FiniteStepHook',
     'GradientHook',
     'NonFiniteError',
@@ -47,6 +49,7 @@ __all__ = [
     'build_model',
     'build_runner',
     'build_training_dataset',
+    'check_batches',
     'check_example_options',
     'check_overrides',
     'check_picture',

@@ -93,6 +93,14 @@ def test_two_processes_on_the_cpu(tmp_path):
     assert re.search(r'Distributed launcher: pytorch', process.stdout)
 
 
+def test_a_loader_without_a_batch(tmp_path):
+    options = [*SMALL, 'train_dataloader.batch_size=64', 'train_dataloader.drop_last=True']
+    process = train(DEMO, '--work-dir', tmp_path, '--cfg-options', *options)
+    assert process.returncode == 1
+    assert 'error: an epoch has no batch: 32 images for 1 process(es)' in process.stderr
+    assert 'Traceback' not in process.stderr
+
+
 def test_resume_goes_on_as_if_there_had_been_no_stop(tmp_path):
     # Workers are started, and seeded, anew in every epoch: the data do not depend on the stop.
     options = [

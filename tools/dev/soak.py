@@ -14,7 +14,7 @@ All of it depends on --seed but for the moments of the kills. Afterwards it chec
 - the trainer's memory and its open files do not grow with the iterations of a process,
 - no process and no shared memory is left over.
 
-It exits with 1 and says what failed. The work dir has the log of everything: run/soak.jsonl, one line
+It exits with 1 and says what failed. The work dir has the log of everything: run/soak.jsonl, a line
 an iteration, and trainer.log.
 """
 
