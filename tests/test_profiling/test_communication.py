@@ -115,12 +115,14 @@ def test_a_collective_that_is_not_counted(tmp_path):
 def test_the_tool():
     process = subprocess.run(
         [sys.executable, 'tools/dev/communication.py', 'configs/demo/hvs_dino.py',
-         '--processes', '2'],
+         '--processes', '1', '2'],
         cwd=ROOT, capture_output=True, text=True,
     )  # fmt: skip
     assert process.returncode == 0, process.stderr
     rows = [re.split(r'\s*[│┃]\s*', line)[1:-1] for line in process.stdout.splitlines()]
     rows = [row for row in rows if len(row) == 10]
+    one = next(row for row in rows if row[0] == '1')
+    assert one[2:] == ['0'] * 8
     two = next(row for row in rows if row[0] == '2')
     # To select, the loss, gradients: counted, and by formula.
     assert two[2] == two[3] == '0'

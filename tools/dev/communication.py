@@ -18,6 +18,7 @@ from pathlib import Path
 import torch
 from mmengine.config import Config
 from mmengine.logging import MessageHub, MMLogger
+from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import init_default_scope
 from rich.console import Console
 from rich.table import Table
@@ -163,7 +164,7 @@ def run_rank(
 
     def wrap(model: nn.Module) -> nn.Module:
         if processes == 1:
-            return model
+            return revert_sync_batchnorm(model)
         find = cfg.get('find_unused_parameters', False)
         return CPUDistributedDataParallel(
             model, broadcast_buffers=False, find_unused_parameters=find
