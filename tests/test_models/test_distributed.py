@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from hvs_mm.engine import CPUDistributedDataParallel
 from hvs_mm.models import HVSAlgorithm, SelectionSchedule
+from hvs_mm.models.selfsup.teacher import update_ema
 from hvs_mm.selection import registered_pair_losses
 from tests.batch_norm import CrossRankBN
 from tests.ranks import run_ranks
@@ -236,3 +237,13 @@ def test_processes_are_one_with_the_joint_batch(runs, name):
     # The first and the third step are every other one.
     share = case.schedule.get('prob', 1.0) * (2 / 3 if 'interval' in case.schedule else 1.0)
     assert selected == round(share * STEPS * BATCH)
+
+
+def test_a_teacher_that_is_sharded_otherwise():
+    """As under FSDP, where a process may hold nothing of a parameter."""
+    student, teacher = nn.Linear(2, 3), nn.Linear(2, 3)
+    before = teacher.bias.clone()
+    teacher.weight = nn.Parameter(torch.empty(0), requires_grad=False)
+    with pytest.raises(ValueError, match='under FSDP'):
+        update_ema(teacher, student, 0.1)
+    assert torch.equal(teacher.bias, before)

@@ -88,6 +88,16 @@ def update_ema(teacher: nn.Module, student: nn.Module, momentum: float) -> None:
         teacher: Averaged module.
         student: Module of the same parameters.
         momentum: ``m`` in MMEngine's convention: DINO's 0.996 is 0.004 here.
+
+    Raises:
+        ValueError: If a process does not hold the same parts of both.
     """
     averaged = list(teacher.parameters())
-    torch._foreach_lerp_(averaged, [p.detach() for p in student.parameters()], momentum)
+    online = [parameter.detach() for parameter in student.parameters()]
+    if [one.shape for one in averaged] != [one.shape for one in online]:
+        raise ValueError(
+            'the parameters of teacher and student have different shapes: under FSDP and under '
+            'stage 3 of DeepSpeed a process holds other parts of the one than of the other. Train '
+            'with DistributedDataParallel, see docs/scaling.md.'
+        )
+    torch._foreach_lerp_(averaged, online, momentum)
