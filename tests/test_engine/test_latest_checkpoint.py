@@ -8,6 +8,7 @@ import time
 import pytest
 import torch
 
+from hvs_mm.engine import latest_checkpoint
 from hvs_mm.engine.latest_checkpoint import latest_readable_checkpoint, why_unreadable
 
 
@@ -71,15 +72,18 @@ def test_a_broken_pointer(tmp_path, pointer):
 
 
 @pytest.mark.parametrize('damage', [cut, flip_a_bit, empty, write_text])
-def test_a_damaged_newest_is_passed_over_and_reported(tmp_path, capsys, damage):
+def test_a_damaged_newest_is_passed_over_and_reported(tmp_path, monkeypatch, damage):
+    said = []
+    monkeypatch.setattr(latest_checkpoint, 'print_log', lambda text, **options: said.append(text))
     good = save(tmp_path / 'epoch_1.pth', age=10)
     bad = save(tmp_path / 'epoch_2.pth')
     assert latest_readable_checkpoint(tmp_path) == str(bad)
     damage(bad)
     os.utime(bad)
     assert latest_readable_checkpoint(tmp_path) == str(good)
-    said = capsys.readouterr()
-    assert f'The checkpoint {bad} is damaged and passed over: ' in said.out + said.err
+    (warning,) = said
+    assert warning.startswith(f'The checkpoint {bad} is damaged and passed over: ')
+    assert warning.endswith(f'Going on from {good}.')
     damage(good)
     with pytest.raises(ValueError, match='no checkpoint of'):
         latest_readable_checkpoint(tmp_path)
