@@ -10,7 +10,7 @@
 .ONESHELL:
 SHELL := /bin/sh
 .SHELLFLAGS := -euc
-.PHONY: help demo test lint format detection setup venv dist clean key
+.PHONY: help demo test soak lint format detection setup venv dist clean key
 
 STACK ?= onedl
 PYTHON ?=
@@ -54,6 +54,9 @@ demo: setup ## Train with hard views on built-in data and show the result (CPU, 
 
 test: setup ## Run the test suite
 	@exec "$(VENV_PYTHON)" -m pytest $(ARGS)
+
+soak: setup ## Let a small run meet faults and check that it survives them (3 minutes; ARGS='--minutes 120')
+	@exec "$(VENV_PYTHON)" tools/dev/soak.py $(ARGS)
 
 # MMCV's sdist becomes a wheel with operators only if it is built outside of pip's isolation and cache, from its source;
 # --no-deps, or pip would replace torch. The wheel is kept: it depends on MMCV, torch, Python and the GPU alone.
