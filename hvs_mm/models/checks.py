@@ -15,17 +15,20 @@ class ViewsError(ValueError):
     """What the loader gives does not fit the algorithm."""
 
 
-def check_views(views: Any, candidates: Sequence[int]) -> None:
+def check_views(views: Any, candidates: Sequence[int], dtype: torch.dtype | None = None) -> None:
     """Raise unless the loader gives one batch of images per candidate view.
 
     Args:
         views: What the loader gives, expected as a list of ``sum(candidates)`` tensors
-            (B, 3, H, W).
+            (B, 3, H, W) of one dtype.
         candidates: Views drawn per group.
+        dtype: Of the algorithm's weights. Under autocast views may have any that it casts.
 
     Raises:
         TypeError: If it is no list of tensors.
-        ViewsError: If their number differs, or the views of one group differ in shape.
+        ViewsError: If their number differs, the views of one group differ in shape, they are no
+            batches of images of one number of samples, or have a dtype that the weights do not
+            take.
     """
     way_out = (
         "draw them with dict(type='CandidateViews', transforms=[...], "
@@ -51,6 +54,52 @@ def check_views(views: Any, candidates: Sequence[int]) -> None:
                 'another size into a group of their own.'
             )
         start += count
+    shape = tuple(views[0].shape)
+    for position, view in enumerate(views):
+        if view.ndim != 4 or view.shape[:2] != views[0].shape[:2] or 0 in view.shape:
+            raise ViewsError(
+                f'view {position} has shape {tuple(view.shape)}, the first one {shape}: every view '
+                'must be a batch of images (B, 3, H, W) with at least one sample and one pixel, '
+                'and all of the same B. Pack the views with PackViews, and use '
+                'collate_fn=dict(type="default_collate").'
+            )
+        if dtype is not None and view.dtype not in _accepted(view, dtype):
+            raise ViewsError(
+                f'view {position} is {view.dtype}, the weights of the algorithm are {dtype}: use a '
+                "data_preprocessor such as dict(type='SelfSupDataPreprocessor', ...), which gives "
+                'float32, or convert the views.'
+            )
+
+
+def check_samples(data_samples: Any, batch_size: int) -> None:
+    """Raise unless there is one data sample per image, or none at all.
+
+    Args:
+        data_samples: What the loader gives; ``None`` where there are none.
+        batch_size: B.
+
+    Raises:
+        TypeError: If it is no list.
+        ViewsError: If its length is not B.
+    """
+    if data_samples is None:
+        return
+    if isinstance(data_samples, (str, bytes)) or not isinstance(data_samples, Sequence):
+        raise TypeError(
+            f'data_samples is a {type(data_samples).__name__}, it must be a list of one data '
+            'sample per image, or None: pack the views with PackViews.'
+        )
+    if len(data_samples) != batch_size:
+        raise ViewsError(
+            f'there are {len(data_samples)} data samples for {batch_size} images: pack the views '
+            'with PackViews, which gives one per image.'
+        )
+
+
+def _accepted(view: Tensor, dtype: torch.dtype) -> tuple[torch.dtype, ...]:
+    if torch.is_autocast_enabled(view.device.type):
+        return dtype, torch.float32, torch.float16, torch.bfloat16
+    return (dtype,)
 
 
 def check_batch_size(algorithm: nn.Module, batch_size: int) -> None:

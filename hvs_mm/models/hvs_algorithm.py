@@ -23,7 +23,7 @@ from ..selection import (
     index_tensor,
     send,
 )
-from .checks import FiniteViewsCheck, check_batch_size, check_views
+from .checks import FiniteViewsCheck, check_batch_size, check_samples, check_views
 from .compiling import between_graphs
 from .photometry import check_photometry_done
 from .selection_pass import SelectionPass
@@ -236,7 +236,8 @@ class HVSAlgorithm(BaseModel):
             ValueError: If the views do not fit ``candidates``, hold pixels that are not finite,
                 their colors are still to be changed, or the batch is too small for BatchNorm.
         """
-        check_views(inputs, self.candidates)
+        check_views(inputs, self.candidates, self._weights_dtype())
+        check_samples(data_samples, len(inputs[0]))
         check_photometry_done(data_samples)
         check_batch_size(self.algorithm, len(inputs[0]))
         self._check_finite(inputs, data_samples)
@@ -281,10 +282,15 @@ class HVSAlgorithm(BaseModel):
             TypeError: If the inputs are no list of tensors.
             ValueError: If they do not fit ``candidates``.
         """
-        check_views(inputs, self.candidates)
+        check_views(inputs, self.candidates, self._weights_dtype())
+        check_samples(data_samples, len(inputs[0]))
         groups = self.groups(inputs)
         target_inputs = self._target_inputs(inputs, groups, data_samples)
         return self._select(inputs, groups, target_inputs)[0]
+
+    def _weights_dtype(self) -> torch.dtype | None:
+        weights = self.algorithm.parameters()
+        return next((one.dtype for one in weights if one.is_floating_point()), None)
 
     def _target_inputs(
         self, inputs: list[Tensor], groups: ViewGroups, data_samples: list[Any] | None
@@ -396,8 +402,14 @@ def selecting_model(model: nn.Module) -> HVSAlgorithm:
 def _count_target_groups(target_groups: Sequence[int] | None, num_groups: int) -> int | None:
     if target_groups is None:
         return None
+    if isinstance(target_groups, (str, bytes)) or not isinstance(target_groups, Sequence):
+        raise TypeError(
+            f'target_groups={target_groups!r} must be a list of the first groups, [0], [0, 1], '
+            '..., or None for those whose views have the size of the first.'
+        )
     count = len(target_groups)
-    if not 1 <= count <= num_groups or list(target_groups) != list(range(count)):
+    are_whole = all(type(group) is int for group in target_groups)
+    if not are_whole or not 1 <= count <= num_groups or list(target_groups) != list(range(count)):
         raise ValueError(
             f'target_groups={list(target_groups)} must name the first groups in order, [0], '
             f'[0, 1], ..., of the {num_groups} there are. Reorder the pipelines of '

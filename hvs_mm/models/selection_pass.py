@@ -66,7 +66,7 @@ class SelectionPass:
         for name, value in (('select_scale', scale), ('select_tokens', tokens)):
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= 1:
                 raise ValueError(f'{name}={value!r} must be above 0 and at most 1.')
-        if dtype is not None and dtype not in _DTYPES:
+        if dtype is not None and not (isinstance(dtype, str) and dtype in _DTYPES):
             raise ValueError(
                 f'select_dtype={dtype!r} must be one of {sorted(_DTYPES)}, or None for the '
                 'precision of the training step.'

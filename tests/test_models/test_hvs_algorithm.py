@@ -446,6 +446,61 @@ def test_views_of_unequal_size_inside_a_group():
         build_hvs('SimSiam').loss(views)
 
 
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        (lambda view: view.double(), r'view 0 is torch.float64, the weights .* torch.float32'),
+        (lambda view: view.byte(), 'view 0 is torch.uint8'),
+        (lambda view: view[:0], r'view 0 has shape \(0, 3, 32, 32\)'),
+        (lambda view: view[0], r'view 0 has shape \(3, 32, 32\)'),
+        (lambda view: view[:, :, :0], 'at least one sample and one pixel'),
+    ],
+)
+def test_views_that_are_no_batches_of_images(change, message):
+    model, views = build_hvs('SimSiam'), [change(view) for view in random_views()]
+    for call in (model.loss, model.select_views):
+        with pytest.raises(ValueError, match=message):
+            call(views)
+
+
+def test_groups_of_unequal_batches():
+    model = build_hvs('SimSiam', candidates=[1, 1], keep=[1, 1])
+    views = random_views(1, batch_size=2) + random_views(1, batch_size=3)
+    with pytest.raises(ValueError, match='all of the same B'):
+        model.select_views(views)
+
+
+def test_views_that_autocast_casts_are_taken():
+    model = build_hvs('SimSiam')
+    with torch.autocast('cpu', torch.bfloat16):
+        model.select_views([view.bfloat16() for view in random_views()])
+        with pytest.raises(ValueError, match=r'torch\.float64'):
+            model.select_views([view.double() for view in random_views()])
+
+
+@pytest.mark.parametrize(
+    ('samples', 'error', 'message'),
+    [
+        ([None] * 2, ValueError, '2 data samples for 3 images'),
+        ([], ValueError, '0 data samples for 3 images'),
+        ({}, TypeError, 'data_samples is a dict'),
+        ('abc', TypeError, 'data_samples is a str'),
+        (3, TypeError, 'data_samples is a int'),
+    ],
+)
+def test_wrong_data_samples(samples, error, message):
+    model = build_hvs('SimSiam')
+    for call in (model.loss, model.select_views):
+        with pytest.raises(error, match=message):
+            call(random_views(), samples)
+
+
+def test_simclr_takes_views_of_one_size():
+    model = build_hvs('SimCLR', candidates=[2, 2], keep=[1, 1])
+    with pytest.raises(ValueError, match=r'SimCLR takes views of one size.*\(16, 16\)'):
+        model.loss(random_views(2) + random_views(2, size=16))
+
+
 def test_target_groups_must_come_first():
     model = build_hvs('SimCLR', candidates=[1, 1, 1], keep=[1, 1, 1], pair_loss=OneSided())
     views = random_views(1) + random_views(1, size=16) + random_views(1)
@@ -457,6 +512,23 @@ def test_target_groups_must_come_first():
 def test_wrong_target_groups(target_groups):
     with pytest.raises(ValueError, match='target_groups='):
         build_hvs('SimSiam', candidates=[2, 2], keep=[1, 1], target_groups=target_groups)
+
+
+@pytest.mark.parametrize('target_groups', [0, True, 'a', {0}])
+def test_target_groups_that_are_no_list(target_groups):
+    with pytest.raises(TypeError, match='target_groups='):
+        build_hvs('SimSiam', candidates=[2, 2], keep=[1, 1], target_groups=target_groups)
+
+
+def test_target_groups_that_are_no_numbers():
+    with pytest.raises(ValueError, match='target_groups='):
+        build_hvs('SimSiam', candidates=[2, 2], keep=[1, 1], target_groups=[False, True])
+
+
+@pytest.mark.parametrize('dtype', [[], ['bfloat16'], 16, {}])
+def test_a_select_dtype_that_is_no_name(dtype):
+    with pytest.raises(ValueError, match='select_dtype='):
+        build_hvs('SimSiam', select_dtype=dtype)
 
 
 @pytest.mark.parametrize('name', METHODS)

@@ -509,6 +509,32 @@ def test_masks_of_the_wrong_shape(wrapped, shape):
         model.loss(crops(2, 2), samples)
 
 
+@pytest.mark.parametrize(
+    'change',
+    [
+        lambda mask: mask.tolist(),
+        torch.from_numpy,
+        lambda mask: mask.astype(np.int64),
+        lambda mask: mask.astype(object),
+        lambda mask: 'mask',
+    ],
+)
+@pytest.mark.parametrize('which', [slice(None), slice(1)])
+def test_masks_of_another_kind(change, which):
+    samples = random_samples(3, 2)
+    for sample in samples[which]:
+        sample.set_metainfo({'view_masks': change(np.asarray(sample.view_masks))})
+    with pytest.raises(ViewsError, match=r'each must be an ndarray \(T, h, w\) of bool'):
+        build().loss(crops(2, 2), samples)
+
+
+def test_masks_without_dimensions():
+    samples = random_samples(3, 2)
+    samples[0].set_metainfo({'view_masks': np.bool_(True)})
+    with pytest.raises(ViewsError, match=r'need \(2, 4, 4\) for 3'):
+        build().loss(crops(2, 2), samples)
+
+
 def test_masks_of_different_shapes():
     samples = random_samples(3, 2)
     samples[1] = samples_with(torch.zeros(1, 2, SIDE + 1, SIDE, dtype=torch.bool))[0]

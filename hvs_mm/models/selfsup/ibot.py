@@ -73,7 +73,13 @@ class IBOT(DINO):
                 "dict(type='BlockMasks') between CandidateViews (or MultiView) and PackViews in "
                 'the pipeline of train_dataloader.dataset.'
             )
-        shapes = {mask[: len(views)].shape for mask in masks}
+        kinds = {getattr(mask, 'dtype', type(mask).__name__) for mask in masks}
+        if kinds != {np.dtype(bool)}:
+            raise ViewsError(
+                f'view_masks are {", ".join(sorted(map(str, kinds)))}: each must be an ndarray '
+                '(T, h, w) of bool, as BlockMasks gives it.'
+            )
+        shapes = {mask[: len(views)].shape if mask.ndim else () for mask in masks}
         if shapes != {shape[1:]} or len(masks) != shape[0]:
             raise ViewsError(
                 f'view_masks of {len(masks)} samples have shapes {sorted(shapes)}, the views need '

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from mmengine.dist import all_gather, get_rank
@@ -85,6 +86,22 @@ class SimCLRPairLoss(PairLoss):
                 f'head.loss is {type(loss).__name__}: the SimCLR pair loss describes only '
                 'CrossEntropyLoss. Pass a pair_loss of your own for another loss.'
             )
+
+    def target_inputs(
+        self,
+        algorithm: nn.Module,
+        views: Sequence[Tensor],
+        num_targets: int,
+        data_samples: Sequence[Any] | None = None,
+    ) -> dict[str, Tensor]:
+        sizes = {tuple(view.shape[2:]) for view in views}
+        if len(sizes) > 1:
+            # The two kept ones come into one tensor.
+            raise ValueError(
+                f'SimCLR takes views of one size, the candidates have {sorted(sizes)}: give the '
+                'pipelines of CandidateViews the same crop size.'
+            )
+        return {}
 
     def forward(
         self, algorithm: nn.Module, views: Sequence[Tensor], num_targets: int
