@@ -30,10 +30,13 @@ from rich.table import Table
 
 from hvs_mm.engine import (
     add_config_options,
+    add_trust_option,
     build_model,
+    check_trust,
     error_line,
     merge_options,
     read_config,
+    trust_checkpoints,
 )
 from hvs_mm.models import HVSAlgorithm
 from hvs_mm.profiling import StepCost, Times, measure_step, random_batch
@@ -92,6 +95,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--threads', type=_positive, help='of torch on the CPU')
     parser.add_argument('--no-memory', action='store_true', help='leave the peaks of memory out')
     parser.add_argument('--json', metavar='FILE', help='write all numbers there')
+    add_trust_option(parser)
     add_config_options(parser, 'model.select_scale=0.5')
     return parser.parse_args(argv)
 
@@ -106,6 +110,8 @@ def measure(path: str, args: argparse.Namespace, device: torch.device) -> StepCo
     """Measure one config."""
     cfg = read_config(path)
     merge_options(cfg, args.cfg_options)
+    if args.trust:
+        trust_checkpoints(cfg)
     torch.manual_seed(0)
     layout = torch.channels_last if args.channels_last else torch.contiguous_format
     model = build_model(cfg)
@@ -114,6 +120,7 @@ def measure(path: str, args: argparse.Namespace, device: torch.device) -> StepCo
             f'{path} builds a {type(model).__name__}, which selects no views: name a config with '
             'model.type=HVSAlgorithm. The step without selection is measured along with it.'
         )
+    check_trust(cfg, model, args.trust)
     model.init_weights()
     model.to(device, memory_format=layout).train()
     # Steps of an epoch in which views are selected.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import sys
 import time
 from copy import deepcopy
 from dataclasses import dataclass
@@ -22,6 +23,13 @@ from rich.console import Console
 from rich.table import Table
 
 from hvs_mm.datasets import draw_examples
+from hvs_mm.engine import (
+    add_trust_option,
+    build_model,
+    check_trust,
+    error_line,
+    trust_checkpoints,
+)
 from hvs_mm.evaluation import KNNEvaluation, KNNSettings
 from hvs_mm.selection import pair_ious
 from hvs_mm.visualization import draw_examples_panel, select_examples
@@ -44,12 +52,13 @@ class QuietRunner(Runner):
         return logger
 
 
-def parse_args() -> argparse.Namespace:
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--config', default=str(ROOT / 'configs/demo/hvs_simsiam.py'))
     parser.add_argument('--work-dir', default='work_dirs/demo')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={})
-    return parser.parse_args()
+    add_trust_option(parser)
+    return parser.parse_args(argv)
 
 
 def knn_accuracy(model: torch.nn.Module, cfg: Config) -> float:
@@ -101,8 +110,8 @@ def draw_panel(model: torch.nn.Module, cfg: Config) -> Path:
     return path
 
 
-def main() -> None:
-    args = parse_args()
+def main(argv: list[str] | None = None) -> None:
+    args = parse_args(argv)
     # The loader's worker takes a core of its own; on networks this small threads only wait for
     # each other.
     torch.set_num_threads(1)
@@ -110,6 +119,12 @@ def main() -> None:
     cfg = Config.fromfile(args.config)
     cfg.work_dir = args.work_dir
     cfg.merge_from_dict(args.cfg_options)
+    if args.trust:
+        trust_checkpoints(cfg)
+    try:
+        check_trust(cfg, build_model(cfg), args.trust)
+    except ValueError as error:
+        sys.exit(error_line(error))
     runner = QuietRunner.from_cfg(cfg)
     model = runner.model
     model.init_weights()

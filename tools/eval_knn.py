@@ -27,7 +27,14 @@ from rich.console import Console
 from rich.table import Table
 from torch import distributed, nn
 
-from hvs_mm.engine import add_config_options, build_model, error_line, merge_options, read_config
+from hvs_mm.engine import (
+    add_config_options,
+    add_trust_option,
+    build_model,
+    error_line,
+    merge_options,
+    read_config,
+)
 from hvs_mm.evaluation import (
     KNNEvaluation,
     KNNResult,
@@ -63,6 +70,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     settings.add_argument('--num-workers', type=int, help='processes that read images')
     parser.add_argument('--device', help='e.g. cpu or cuda:1; a GPU by default if there is one')
     parser.add_argument('--json', metavar='FILE', help='where to write the result')
+    add_trust_option(parser)
     add_config_options(parser, 'train_dataloader.dataset.data_root=DIR')
     return parser.parse_args(argv)
 
@@ -106,7 +114,7 @@ def load_model(
     """
     model = build_model(cfg)
     choose_network(model, settings.network)
-    checkpoint = load_checkpoint(args.checkpoint)
+    checkpoint = load_checkpoint(args.checkpoint, args.trust)
     prefix = PREFIXES.get(settings.network)
     load = fit_backbone(model.backbone, checkpoint, args.checkpoint, prefix)
     # A teacher has the architecture of the student, in whose place it is evaluated.

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from hvs_mm.engine import add_trust_option, error_line
 from hvs_mm.models.backbone_names import STYLES, RenamedBackbone, rename_backbone
 from hvs_mm.models.backbone_weights import NETWORKS, backbone_state
 from hvs_mm.models.checkpoint_files import check_output, load_checkpoint, save_checkpoint
@@ -33,11 +34,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help="what the names of the backbone begin with, if elsewhere; '' for a bare backbone",
     )
     parser.add_argument('--force', action='store_true', help='overwrite the file')
-    parser.add_argument(
-        '--trust',
-        action='store_true',
-        help='read the checkpoint even if it holds objects that can run code',
-    )
+    add_trust_option(parser)
     return parser.parse_args(argv)
 
 
@@ -100,7 +97,7 @@ def main(argv: list[str] | None = None) -> None:
     try:
         extract(parse_args(argv))
     except (OSError, ValueError) as error:
-        sys.exit(f'error: {error}')
+        sys.exit(error_line(error))
 
 
 if __name__ == '__main__':

@@ -14,6 +14,7 @@ from mmengine.registry import HOOKS, DefaultScope
 
 from hvs_mm.engine import (
     add_config_options,
+    add_trust_option,
     build_runner,
     error_line,
     merge_options,
@@ -22,6 +23,7 @@ from hvs_mm.engine import (
     prepare_cpu_distributed,
     read_config,
     set_work_dir,
+    trust_checkpoints,
 )
 
 
@@ -49,6 +51,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         action='store_true',
         help='augment at test time, as tta_model and tta_pipeline of the config say',
     )
+    add_trust_option(parser)
     add_config_options(parser, 'test_dataloader.batch_size=64')
     return parse_launched(parser, argv)
 
@@ -88,6 +91,8 @@ def load_config(args: argparse.Namespace) -> Config:
     # torch takes it only where there are workers.
     if loader.get('num_workers', 0) == 0:
         loader.persistent_workers = False
+    if args.trust:
+        trust_checkpoints(cfg)
     return cfg
 
 
@@ -136,7 +141,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     try:
         cfg = load_config(args)
-        preflight_test(cfg)
+        preflight_test(cfg, args.trust)
         prepare_cpu_distributed(cfg)
     except (
         FileNotFoundError, ImportError, KeyError, SyntaxError, TypeError, ValueError

@@ -15,6 +15,7 @@ from hvs_mm.engine import (
     EqualBatchesHook,
     NonFiniteError,
     add_config_options,
+    add_trust_option,
     build_runner,
     check_batches,
     error_line,
@@ -25,6 +26,7 @@ from hvs_mm.engine import (
     read_config,
     resumed_checkpoint,
     set_work_dir,
+    trust_checkpoints,
 )
 from hvs_mm.evaluation import check_configured
 from hvs_mm.models import ViewsError
@@ -67,6 +69,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         action='store_true',
         help='start the loader workers anew each epoch',
     )
+    add_trust_option(parser)
     add_config_options(parser, 'train_dataloader.batch_size=64 model.keep="[2]"')
     return parse_launched(parser, argv)
 
@@ -121,6 +124,8 @@ def load_config(args: argparse.Namespace) -> Config:
             )
         cfg.auto_scale_lr.enable = True
     drop_needless_initializer(cfg)
+    if args.trust:
+        trust_checkpoints(cfg)
     return cfg
 
 
@@ -156,7 +161,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     try:
         cfg = load_config(args)
-        preflight(cfg)
+        preflight(cfg, args.trust)
         check_configured(cfg)
         prepare_cpu_distributed(cfg)
     except (FileNotFoundError, ImportError, KeyError, SyntaxError, TypeError, ValueError) as error:

@@ -2,9 +2,11 @@ from .autocast_optim_wrapper import AutocastOptimWrapper
 from .bad_images_hook import BadImagesHook
 from .building import build_model, build_runner, build_training_dataset
 from .checkpoint_checks import resumed_checkpoint
+from .checkpoint_trust import CheckpointTrustHook, check_trust, trust_checkpoints
 from .command_line import (
     add_config_options,
     add_example_options,
+    add_trust_option,
     check_example_options,
     check_picture,
     error_line,
@@ -33,6 +35,7 @@ __all__ = [
     'BadImagesHook',
     'CPUDistributedDataParallel',
     'CheckpointError',
+    'CheckpointTrustHook',
     'CosineWeightDecay',
     'EqualBatchesHook',
     'FiniteStepHook',
@@ -46,6 +49,7 @@ __all__ = [
     'TeacherHook',
     'add_config_options',
     'add_example_options',
+    'add_trust_option',
     'build_model',
     'build_runner',
     'build_training_dataset',
@@ -53,6 +57,7 @@ __all__ = [
     'check_example_options',
     'check_overrides',
     'check_picture',
+    'check_trust',
     'clip_each_gradient',
     'cosine_schedule',
     'error_line',
@@ -66,4 +71,5 @@ __all__ = [
     'resumed_checkpoint',
     'set_work_dir',
     'step_was_skipped',
+    'trust_checkpoints',
 ]

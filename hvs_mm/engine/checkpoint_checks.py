@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os.path as osp
-import zipfile
 from typing import Any
 
-import torch
 from mmengine.config import Config
 from torch import nn
 
 from ..models import HVSAlgorithm, PretrainedBackbone, check_checkpoint_given, load_backbone
+from ..models.checkpoint_files import load_checkpoint
 from ..reports import parse_config
 from .latest_checkpoint import latest_readable_checkpoint
 
@@ -39,7 +38,9 @@ def check_pretrained(model: nn.Module) -> None:
         check_checkpoint_given(path, option)
         if not osp.isfile(path):
             raise FileNotFoundError(f'{option}.checkpoint={path!r}: there is no such file.')
-        load_backbone(module, path, init.get('prefix'), init.get('strict', True))
+        load_backbone(
+            module, path, init.get('prefix'), init.get('strict', True), init.get('trust', False)
+        )
 
 
 def resumed_checkpoint(cfg: Config) -> str | None:
@@ -55,7 +56,7 @@ def resumed_checkpoint(cfg: Config) -> str | None:
     return cfg.get('load_from') or latest_readable_checkpoint(cfg.work_dir)
 
 
-def check_resume(cfg: Config, model: nn.Module) -> None:
+def check_resume(cfg: Config, model: nn.Module, trust: bool = False) -> None:
     """Check that the checkpoint to resume from is one of this model.
 
     MMEngine loads what fits and starts the rest anew, but a run that goes on with another model's
@@ -64,6 +65,7 @@ def check_resume(cfg: Config, model: nn.Module) -> None:
     Args:
         cfg: The complete config.
         model: The model it configures.
+        trust: Read the checkpoint even if it holds objects that can run code.
 
     Raises:
         FileNotFoundError: If the checkpoint does not exist.
@@ -72,7 +74,7 @@ def check_resume(cfg: Config, model: nn.Module) -> None:
     path = resumed_checkpoint(cfg)
     if path is None or '://' in path:
         return
-    checkpoint = _read_checkpoint(path, '--resume ')
+    checkpoint = _read_checkpoint(path, trust, '--resume ')
     saved = {k: tuple(v.shape) for k, v in checkpoint.get('state_dict', checkpoint).items()}
     own = {key: tuple(value.shape) for key, value in model.state_dict().items()}
     differing = sorted(key for key in own.keys() | saved.keys() if own.get(key) != saved.get(key))
@@ -85,7 +87,7 @@ def check_resume(cfg: Config, model: nn.Module) -> None:
         )
 
 
-def check_start(cfg: Config, model: nn.Module) -> None:
+def check_start(cfg: Config, model: nn.Module, trust: bool = False) -> None:
     """Check that the weights to start from, ``load_from`` without ``resume``, are of this network.
 
     Tensors that the checkpoint lacks, or has beside those of the model, are left to MMEngine, which
@@ -95,6 +97,7 @@ def check_start(cfg: Config, model: nn.Module) -> None:
     Args:
         cfg: The complete config.
         model: The model it configures, which the weights are loaded into.
+        trust: As for :func:`check_resume`.
 
     Raises:
         FileNotFoundError: If the checkpoint does not exist.
@@ -104,7 +107,7 @@ def check_start(cfg: Config, model: nn.Module) -> None:
     path = cfg.get('load_from')
     if cfg.get('resume') or not path or '://' in path:
         return
-    checkpoint = _read_checkpoint(path, 'load_from=')
+    checkpoint = _read_checkpoint(path, trust, 'load_from=')
     # MMEngine takes off what DistributedDataParallel puts before every name.
     state = {
         key.removeprefix('module.'): value
@@ -125,12 +128,13 @@ def check_start(cfg: Config, model: nn.Module) -> None:
         ) from error
 
 
-def check_weights(path: str, model: nn.Module) -> None:
+def check_weights(path: str, model: nn.Module, trust: bool = False) -> None:
     """Check that a checkpoint has all weights of a model.
 
     Args:
         path: The checkpoint. Further tensors in it are left alone.
         model: The model, which they are loaded into.
+        trust: As for :func:`check_resume`.
 
     Raises:
         FileNotFoundError: If the checkpoint does not exist.
@@ -138,7 +142,7 @@ def check_weights(path: str, model: nn.Module) -> None:
     """
     if '://' in path:
         return
-    checkpoint = _read_checkpoint(path)
+    checkpoint = _read_checkpoint(path, trust)
     try:
         result = model.load_state_dict(checkpoint.get('state_dict', checkpoint), strict=False)
     except (AssertionError, RuntimeError) as error:
@@ -162,18 +166,14 @@ def _another_model(path: str, checkpoint: dict[str, Any], reason: str) -> str:
     )
 
 
-def _read_checkpoint(path: str, option: str = '') -> dict[str, Any]:
+def _read_checkpoint(path: str, trust: bool, option: str = '') -> dict[str, Any]:
     if not osp.isfile(path):
         raise FileNotFoundError(f'{option}{path}: there is no such checkpoint.')
     try:
-        # Only names and shapes are looked at. Checkpoints of the format before torch 1.6 cannot
-        # be mapped into memory.
-        mmap = zipfile.is_zipfile(path)
-        checkpoint = torch.load(path, map_location='cpu', weights_only=False, mmap=mmap)
-    except Exception as error:
-        # Reading a truncated file, or one of another kind, fails in more ways than torch documents.
-        reason = str(error).partition('\n')[0] or type(error).__name__
-        raise ValueError(f'{option}{path}: this is no checkpoint ({reason}).') from error
+        # Only names and shapes are looked at.
+        checkpoint = load_checkpoint(path, trust, mmap=True)
+    except ValueError as error:
+        raise ValueError(f'{option}{error}') from error
     if not isinstance(checkpoint, dict):
         raise ValueError(
             f'{option}{path}: this is no checkpoint, but a {type(checkpoint).__name__}.'

@@ -8,6 +8,7 @@ import os.path as osp
 
 from mmengine.config import Config, DictAction
 
+from ..reports import printable
 from .overrides import check_overrides
 
 #: What tools write pictures as.
@@ -31,6 +32,15 @@ def add_config_options(parser: argparse.ArgumentParser, example: str) -> None:
     )
 
 
+def add_trust_option(parser: argparse.ArgumentParser) -> None:
+    """Add ``--trust`` to a tool that reads checkpoints."""
+    parser.add_argument(
+        '--trust',
+        action='store_true',
+        help='read checkpoints even if they hold objects that can run code, or are downloaded',
+    )
+
+
 def add_example_options(parser: argparse.ArgumentParser, images: int) -> None:
     """Add the options of a tool that lets a trained model judge views of training images.
 
@@ -46,6 +56,7 @@ def add_example_options(parser: argparse.ArgumentParser, images: int) -> None:
     parser.add_argument('--batch-size', type=int, help='that of the training by default')
     parser.add_argument('--seed', type=int, default=0, help='of the views, 0')
     parser.add_argument('--device', help='e.g. cpu or cuda:1; a GPU by default if there is one')
+    add_trust_option(parser)
     add_config_options(parser, 'train_dataloader.dataset.data_root=DIR')
 
 
@@ -139,4 +150,4 @@ def error_line(error: Exception) -> str:
         text += (
             ': detection needs MMDetection and compiled operators of MMCV, run "make detection".'
         )
-    return f'error: {" ".join(text.split())}'
+    return f'error: {printable(" ".join(text.split()))}'

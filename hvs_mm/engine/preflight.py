@@ -17,6 +17,7 @@ from .checkpoint_checks import (
     check_weights,
     resumed_checkpoint,
 )
+from .checkpoint_trust import check_trust
 from .dataset_checks import TESTING, TRAINING, check_classes, check_datasets, loaded_datasets
 from .hook_checks import check_selection_hooks
 from .photometry_checks import check_photometry
@@ -29,11 +30,12 @@ from .schedule_checks import (
 )
 
 
-def preflight(cfg: Config) -> None:
+def preflight(cfg: Config, trust: bool = False) -> None:
     """Check the settings of a training run, its data sets and its checkpoints.
 
     Args:
         cfg: The complete config.
+        trust: Take checkpoints even if reading them can run code.
 
     Raises:
         FileNotFoundError: If a data set or checkpoint is missing.
@@ -42,14 +44,15 @@ def preflight(cfg: Config) -> None:
         TypeError: If a class does not take an argument.
         ValueError: If a class does not take the value of an argument, the backbone to start from
             or the checkpoint to resume from is of another model, the number of classes is not
-            that of the data, or the loader and the preprocessor do not agree on who changes the
-            colors of views, or a folder cannot be listed, or its images make no batch, or bad ones
-            would be left out without a word.
+            that of the data, the loader and the preprocessor do not agree on who changes the
+            colors of views, a folder cannot be listed, or its images make no batch, bad ones
+            would be left out without a word, or reading a checkpoint could run code.
     """
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmpretrain')):
         check_precision(cfg)
         # The Runner builds it again, but only after it has made the work dir.
         model = build_model(cfg)
+        check_trust(cfg, model, trust)
         if resumed_checkpoint(cfg) is None:
             check_pretrained(model)
         listed = check_datasets(cfg, TRAINING)
@@ -63,30 +66,33 @@ def preflight(cfg: Config) -> None:
         check_teacher(cfg, model)
         check_selection_hooks(cfg, model)
         check_schedule(cfg)
-        check_resume(cfg, model)
-        check_start(cfg, model)
+        check_resume(cfg, model, trust)
+        check_start(cfg, model, trust)
 
 
-def preflight_test(cfg: Config) -> None:
+def preflight_test(cfg: Config, trust: bool = False) -> None:
     """Check the settings of an evaluation, its data set and its checkpoint, ``load_from``.
 
     Args:
         cfg: The complete config.
+        trust: Take the checkpoint even if reading it can run code.
 
     Raises:
         FileNotFoundError: If the data set or the checkpoint is missing.
         KeyError: If the config names a class that is not registered.
         TypeError: If a class does not take an argument.
         ValueError: If a class does not take the value of an argument, or the checkpoint is of
-            another model, or the number of classes is not that of the data.
+            another model, reading it could run code, or the number of classes is not that of the
+            data.
     """
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmpretrain')):
         model = build_model(cfg)
+        check_trust(cfg, model, trust)
         check_datasets(cfg, TESTING)
         # One that augments at test time is wrapped around the model of the checkpoint.
         model = getattr(model, 'module', model)
         check_classes(cfg, model, TESTING)
-        check_weights(cfg.load_from, model)
+        check_weights(cfg.load_from, model, trust)
 
 
 def check_loader(cfg: Config, model: nn.Module) -> None:

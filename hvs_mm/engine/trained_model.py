@@ -10,13 +10,16 @@ from ..models.checkpoint_files import load_checkpoint
 from .building import build_model
 
 
-def load_selecting_model(cfg: Config, path: str, device: str = 'cpu') -> HVSAlgorithm:
+def load_selecting_model(
+    cfg: Config, path: str, device: str = 'cpu', trust: bool = False
+) -> HVSAlgorithm:
     """The model of a config with hard view selection, with all weights of a checkpoint.
 
     Args:
         cfg: The complete config.
         path: Of the checkpoint, which also tells the epoch.
         device: Where the model goes, by ``--device``.
+        trust: Read the checkpoint even if it holds objects that can run code.
 
     Raises:
         FileNotFoundError: If there is no such checkpoint.
@@ -24,7 +27,7 @@ def load_selecting_model(cfg: Config, path: str, device: str = 'cpu') -> HVSAlgo
             is no such device.
     """
     model = selecting_model(build_model(cfg))
-    checkpoint = load_checkpoint(path)
+    checkpoint = load_checkpoint(path, trust)
     if not isinstance(checkpoint, dict):
         raise ValueError(f'{path}: this is no checkpoint, but a {type(checkpoint).__name__}.')
     try:

@@ -93,7 +93,11 @@ def backbone_state(checkpoint: Any, prefix: str | None = None) -> tuple[str, dic
 
 
 def load_backbone(
-    backbone: nn.Module, path: str | Path, prefix: str | None = None, strict: bool = True
+    backbone: nn.Module,
+    path: str | Path,
+    prefix: str | None = None,
+    strict: bool = True,
+    trust: bool = False,
 ) -> BackboneLoad:
     """Load the backbone of a checkpoint into a module.
 
@@ -106,6 +110,7 @@ def load_backbone(
         prefix: As for :func:`backbone_state`.
         strict: Raise if the checkpoint lacks tensors of the module, or has others than those of
             pretraining alone.
+        trust: Read the file even if it holds objects that can run code.
 
     Returns:
         What was loaded and what was not.
@@ -116,7 +121,7 @@ def load_backbone(
             a tensor of another shape or, if ``strict``, does not fit completely. In the last two
             cases the module may be partly loaded.
     """
-    return fit_backbone(backbone, load_checkpoint(path), path, prefix, strict)
+    return fit_backbone(backbone, load_checkpoint(path, trust), path, prefix, strict)
 
 
 def fit_backbone(

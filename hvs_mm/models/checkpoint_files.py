@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import re
+import zipfile
 from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from mmengine.config import ConfigDict
 from mmengine.logging import HistoryBuffer
 
 try:  # NumPy 2
@@ -20,16 +22,17 @@ except ImportError:
     from numpy.core import multiarray
 
 
-def load_checkpoint(path: str | Path, trust: bool = False) -> Any:
+def load_checkpoint(path: str | Path, trust: bool = False, mmap: bool = False) -> Any:
     """Read a checkpoint to the CPU.
 
     Beside tensors and plain Python objects it may hold what published checkpoints and those of
     MMEngine do: an ``argparse.Namespace``, NumPy's numbers and arrays, MMEngine's
-    ``HistoryBuffer``.
+    ``HistoryBuffer`` and ``ConfigDict``.
 
     Args:
         path: The file.
         trust: Unpickle anything else, too, which can run any code.
+        mmap: Leave tensors in the file until they are looked at, where its format allows.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -39,15 +42,18 @@ def load_checkpoint(path: str | Path, trust: bool = False) -> Any:
         raise FileNotFoundError(f'checkpoint {str(path)!r} does not exist.')
     try:
         with torch.serialization.safe_globals(_safe_globals()):
-            return torch.load(path, map_location='cpu', weights_only=not trust)
+            # Checkpoints of the format before torch 1.6 cannot be mapped into memory.
+            mmap = mmap and zipfile.is_zipfile(path)
+            return torch.load(str(path), map_location='cpu', weights_only=not trust, mmap=mmap)
     except pickle.UnpicklingError as error:
-        refused = re.search(r'GLOBAL ([\w.]+)', str(error))
+        refused = re.search(r"(?:GLOBAL |got <class ')([\w.]+)", str(error))
         if refused is None:
             raise ValueError(_unreadable(path, error)) from error
         raise ValueError(
-            f'{path} holds a {refused[1]}, which is not read because a pickle can run any code. If '
-            'you trust the source of the file, convert or extract it with --trust, which '
-            'tools/model_converters/ and tools/extract_backbone.py have.'
+            f'{path} holds a {refused[1]}, which is not read because a pickle can run any code: '
+            f'reading it would import {refused[1]} and call it with whatever is in the file. If '
+            'you trust the source of the file, add --trust, which every tool has that reads '
+            'checkpoints; in Python and in a config it is trust=True.'
         ) from error
     except Exception as error:
         # Reading a truncated file, or one of another kind, fails in more ways than torch documents,
@@ -80,10 +86,16 @@ def save_checkpoint(checkpoint: Any, path: str | Path) -> None:
 
 
 def _safe_globals() -> list[Any]:
-    dtypes = {type(np.dtype(name)) for name in ('bool', 'float32', 'float64', 'int32', 'int64')}
+    # All numbers, and text: not objects, nor records, which may hold them.
+    dtypes = {type(np.dtype(code)) for code in '?bhilqBHILQefdgFDGSU'}
     return [
         Namespace,
         HistoryBuffer,
+        # What a data set is told of itself in a config stands in its checkpoints.
+        ConfigDict,
+        set,
+        frozenset,
+        slice,
         np.dtype,
         np.ndarray,
         *dtypes,

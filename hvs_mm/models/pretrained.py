@@ -26,14 +26,21 @@ class PretrainedBackbone:
             one. By default ``'teacher.backbone.'`` if there is one, else ``'backbone.'``.
         strict: Refuse a checkpoint that lacks tensors of the backbone or has others. Without it
             what fits is loaded, and the log names the rest. Defaults to ``True``.
+        trust: Read the checkpoint even if it holds objects that can run code. Defaults to
+            ``False``.
     """
 
     def __init__(
-        self, checkpoint: str | None = None, prefix: str | None = None, strict: bool = True
+        self,
+        checkpoint: str | None = None,
+        prefix: str | None = None,
+        strict: bool = True,
+        trust: bool = False,
     ) -> None:
         self.checkpoint = checkpoint
         self.prefix = prefix
         self.strict = strict
+        self.trust = trust
 
     def __call__(self, module: nn.Module) -> None:
         """Initialize a module and its children.
@@ -51,7 +58,7 @@ class PretrainedBackbone:
         for child in module.children():
             if hasattr(child, 'init_weights'):
                 child.init_weights()
-        load = load_backbone(module, self.checkpoint, self.prefix, self.strict)
+        load = load_backbone(module, self.checkpoint, self.prefix, self.strict, self.trust)
         # After this, backbones set some weights anew unless their `init_cfg` is of this type:
         # ResNet its last norms, VisionTransformer its position embeddings.
         module.init_cfg = dict(

@@ -1,5 +1,6 @@
 from .curves import draw_curves
 from .dumped_config import parse_config
+from .printable import printable
 from .rows import Row, make_rows
 from .run import Run, read_runs
 from .selection_html import selection_html
@@ -17,6 +18,7 @@ __all__ = [
     'make_rows',
     'markdown_table',
     'parse_config',
+    'printable',
     'read_runs',
     'selection_html',
     'selection_series',

@@ -127,7 +127,7 @@ def analyze(args: argparse.Namespace) -> None:
     cfg = read_config(args.config)
     merge_options(cfg, args.cfg_options)
     device = args.device or ('cuda' if torch.cuda.is_available() else 'cpu')
-    model = load_selecting_model(cfg, args.checkpoint, device)
+    model = load_selecting_model(cfg, args.checkpoint, device, args.trust)
     judged = judge(model, build_training_dataset(cfg), cfg, args)
     iou = judged.properties['iou']
     within = correlate(within_images(iou), within_images(judged.pair_loss), seed=args.seed)

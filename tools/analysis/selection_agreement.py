@@ -191,7 +191,7 @@ def analyze(args: argparse.Namespace) -> None:
     cfg = read_config(args.config)
     merge_options(cfg, args.cfg_options)
     device = args.device or ('cuda' if torch.cuda.is_available() else 'cpu')
-    model = load_selecting_model(cfg, args.checkpoint, device).train()
+    model = load_selecting_model(cfg, args.checkpoint, device, args.trust).train()
     # What a config says of when to select has no part in how.
     model.schedule = SelectionSchedule()
     passes = build_passes(model, args.variants)

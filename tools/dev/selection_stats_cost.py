@@ -8,6 +8,7 @@ interval, which is counted as its own time.
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 import time
 from typing import Any
@@ -15,7 +16,17 @@ from typing import Any
 from mmengine.runner import Runner
 from mmpretrain.registry import HOOKS
 
-from hvs_mm.engine import SelectionStatsHook, add_config_options, merge_options, read_config
+from hvs_mm.engine import (
+    SelectionStatsHook,
+    add_config_options,
+    add_trust_option,
+    build_model,
+    check_trust,
+    error_line,
+    merge_options,
+    read_config,
+    trust_checkpoints,
+)
 
 #: Steps that are not counted.
 _WARM_UP = 5
@@ -41,13 +52,14 @@ class TimedStatsHook(SelectionStatsHook):
         self._last = ended
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config')
     parser.add_argument('--iterations', type=int, default=100)
     parser.add_argument('--interval', type=int, default=50, help='that of the hook')
+    add_trust_option(parser)
     add_config_options(parser, 'train_dataloader.batch_size=64')
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     if args.iterations < args.interval + _WARM_UP:
         parser.error(
             f'--iterations {args.iterations}: it takes at least --interval + {_WARM_UP} of them, '
@@ -55,6 +67,8 @@ def main() -> None:
         )
     cfg = read_config(args.config)
     merge_options(cfg, args.cfg_options)
+    if args.trust:
+        trust_checkpoints(cfg)
     cfg.default_hooks.selection = dict(type='TimedStatsHook', interval=args.interval)
     cfg.default_hooks.checkpoint = None
     cfg.default_hooks.pop('panel', None)
@@ -64,6 +78,10 @@ def main() -> None:
     cfg.log_level = 'WARNING'
     with tempfile.TemporaryDirectory() as folder:
         cfg.work_dir = folder
+        try:
+            check_trust(cfg, build_model(cfg), args.trust)
+        except ValueError as error:
+            sys.exit(error_line(error))
         runner = Runner.from_cfg(cfg)
         runner.train()
     (hook,) = (hook for hook in runner.hooks if isinstance(hook, TimedStatsHook))

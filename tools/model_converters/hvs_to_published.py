@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
+from hvs_mm.engine import add_trust_option, error_line
 from hvs_mm.models.checkpoint_files import check_output, load_checkpoint, save_checkpoint
 from hvs_mm.models.conversion import to_published
 
@@ -14,11 +15,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('source', help='checkpoint that training wrote, or a converted one')
     parser.add_argument('target', help='file to write')
     parser.add_argument('--force', action='store_true', help='overwrite the target')
-    parser.add_argument(
-        '--trust',
-        action='store_true',
-        help='read the source even if it holds objects that can run code',
-    )
+    add_trust_option(parser)
     return parser.parse_args(argv)
 
 
@@ -39,7 +36,7 @@ def main(argv: list[str] | None = None) -> None:
     try:
         convert(parse_args(argv))
     except (OSError, TypeError, ValueError) as error:
-        sys.exit(f'error: {error}')
+        sys.exit(error_line(error))
 
 
 if __name__ == '__main__':

@@ -12,6 +12,7 @@ from mmpretrain.registry import MODELS
 from torch import nn
 
 import hvs_mm
+from hvs_mm.engine import add_trust_option, error_line
 from hvs_mm.models.checkpoint_files import check_output, load_checkpoint, save_checkpoint
 from hvs_mm.models.conversion import check_fit, from_published, summary
 
@@ -22,11 +23,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('target', help='file to write')
     parser.add_argument('--config', help='check that the result fits the model of this config')
     parser.add_argument('--force', action='store_true', help='overwrite the target')
-    parser.add_argument(
-        '--trust',
-        action='store_true',
-        help='read the source even if it holds objects that can run code',
-    )
+    add_trust_option(parser)
     return parser.parse_args(argv)
 
 
@@ -63,7 +60,7 @@ def main(argv: list[str] | None = None) -> None:
     try:
         convert(parse_args(argv))
     except (KeyError, OSError, TypeError, ValueError) as error:
-        sys.exit(f'error: {error.args[0] if isinstance(error, KeyError) else error}')
+        sys.exit(error_line(error))
 
 
 if __name__ == '__main__':
