@@ -27,6 +27,7 @@ from mmengine.registry import init_default_scope
 from mmpretrain.registry import OPTIMIZERS
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from hvs_mm.engine import (
     add_config_options,
@@ -187,7 +188,7 @@ def processor() -> str:
 
 def show(path: str, cost: StepCost) -> None:
     """Print the numbers of a config."""
-    table = Table('', 'median', 'lowest', 'highest', title=path, title_justify='left')
+    table = Table('', 'median', 'lowest', 'highest', title=Text(path), title_justify='left')
 
     def add(name: str, times: Times, form: str = '{:.1f} ms', factor: float = 1e3) -> None:
         values = (times.median, times.low, times.high)

@@ -22,6 +22,7 @@ from hvs_mm.engine import (
     merge_options,
     read_config,
 )
+from hvs_mm.reports import printable
 from hvs_mm.visualization import draw_candidates, to_rgb
 
 
@@ -63,7 +64,7 @@ def main(argv: list[str] | None = None) -> None:
         check_picture('--out', args.out)
         cfg = read_config(args.config)
         merge_options(cfg, args.cfg_options)
-        print(f'views: {browse(cfg, args)}')
+        print(f'views: {printable(browse(cfg, args))}')
     except (ImportError, KeyError, OSError, SyntaxError, TypeError, ValueError) as error:
         sys.exit(error_line(error))
 

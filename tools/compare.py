@@ -8,11 +8,13 @@ from pathlib import Path
 
 from rich.console import Console
 
+from hvs_mm.engine import error_line
 from hvs_mm.reports import (
     csv_table,
     draw_curves,
     make_rows,
     markdown_table,
+    printable,
     read_runs,
     terminal_table,
 )
@@ -55,13 +57,13 @@ def compare(args: argparse.Namespace) -> None:
     ):
         if path is not None:
             make_parent(path).write_text(text, encoding='utf-8')
-            print(f'written: {path}')
+            print(f'written: {printable(path)}')
     figure = draw_curves([row.run for row in rows], args.k)
     if figure is None:
         print('note: there is nothing to plot yet.')
     else:
         figure.savefig(make_parent(plot), dpi=150)
-        print(f'plot: {plot}')
+        print(f'plot: {printable(plot)}')
 
 
 def make_parent(path: str | Path) -> Path:
@@ -74,7 +76,7 @@ def main(argv: list[str] | None = None) -> None:
     try:
         compare(parse_args(argv))
     except (OSError, ValueError) as error:
-        sys.exit(f'error: {error}')
+        sys.exit(error_line(error))
 
 
 if __name__ == '__main__':

@@ -1,7 +1,8 @@
 """Evaluate the backbone of a checkpoint with a k-NN classifier.
 
 Runs in one process, or in several under torchrun: on GPUs with NCCL, on the CPU with gloo. Prints a
-table and writes a JSON file, by default knn_<name of the checkpoint>.json beside the checkpoint:
+table and writes a JSON file, by default knn_<name of the checkpoint>.json in the work dir of the
+checkpoint, or in the current folder if it lies in none:
 
     {"checkpoint": "work_dirs/run/epoch_100.pth",
      "epoch": 100,               epochs of the training, null if the checkpoint does not say
@@ -45,6 +46,7 @@ from hvs_mm.evaluation import (
 )
 from hvs_mm.models.backbone_weights import NETWORKS, fit_backbone
 from hvs_mm.models.checkpoint_files import load_checkpoint
+from hvs_mm.reports import is_work_dir, printable
 
 #: What a method with one network calls it.
 PREFIXES = {**NETWORKS, 'backbone': NETWORKS['student']}
@@ -146,8 +148,8 @@ def describe(
 def show(result: KNNResult, network: str, checkpoint: str) -> None:
     """Print the accuracies as a table."""
     print(
-        f'k-NN with the {network} of {checkpoint}: {result.num_bank} images in the bank, '
-        f'{result.num_queries} queries'
+        f'k-NN with the {network} of {printable(checkpoint)}: {result.num_bank} images in the '
+        f'bank, {result.num_queries} queries'
     )
     table = Table('k', 'top-1 %', 'top-5 %')
     for column in table.columns:
@@ -168,12 +170,14 @@ def run(args: argparse.Namespace) -> None:
     if is_main_process():
         checkpoint = Path(args.checkpoint)
         suffix = '_student' if network == 'student' else ''
-        path = Path(args.json or checkpoint.with_name(f'knn_{checkpoint.stem}{suffix}.json'))
+        # A work dir is the run's own; anywhere else a checkpoint may lie in a folder of others.
+        folder = checkpoint.parent if is_work_dir(checkpoint.parent) else Path()
+        path = Path(args.json or folder / f'knn_{checkpoint.stem}{suffix}.json')
         path.parent.mkdir(parents=True, exist_ok=True)
         content = describe(args, result, network, settings.temperature, epoch)
         path.write_text(json.dumps(content, indent=2) + '\n')
         show(result, network, args.checkpoint)
-        print(f'result: {path}')
+        print(f'result: {printable(path)}')
 
 
 def main(argv: list[str] | None = None) -> None:

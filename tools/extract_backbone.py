@@ -11,7 +11,7 @@ from hvs_mm.engine import add_trust_option, error_line
 from hvs_mm.models.backbone_names import STYLES, RenamedBackbone, rename_backbone
 from hvs_mm.models.backbone_weights import NETWORKS, backbone_state
 from hvs_mm.models.checkpoint_files import check_output, load_checkpoint, save_checkpoint
-from hvs_mm.reports import parse_config
+from hvs_mm.reports import parse_config, printable
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -66,7 +66,7 @@ def describe(backbone: RenamedBackbone, prefix: str, out: str) -> str:
     ]
     if backbone.model is not None:
         lines.append(f'model: {backbone.model}')
-    return '\n'.join(lines)
+    return '\n'.join(map(printable, lines))
 
 
 def read_backbone(args: argparse.Namespace) -> tuple[str, RenamedBackbone]:

@@ -2,7 +2,7 @@ from .curves import draw_curves
 from .dumped_config import parse_config
 from .printable import printable
 from .rows import Row, make_rows
-from .run import Run, read_runs
+from .run import Run, is_work_dir, read_runs
 from .selection_html import selection_html
 from .selection_plots import draw_selection_plots
 from .selection_series import Period, selection_series, wilson_interval
@@ -15,6 +15,7 @@ __all__ = [
     'csv_table',
     'draw_curves',
     'draw_selection_plots',
+    'is_work_dir',
     'make_rows',
     'markdown_table',
     'parse_config',

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.legend import Legend
 from matplotlib.ticker import MaxNLocator
 
 from .run import Run
@@ -49,8 +50,16 @@ def draw_curves(runs: Sequence[Run], k: int) -> Figure | None:
     for axes, (label, curves) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels):
         _draw_panel(axes, label, curves, looks)
     handles = {line.get_label(): line for axes in figure.axes for line in axes.get_lines()}
-    figure.legend([handles[name] for name in drawn], drawn, loc='outside lower left', fontsize=9)
+    literally(
+        figure.legend([handles[n] for n in drawn], drawn, loc='outside lower left', fontsize=9)
+    )
     return figure
+
+
+def literally(legend: Legend) -> None:
+    """Show the texts of a legend as they are: ``$`` begins no formula."""
+    for text in legend.get_texts():
+        text.set_parse_math(False)
 
 
 def look(position: int) -> dict[str, str]:

@@ -12,6 +12,7 @@ from statistics import fmean, median
 from typing import Any
 
 from .dumped_config import parse_config
+from .printable import printable
 from .run_config import PRETRAINING, ConfigSummary, summarize_config
 from .run_log import RunLog, number, read_log, whole_number
 
@@ -25,7 +26,7 @@ class Run:
 
     Attributes:
         path: The work dir.
-        name: What to call it.
+        name: What to call it: printable, whatever the folder is called.
         config: What its config says.
         log: What was logged.
         knn: Top-1 accuracy of the k-NN classifier in percent by k and by number of epochs done.
@@ -115,6 +116,11 @@ def read_runs(paths: Sequence[str | Path]) -> list[Run]:
     return [_read_run(path, name) for path, name in zip(resolved, _short_names(resolved))]
 
 
+def is_work_dir(path: Path) -> bool:
+    """Whether a run of MMEngine has written into a folder."""
+    return any(path.glob('*/vis_data')) or (path / 'last_checkpoint').is_file()
+
+
 def _check_work_dir(path: Path) -> None:
     if not path.is_dir():
         kind = 'is a file, not a folder' if path.exists() else 'does not exist'
@@ -123,7 +129,7 @@ def _check_work_dir(path: Path) -> None:
         raise ValueError(
             f'{str(path)!r} is one start of a run. Name the work dir, which is the folder above.'
         )
-    if not any(path.glob('*/vis_data')) and not (path / 'last_checkpoint').is_file():
+    if not is_work_dir(path):
         raise ValueError(
             f'{str(path)!r} is no work dir of MMEngine: it has neither <time>/vis_data nor '
             'last_checkpoint. Name the folder that training wrote, its --work-dir.'
@@ -142,6 +148,7 @@ def _short_names(paths: Sequence[Path]) -> list[str]:
 
 
 def _read_run(path: Path, name: str) -> Run:
+    name = printable(name)
     log = read_log(path)
     notes = [
         f'{name}: {count} unreadable line(s) of {file.relative_to(path)} are left out.'
@@ -163,9 +170,10 @@ def _read_run(path: Path, name: str) -> Run:
     for file in sorted(path.glob('knn_*.json')):
         try:
             _add_knn_file(knn, file, log.last_epoch)
-        except (TypeError, ValueError) as error:
+        except (RecursionError, TypeError, ValueError) as error:
             notes.append(f'{name}: {file.name} is left out: {error}.')
     config_file = files[0] if files else None
+    notes = [printable(note) for note in notes]
     return Run(path, name, summary, log, knn, _checkpoints(path, pattern), notes, config_file)
 
 

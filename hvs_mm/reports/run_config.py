@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from .printable import printable
+from .run_log import whole_number
+
 #: What a run does: pretraining, or one of the two kinds of training on labels.
 PRETRAINING, LINEAR, FINE_TUNING = 'pretraining', 'linear', 'fine-tuning'
 
@@ -64,10 +67,10 @@ def summarize_config(config: Mapping[str, Any]) -> ConfigSummary:
             checkpoint = config.get('load_from')
     return ConfigSummary(
         kind=kind,
-        method=method,
-        selection=selection,
-        backbone=_backbone(backbone),
-        planned=planned if isinstance(planned, int) else None,
+        method=_printable(method),
+        selection=_printable(selection),
+        backbone=_printable(_backbone(backbone)),
+        planned=whole_number(planned),
         by_epoch=by_epoch,
         checkpoint=checkpoint if isinstance(checkpoint, str) else None,
     )
@@ -82,6 +85,10 @@ def checkpoint_folder(checkpoint: str | None) -> Path | None:
     if not checkpoint or '://' in checkpoint:
         return None
     return Path(checkpoint).expanduser().resolve().parent
+
+
+def _printable(text: str | None) -> str | None:
+    return None if text is None else printable(text)
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

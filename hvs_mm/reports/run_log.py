@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 _KNN = 'knn/'
 _SELECTION = 'selection/'
+#: Up to here every int is a float.
+_LARGEST = 2**53
 
 
 class TrainRecord(NamedTuple):
@@ -79,13 +81,16 @@ def read_log(work_dir: Path) -> RunLog:
 
 def number(value: Any) -> float | None:
     """The value if it is a number, NaN and infinity included, else None."""
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return value if is_number else None
+    if isinstance(value, float):
+        return value
+    # A larger int is no float, and nothing that a run has logged.
+    return whole_number(value)
 
 
 def whole_number(value: Any) -> int | None:
-    """The value if it is an int, else None."""
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    """The value if it is an int of at most 2**53, else None."""
+    is_whole = isinstance(value, int) and not isinstance(value, bool)
+    return value if is_whole and abs(value) <= _LARGEST else None
 
 
 def _log_file(folder: Path) -> Path | None:
@@ -100,7 +105,7 @@ def _read_lines(log: RunLog, path: Path) -> list[dict[str, Any]]:
     for position, line in enumerate(lines, start=1):
         try:
             record = json.loads(line)
-        except ValueError:
+        except (RecursionError, ValueError):
             record = None
         if isinstance(record, dict):
             records.append(record)

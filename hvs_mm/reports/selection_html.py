@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from base64 import b64encode
 from collections.abc import Sequence
 from io import BytesIO
+from pathlib import Path
 from typing import NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
+from .printable import printable
 from .rows import make_rows
 from .run import Run
 from .selection_plots import draw_selection_plots
@@ -19,6 +22,8 @@ from .tables import table_cells
 #: Panels of a run that are shown: the first, the last and one in the middle.
 _MAX_PANELS = 3
 _DPI = 180
+#: What files in this format begin with.
+_PNG = b'\x89PNG\r\n\x1a\n'
 
 
 class Picture(NamedTuple):
@@ -138,25 +143,35 @@ def _share(value: float | None, interval: tuple[float, float] | None = None) -> 
 def _panels(run: Run) -> list[Picture]:
     """Pictures that ``SelectionPanelHook`` wrote, ``selection/epoch_<n>.png``."""
     unit, word = ('epoch', 'epoch') if run.config.by_epoch else ('iter', 'iteration')
-    numbers = sorted(
-        int(path.stem.removeprefix(f'{unit}_'))
-        for path in (run.path / 'selection').glob(f'{unit}_*.png')
-        if path.stem.removeprefix(f'{unit}_').isdecimal()
-    )
+    named = re.compile(rf'{unit}_([0-9]{{1,15}})\.png')
+    found = {
+        int(match[1]): path
+        for path in sorted((run.path / 'selection').glob(f'{unit}_*.png'))
+        if (match := named.fullmatch(path.name)) and _is_png(path)
+    }
+    numbers = sorted(found)
     if len(numbers) > _MAX_PANELS:
         numbers = [numbers[0], numbers[len(numbers) // 2], numbers[-1]]
     return [
         Picture(
             f'{run.name}, after {word} {number}' if number else f'{run.name}, before training',
-            _source((run.path / 'selection' / f'{unit}_{number}.png').read_bytes()),
+            _source(found[number].read_bytes()),
         )
         for number in numbers
     ]
 
 
+def _is_png(path: Path) -> bool:
+    # What goes into the page is passed on: a link to another file must not be.
+    if not path.is_file():
+        return False
+    with path.open('rb') as file:
+        return file.read(len(_PNG)) == _PNG
+
+
 def _config(run: Run) -> ConfigText:
     text = run.config_file.read_text(encoding='utf-8', errors='replace')
-    return ConfigText(f'{run.name}: {run.config_file.name}', text)
+    return ConfigText(f'{run.name}: {printable(run.config_file.name)}', text)
 
 
 def _figure_source(figure: Figure) -> str:

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from .curves import look
+from .curves import literally, look
 from .selection_series import Period
 
 #: Small enough to be read on a phone, where it is as wide as the screen.
@@ -24,7 +24,12 @@ def draw_selection_plots(series: Series, by_epoch: bool = True) -> dict[str, Fig
         series: The statistics of each run by its name.
         by_epoch: Whether positions are epochs.
     """
-    shown = {name: periods for name, periods in series.items() if periods}
+    # matplotlib leaves out of a legend what begins with an underscore.
+    shown = {
+        f' {name}' if name.startswith('_') else name: periods
+        for name, periods in series.items()
+        if periods
+    }
     when = 'in the last epoch' if by_epoch else 'at the end'
     plots: list[tuple[str, Callable[[Series], Figure], str]] = [
         ('IoU of the kept crops, and of all', _draw_iou, 'iou_kept'),
@@ -201,5 +206,5 @@ def _line(
 def _finish(figure: Figure) -> Figure:
     labels = figure.axes[0].get_legend_handles_labels()[1]
     figure.set_figheight(_SIZE[1] + 0.17 * -(-len(labels) // 2))
-    figure.legend(loc='outside lower left', ncols=2, fontsize=7.5, frameon=False)
+    literally(figure.legend(loc='outside lower left', ncols=2, fontsize=7.5, frameon=False))
     return figure

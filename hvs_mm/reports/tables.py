@@ -9,7 +9,9 @@ from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
+from rich.text import Text
 
+from .printable import printable
 from .rows import Row
 
 _MISSING = '-'
@@ -33,7 +35,8 @@ def terminal_table(rows: Sequence[Row], k: int) -> Table:
             # Ten columns: numbers stay whole where the terminal is narrow.
             table.add_column(title.replace(' ', '\n'), justify='right', no_wrap=True)
     for line in lines:
-        table.add_row(*line)
+        # Not markup, whatever a run is called.
+        table.add_row(*map(Text, line))
     return table
 
 
@@ -41,10 +44,12 @@ def markdown_table(rows: Sequence[Row], k: int) -> str:
     """The comparison as a table of Markdown, arguments as above."""
     header, *lines = table_cells(rows, k)
     marks = ['---' if title in _TEXT else '---:' for title in header]
-    return ''.join(
-        f'| {" | ".join(cell.replace("|", chr(92) + "|") for cell in line)} |\n'
-        for line in (header, marks, *lines)
-    )
+    return ''.join(f'| {" | ".join(map(_escape, line))} |\n' for line in (header, marks, *lines))
+
+
+def _escape(cell: str) -> str:
+    # What begins HTML, a link, code or emphasis, and what ends a cell.
+    return ''.join(f'\\{mark}' if mark in r'\|<[`*' else mark for mark in cell)
 
 
 def csv_table(rows: Sequence[Row], k: int) -> str:
@@ -66,7 +71,7 @@ def _record(row: Row, k: int) -> dict[str, Any]:
     run = row.run
     return {
         'run': run.name,
-        'path': str(run.path),
+        'path': printable(run.path),
         'method': run.config.method,
         'selection': run.config.selection,
         'backbone': run.config.backbone,

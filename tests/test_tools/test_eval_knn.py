@@ -87,6 +87,8 @@ def build(config):
 
 
 def save(model, path, **meta):
+    # What makes the folder a work dir, into which results go.
+    (path.parent / 'last_checkpoint').write_text(str(path))
     torch.save({'state_dict': model.state_dict(), 'meta': {'epoch': 7, 'iter': 70, **meta}}, path)
     return path
 

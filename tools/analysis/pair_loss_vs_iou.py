@@ -44,6 +44,7 @@ from hvs_mm.evaluation import (
     varying,
     within_images,
 )
+from hvs_mm.reports import printable
 from hvs_mm.selection import pairs_within
 from hvs_mm.visualization import draw_pair_loss, select_examples
 
@@ -150,7 +151,7 @@ def analyze(args: argparse.Namespace) -> None:
     draw_pair_loss(iou, judged.pair_loss, title, ranking).savefig(picture)
     numbers = picture.with_suffix('.json')
     numbers.write_text(json.dumps(content, indent=2) + '\n')
-    print(f'picture: {picture}\nnumbers: {numbers}')
+    print(f'picture: {printable(picture)}\nnumbers: {printable(numbers)}')
 
 
 def _interval(found: Correlation) -> str:

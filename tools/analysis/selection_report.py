@@ -6,7 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from hvs_mm.reports import read_runs, selection_html
+from hvs_mm.engine import error_line
+from hvs_mm.reports import printable, read_runs, selection_html
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -33,9 +34,9 @@ def report(args: argparse.Namespace) -> Path:
 
 def main(argv: list[str] | None = None) -> None:
     try:
-        print(f'report: {report(parse_args(argv))}')
+        print(f'report: {printable(report(parse_args(argv)))}')
     except (OSError, ValueError) as error:
-        sys.exit(f'error: {error}')
+        sys.exit(error_line(error))
 
 
 if __name__ == '__main__':

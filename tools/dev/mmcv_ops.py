@@ -81,13 +81,13 @@ def self_check() -> None:
     )
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('action', choices=['key', 'check-wheel', 'self-check'])
     parser.add_argument('wheel', nargs='?')
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     if args.action == 'key':
         print(build_key())
     elif args.action == 'check-wheel':

@@ -8,6 +8,7 @@ import sys
 from hvs_mm.engine import add_trust_option, error_line
 from hvs_mm.models.checkpoint_files import check_output, load_checkpoint, save_checkpoint
 from hvs_mm.models.conversion import to_published
+from hvs_mm.reports import printable
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -25,11 +26,11 @@ def convert(args: argparse.Namespace) -> None:
     is_full = checkpoint.keys() & {'student', 'teacher'}
     groups = checkpoint if is_full else {'backbone': checkpoint}
     print(f'converted: {", ".join(f"{name} {len(group)}" for name, group in groups.items())}')
-    print(f'not matched: {", ".join(unmatched) or "nothing"}')
+    print(f'not matched: {printable(", ".join(unmatched)) or "nothing"}')
     for note in notes:
-        print(f'note: {note}')
+        print(f'note: {printable(note)}')
     save_checkpoint(checkpoint, args.target)
-    print(f'written: {args.target}')
+    print(f'written: {printable(args.target)}')
 
 
 def main(argv: list[str] | None = None) -> None:

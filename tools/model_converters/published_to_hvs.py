@@ -15,6 +15,7 @@ import hvs_mm
 from hvs_mm.engine import add_trust_option, error_line
 from hvs_mm.models.checkpoint_files import check_output, load_checkpoint, save_checkpoint
 from hvs_mm.models.conversion import check_fit, from_published, summary
+from hvs_mm.reports import printable
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -43,17 +44,17 @@ def build_model(path: str) -> nn.Module:
 def convert(args: argparse.Namespace) -> None:
     check_output(args.target, args.force)
     state_dict, unmatched, notes = from_published(load_checkpoint(args.source, args.trust))
-    print(f'converted: {summary(state_dict)}')
-    print(f'not matched: {", ".join(unmatched) or "nothing"}')
+    print(f'converted: {printable(summary(state_dict))}')
+    print(f'not matched: {printable(", ".join(unmatched)) or "nothing"}')
     for note in notes:
-        print(f'note: {note}')
+        print(f'note: {printable(note)}')
     if args.config is not None:
         for note in check_fit(state_dict, build_model(args.config), args.config):
-            print(f'note: {note}')
-        print(f'fits: {args.config}')
+            print(f'note: {printable(note)}')
+        print(f'fits: {printable(args.config)}')
     meta = {'hvs_mm_version': hvs_mm.__version__, 'published': osp.basename(args.source)}
     save_checkpoint({'state_dict': state_dict, 'meta': meta}, args.target)
-    print(f'written: {args.target}')
+    print(f'written: {printable(args.target)}')
 
 
 def main(argv: list[str] | None = None) -> None:
