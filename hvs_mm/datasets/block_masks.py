@@ -77,7 +77,9 @@ class BlockMasks(BaseTransform):
             drawn from; one number holds for all. Defaults to ``(0.0, 0.2)``.
 
     Raises:
-        ValueError: If a share with its spread leaves [0, 1), or the lengths differ.
+        TypeError: If a share is no number.
+        ValueError: If a share with its spread leaves [0, 1), the lengths differ, or ``patch_size``
+            is no whole number, at least 1.
     """
 
     def __init__(
@@ -86,10 +88,10 @@ class BlockMasks(BaseTransform):
         ratio: float | Sequence[float] = (0.0, 0.3),
         ratio_spread: float | Sequence[float] = (0.0, 0.2),
     ) -> None:
-        ratios = [ratio] if isinstance(ratio, (int, float)) else list(ratio)
+        ratios = _shares('ratio', ratio)
+        spreads = _shares('ratio_spread', ratio_spread)
         if isinstance(ratio_spread, (int, float)):
-            ratio_spread = [ratio_spread] * len(ratios)
-        spreads = list(ratio_spread)
+            spreads *= len(ratios)
         if len(ratios) != len(spreads) or not ratios:
             raise ValueError(
                 f'ratio={ratio!r} and ratio_spread={ratio_spread!r} must have the same length.'
@@ -100,8 +102,8 @@ class BlockMasks(BaseTransform):
                     f'mask ratio {share} with spread {spread}: all shares must lie in [0, 1). '
                     'Correct ratio and ratio_spread of BlockMasks.'
                 )
-        if patch_size < 1:
-            raise ValueError(f'patch_size={patch_size} must be at least 1.')
+        if isinstance(patch_size, bool) or not isinstance(patch_size, int) or patch_size < 1:
+            raise ValueError(f'patch_size={patch_size!r} must be at least 1, a whole number.')
         self.patch_size = patch_size
         self.ratios = ratios
         self.spreads = spreads
@@ -119,8 +121,12 @@ class BlockMasks(BaseTransform):
         """Draw the masks.
 
         Raises:
-            ValueError: If the size of a view is no multiple of the patch size.
+            ValueError: If there is no view, or its size is no multiple of the patch size.
         """
+        if not isinstance(results['img'], list) or not results['img']:
+            raise ValueError(
+                "BlockMasks takes img, a list of views: put it behind dict(type='CandidateViews')."
+            )
         sizes = [image_size(view) for view in results['img']]
         masks = []
         for size in sizes:
@@ -135,3 +141,12 @@ class BlockMasks(BaseTransform):
             masks.append(block_mask(*grid, self.draw_ratio(), np.random))
         results['view_masks'] = np.stack(masks)
         return results
+
+
+def _shares(name: str, value: float | Sequence[float]) -> list[float]:
+    shares = [value] if isinstance(value, (int, float)) else value
+    if not isinstance(shares, Sequence) or not all(
+        isinstance(share, (int, float)) and not isinstance(share, bool) for share in shares
+    ):
+        raise TypeError(f'{name}={value!r} of BlockMasks must be a number or a list of numbers.')
+    return list(shares)

@@ -117,12 +117,19 @@ class CandidateViews(BaseTransform):
         """Draw the views; ``None`` if a pipeline gives up on the image.
 
         Raises:
-            ValueError: If a transform changes the image's size in a way that cannot be followed,
-                or writes into the decoded image that all views share.
+            ValueError: If there is no image, a transform changes its size in a way that cannot be
+                followed, or writes into the decoded image that all views share.
         """
         # Guards the shared array: a transform that works in place must fail, not leak its
         # changes into the other views.
-        shared = results['img'].view()
+        image = results['img']
+        if not isinstance(image, np.ndarray) or image.ndim not in (2, 3) or 0 in image.shape:
+            found = getattr(image, 'shape', type(image).__name__)
+            raise ValueError(
+                f'CandidateViews takes img, an ndarray (H, W, 3) of at least one pixel, not '
+                f"{found}: put dict(type='LoadImageFromFile') in front of it."
+            )
+        shared = image.view()
         shared.flags.writeable = False
         images, geometries, colors, operations = [], [], [], []
         for pipeline, count in zip(self.pipelines, self.num_views):

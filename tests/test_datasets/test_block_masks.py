@@ -266,3 +266,22 @@ def test_size_that_is_no_multiple_of_the_patch(size):
         ValueError, match=rf'{size[0]} x {size[1]} pixels cannot be cut.*patch_size=16.*multiple'
     ):
         BlockMasks(16)(views(size, size))
+
+
+@pytest.mark.parametrize('patch_size', [None, 'x', 2.5, True, []])
+def test_a_patch_size_that_is_no_whole_number(patch_size):
+    with pytest.raises(ValueError, match='patch_size='):
+        BlockMasks(patch_size)
+
+
+@pytest.mark.parametrize('name', ['ratio', 'ratio_spread'])
+@pytest.mark.parametrize('value', [None, 'x', [None], [True], {}, [[1]]])
+def test_shares_that_are_no_numbers(name, value):
+    with pytest.raises(TypeError, match=f'{name}='):
+        BlockMasks(**{name: value})
+
+
+@pytest.mark.parametrize('views', [[], None, np.zeros((8, 8, 3))])
+def test_no_list_of_views(views):
+    with pytest.raises(ValueError, match='a list of views: put it behind'):
+        BlockMasks(8)({'img': views})

@@ -301,3 +301,9 @@ def test_an_unknown_change_of_size():
 
     with pytest.raises(ValueError, match=r'changes the image size to \(45, 60\)'):
         draw([halve])
+
+
+@pytest.mark.parametrize('img', [None, [[1]], np.zeros(3), np.zeros((0, 5, 3)), np.zeros((2, 0))])
+def test_what_is_no_image(img):
+    with pytest.raises(ValueError, match=r'takes img, an ndarray \(H, W, 3\)'):
+        CandidateViews(transforms=[[]], num_views=1)({'img': img})
