@@ -144,14 +144,17 @@ SPREADS = st.one_of(st.sampled_from([0.0, 0, 0.1]), st.lists(st.floats(0, 0.1), 
 @st.composite
 def masks(draw: st.DrawFn) -> tuple[Any, ...]:
     arguments = {
-        'patch_size': draw(st.sampled_from([1, 2, 4, 8])),
+        'patch_size': draw(st.sampled_from([1, 1, 2, 4, 8])),
         'ratio': draw(RATIOS),
         'ratio_spread': draw(SPREADS),
     }
-    if draw(st.integers(0, 3)) == 0:
+    if draw(st.booleans()):
+        # Right ones.
+        arguments |= {'ratio': draw(st.floats(0, 0.99)), 'ratio_spread': 0.0}
+    elif draw(st.booleans()):
         arguments[draw(st.sampled_from([*arguments]))] = draw(JUNK)
     sizes = draw(st.lists(st.tuples(st.integers(1, 24), st.integers(1, 24)), max_size=2))
-    if not draw(st.integers(0, 2)):
+    if not draw(st.integers(0, 4)):
         return arguments, sizes, draw(st.integers(0, 999))
     sizes = [(8 * (1 + rows % 4), 8 * (1 + columns % 4)) for rows, columns in sizes]
     return arguments, sizes, draw(st.integers(0, 999))
@@ -207,4 +210,4 @@ def check_masks(example: tuple[Any, ...]) -> str:
 
 
 def test_block_masks() -> None:
-    fuzz('BlockMasks', 150, masks(), check_masks)
+    fuzz('BlockMasks', 400, masks(), check_masks)
