@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import importlib.util
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 
 ROOT = Path(__file__).parents[1]
 
 
+@cache
 def load_tool(tool: str | Path) -> ModuleType:
-    """Import a tool.
+    """Import a tool, once: some register classes.
 
     Args:
         tool: Its name below ``tools/``, ``'analysis/selection_report'``, or its path.

@@ -29,7 +29,7 @@ TOOLS = sorted(
 #: Tools that initialize no model and read no checkpoint.
 READ_NONE = {
     'analysis/selection_report', 'benchmark_loader', 'browse_views', 'compare',
-    'dev/device_photometry_cost', 'dev/mmcv_ops',
+    'dev/communication', 'dev/device_photometry_cost', 'dev/mmcv_ops', 'dev/soak',
 }  # fmt: skip
 
 pytestmark = pytest.mark.usefixtures('own_folder')

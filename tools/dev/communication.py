@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
+import pickle
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -120,7 +121,7 @@ def measure(cfg: Config, path: str, args: argparse.Namespace) -> Table:
                 nprocs=processes,
                 start_method='forkserver',
             )
-            traffic: StepTraffic = torch.load(Path(folder, 'traffic.pt'), weights_only=False)
+            traffic: StepTraffic = pickle.loads(Path(folder, 'traffic').read_bytes())
         expected = formula(model, args.batch_size) if processes > 1 else {}
         cells = []
         for part in _PARTS:
@@ -172,7 +173,7 @@ def run_rank(
 
     traffic = count_step(model, wrap, random_batch(cfg, batch_size))
     if rank == 0:
-        torch.save(traffic, Path(folder, 'traffic.pt'))
+        Path(folder, 'traffic').write_bytes(pickle.dumps(traffic))
     distributed.barrier()
     distributed.destroy_process_group()
 
