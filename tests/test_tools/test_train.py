@@ -97,7 +97,8 @@ def test_a_loader_without_a_batch(tmp_path):
     options = [*SMALL, 'train_dataloader.batch_size=64', 'train_dataloader.drop_last=True']
     process = train(DEMO, '--work-dir', tmp_path, '--cfg-options', *options)
     assert process.returncode == 1
-    assert 'error: an epoch has no batch: 32 images for 1 process(es)' in process.stderr
+    assert 'error: train_dataloader.batch_size=64: the 32 images' in process.stderr
+    assert 'make no batch with drop_last=True' in process.stderr
     assert 'Traceback' not in process.stderr
 
 
