@@ -88,8 +88,9 @@ class CandidateViews(BaseTransform):
                 raise TypeError(f'num_views={num_views!r} must be an integer or a list of them.')
             if count < 1:
                 raise ValueError(f'num_views={num_views!r}: every count must be at least 1.')
-        if not isinstance(transforms, Sequence) or not all(
-            isinstance(pipeline, Sequence) for pipeline in transforms
+        if not _is_list(transforms) or not all(
+            _is_list(pipeline) and all(isinstance(one, dict) or callable(one) for one in pipeline)
+            for pipeline in transforms
         ):
             raise TypeError(
                 'transforms must be a list of pipelines, each a list of transforms: write '
@@ -185,6 +186,10 @@ class CandidateViews(BaseTransform):
             f'{type(self).__name__}(num_views={self.num_views}, transforms={self.pipelines}, '
             f'exact={self.exact})'
         )
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, (str, bytes))
 
 
 @TRANSFORMS.register_module()

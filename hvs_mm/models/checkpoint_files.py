@@ -62,9 +62,12 @@ def load_checkpoint(path: str | Path, trust: bool = False, mmap: bool = False) -
 
 
 def _unreadable(path: str | Path, error: Exception) -> str:
-    # Below its first line torch advises its developers.
-    reason = str(error).partition('\n')[0] or type(error).__name__
-    return f'{path} is no checkpoint that torch can read: {reason}'
+    # Around what it found torch advises its developers, and its users to read the file unprotected.
+    found = re.search(r'WeightsUnpickler error:\s*(.+)', str(error))
+    reason = found[1] if found else str(error).partition('\n')[0].partition('. ')[0]
+    if reason.isdecimal():
+        reason = 'it is no pickle, or a broken one'
+    return f'{path} is no checkpoint that torch can read: {reason or type(error).__name__}'
 
 
 def check_output(path: str | Path, overwrite: bool) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor
 from .groups import ViewGroups
 from .indexing import index_tensor
 from .record import Selection
+from .registered import registered
 from .scores import ScoreWeights, cross_sums, diagonal_means, num_cross_terms
 
 
@@ -298,7 +299,7 @@ def build_selector(selector: str | dict[str, Any] | Selector) -> Selector:
         )
     arguments = {key: value for key, value in selector.items() if key not in ('type', '_scope_')}
     name = selector['type']
-    cls = SELECTORS.get(name) or TASK_UTILS.get(name) if isinstance(name, str) else name
+    cls = SELECTORS.get(name) or registered(name) if isinstance(name, str) else name
     if not (isinstance(cls, type) and issubclass(cls, Selector)):
         raise ValueError(
             f'selector={name!r} is not known: expected one of {sorted(SELECTORS)} or the name of '

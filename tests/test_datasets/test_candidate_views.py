@@ -307,3 +307,9 @@ def test_an_unknown_change_of_size():
 def test_what_is_no_image(img):
     with pytest.raises(ValueError, match=r'takes img, an ndarray \(H, W, 3\)'):
         CandidateViews(transforms=[[]], num_views=1)({'img': img})
+
+
+@pytest.mark.parametrize('transforms', ['x', b'x', ['x'], [[1]], [[None]], [['RandomFlip']]])
+def test_what_is_no_list_of_pipelines(transforms):
+    with pytest.raises(TypeError, match='transforms must be a list of pipelines'):
+        CandidateViews(transforms=transforms, num_views=[1])

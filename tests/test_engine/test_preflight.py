@@ -131,7 +131,7 @@ def test_resume_from_a_missing_checkpoint(tmp_path):
 def test_resume_from_something_else(tmp_path):
     path = tmp_path / 'text.pth'
     path.write_text('no checkpoint')
-    with pytest.raises(ValueError, match=r'text\.pth: this is no checkpoint'):
+    with pytest.raises(ValueError, match=r'text\.pth is no checkpoint'):
         preflight(config(resume=True, load_from=str(path)))
 
 
@@ -365,7 +365,7 @@ def test_testing_without_data_or_checkpoint(folders, tmp_path):
     text = tmp_path / 'text.pth'
     text.write_text('nothing')
     cfg.load_from = str(text)
-    with pytest.raises(ValueError, match=r'text\.pth: this is no checkpoint'):
+    with pytest.raises(ValueError, match=r'text\.pth is no checkpoint'):
         preflight_test(cfg)
     torch.save([1], text)
     with pytest.raises(ValueError, match=r'text\.pth: this is no checkpoint, but a list'):

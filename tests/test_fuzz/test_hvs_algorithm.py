@@ -149,6 +149,17 @@ def flaws(method: str, given: dict[str, Any]) -> set[str]:
 def arguments(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
     given = {'candidates': draw(COUNTS), 'keep': draw(COUNTS)}
     given |= {name: draw(good) for name, good in GOOD.items()}
+    if draw(st.integers(0, 3)):
+        # Right ones.
+        given |= draw(
+            st.sampled_from(
+                [
+                    {'candidates': [4], 'keep': [2], 'target_groups': None},
+                    {'candidates': [2, 3], 'keep': [1, 1]},
+                ]
+            )
+        )
+        given |= {'target_groups': None, 'select_tokens': 1, 'select_depth': None}
     for name in draw(st.lists(st.sampled_from([*given]), max_size=2)):
         given[name] = draw(JUNK)
     return draw(st.sampled_from(METHODS)), given

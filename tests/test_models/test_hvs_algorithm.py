@@ -525,6 +525,14 @@ def test_target_groups_that_are_no_numbers():
         build_hvs('SimSiam', candidates=[2, 2], keep=[1, 1], target_groups=[False, True])
 
 
+@pytest.mark.parametrize('name', ['', '.', '.x', 'x.', 'a.b', 'os.path', 'a b'])
+def test_names_of_nothing(name):
+    with pytest.raises(ValueError, match='selector='):
+        build_hvs('SimSiam', selector=name)
+    with pytest.raises(ValueError, match='pair_loss='):
+        build_hvs('SimSiam', pair_loss={'type': name})
+
+
 @pytest.mark.parametrize('dtype', [[], ['bfloat16'], 16, {}])
 def test_a_select_dtype_that_is_no_name(dtype):
     with pytest.raises(ValueError, match='select_dtype='):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pickle
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -130,13 +129,12 @@ def pretrained_config(path: Path, kind: str = 'Pretrained') -> Path:
 
 
 #: One of them registers a hook, which nobody may do twice.
-loaded = cache(load_tool)
 
 
 def run(tool: str, arguments: list[Any]) -> str:
     """Run a tool and return the line with which it gives up."""
     with pytest.raises(SystemExit) as error:
-        loaded(tool).main([str(argument) for argument in arguments])
+        load_tool(tool).main([str(argument) for argument in arguments])
     message = error.value.code
     assert isinstance(message, str), message
     assert message.startswith('error: ')

@@ -7,7 +7,8 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
 
@@ -236,7 +237,9 @@ def test_where_tools_write(
         written = []
     else:
         module = load_tool(tool)
-        with watched() as written:
+        # mmcv_ops is for the OneDL stack alone.
+        missing = PackageNotFoundError if tool == 'dev/mmcv_ops' else ()
+        with watched() as written, suppress(missing):
             module.main(arguments)
     assert snapshot(given) == before
     assert set(snapshot(here)) == own

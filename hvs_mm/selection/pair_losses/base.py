@@ -11,6 +11,7 @@ from mmpretrain.registry import TASK_UTILS
 from torch import Tensor, nn
 
 from ..groups import ViewGroups
+from ..registered import registered
 from ..scores import ScoreWeights
 
 
@@ -238,7 +239,7 @@ def build_pair_loss(pair_loss: dict[str, Any] | PairLoss | None, algorithm: nn.M
             f'pair_loss={pair_loss!r} must be None, a dict with a "type", or a PairLoss.'
         )
     name = pair_loss['type']
-    cls = TASK_UTILS.get(name) if isinstance(name, str) else name
+    cls = registered(name) if isinstance(name, str) else name
     if not (isinstance(cls, type) and issubclass(cls, PairLoss)):
         raise ValueError(
             f'pair_loss={name!r} is not a registered pair loss. Registered: '
