@@ -128,9 +128,6 @@ def pretrained_config(path: Path, kind: str = 'Pretrained') -> Path:
     return config
 
 
-#: One of them registers a hook, which nobody may do twice.
-
-
 def run(tool: str, arguments: list[Any]) -> str:
     """Run a tool and return the line with which it gives up."""
     with pytest.raises(SystemExit) as error:
