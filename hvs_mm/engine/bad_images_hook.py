@@ -13,6 +13,7 @@ from mmengine.runner import EpochBasedTrainLoop, Runner
 from mmpretrain.registry import HOOKS
 
 from ..bad_images import SKIPPED_FIELD, BadImage, BadImagesError, describe
+from .seeded_draws import SeededDataset
 
 #: Under which the hub, which goes into checkpoints, has the counts.
 _STATE = 'bad_images'
@@ -158,6 +159,6 @@ def count_images(dataset: Any) -> int:
     """
     if isinstance(dataset, ConcatDataset):
         return sum(count_images(part) for part in dataset.datasets)
-    if isinstance(dataset, (RepeatDataset, ClassBalancedDataset)):
+    if isinstance(dataset, (RepeatDataset, ClassBalancedDataset, SeededDataset)):
         return count_images(dataset.dataset)
     return len(dataset)

@@ -20,6 +20,8 @@ from torch import nn
 from ..models import HVSAlgorithm
 from ..models.checkpoint_files import load_checkpoint
 from .checkpoint_checks import resumed_checkpoint
+from .latest_checkpoint import latest_readable_checkpoint
+from .reliable_runner import ReliableRunner
 
 
 def check_trust(cfg: Config, model: nn.Module, trust: bool = False) -> None:
@@ -76,7 +78,9 @@ class CheckpointTrustHook(Hook):
         # As the Runner itself decides in load_or_resume, which comes later.
         resumes, path = runner._resume, runner._load_from
         if resumes and path is None:
-            path = find_latest_checkpoint(runner.work_dir)
+            is_ours = isinstance(runner, ReliableRunner)
+            find = latest_readable_checkpoint if is_ours else find_latest_checkpoint
+            path = find(runner.work_dir)
         _check_all(runner.model, path, resumes, self.trust)
 
 

@@ -15,6 +15,7 @@ from torch import distributed
 from torch.utils.data import BatchSampler, DataLoader
 
 from ..models import ViewsError
+from .seeded_draws import SeededSampler
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,8 @@ def loader_sizes(loader: DataLoader) -> LoaderSizes:
         loader: Of a single process.
     """
     sampler = loader.sampler
+    if isinstance(sampler, SeededSampler):
+        sampler = sampler.sampler
     is_share = isinstance(sampler, (DefaultSampler, InfiniteSampler))
     images = len(loader.dataset) if is_share else None
     batches = len(loader) if hasattr(loader.batch_sampler, '__len__') else None

@@ -18,6 +18,7 @@ from torch import distributed, multiprocessing
 from hvs_mm.bad_images import BadImagesError
 from hvs_mm.engine import BadImagesHook, error_line, preflight
 from hvs_mm.engine.bad_images_hook import count_images
+from hvs_mm.engine.seeded_draws import SeededDataset
 from tests.hostile_images import plain_images, write
 from tests.tiny import algorithm_config
 from tests.tiny_dino import build_runner
@@ -288,6 +289,7 @@ def test_images_are_counted_once(tmp_path):
     images = CustomDataset(data_root=str(tmp_path), data_prefix='', with_label=False)
     assert count_images(images) == 3
     assert count_images(RepeatDataset(images, 5)) == 3
+    assert count_images(SeededDataset(RepeatDataset(images, 5))) == 3
     assert count_images(ConcatDataset([images, images])) == 6
     both = dict(type='ConcatDataset', datasets=[images, images])
     assert count_images(RepeatDataset(both, 2)) == 6

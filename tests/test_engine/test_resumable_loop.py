@@ -14,6 +14,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
 
 from hvs_mm.engine import ResumableEpochLoop
+from hvs_mm.engine.equal_batches_hook import LoaderSizes, loader_sizes
 from hvs_mm.engine.seeded_draws import SeededDataset, SeededIndex, SeededSampler, seed_all
 from tests.tiny_dino import build_runner, dino_config
 
@@ -170,6 +171,11 @@ def test_which_loop_runs(tmp_path, train_cfg):
     assert type(runner.train_loop) is ResumableEpochLoop
     # The config is the user's.
     assert runner.cfg.train_cfg == train_cfg
+
+
+def test_what_its_loader_tells_of_its_batches(tmp_path):
+    runner, _ = build(tmp_path, batch_size=3)
+    assert loader_sizes(runner.train_dataloader) == LoaderSizes(10, 4, 3, 1)
 
 
 def test_a_loop_over_iterations_is_left_alone(tmp_path):

@@ -13,6 +13,7 @@ import pytest
 import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import HistoryBuffer
+from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from hvs_mm.engine import CheckpointTrustHook, build_model, check_trust, trust_checkpoints
@@ -270,6 +271,17 @@ def test_a_hook_checks_runs_of_others(tmp_path: Path, marker: Path) -> None:
         with pytest.raises(ValueError, match=r'file\.pth holds a \S*system'):
             runner.train()
         assert not marker.exists()
+
+
+def test_the_hook_looks_at_what_our_runner_would_read(tmp_path: Path, marker: Path) -> None:
+    """Which needs no pointer to find a checkpoint, unlike MMEngine's."""
+    cfg = Config.fromfile(DEMO)
+    cfg.default_hooks.trust = dict(type='CheckpointTrustHook')
+    cfg.merge_from_dict({'work_dir': str(tmp_path), 'resume': True, 'experiment_name': 'ours'})
+    write(tmp_path / 'epoch_1.pth', Shell(marker))
+    with pytest.raises(ValueError, match=r'epoch_1\.pth holds a \S*system'):
+        RUNNERS.build(cfg).train()
+    assert not marker.exists()
 
 
 def test_trust_is_set_everywhere() -> None:
