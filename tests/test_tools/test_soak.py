@@ -31,7 +31,7 @@ def soak():
 
 
 def test_a_run_in_two_lives(soak):
-    entries = life(1, 0, 300) + life(2, 280, 600)
+    entries = life(1, 0, 300) + life(2, 280, 900)
     assert soak.check_losses(entries) == []
     growth = soak.measure_growth(entries)
     assert soak.check_growth(growth) == []
@@ -64,11 +64,13 @@ def test_leaks(soak):
     leak = life(1, 0, 40) + life(2, 40, 600, slope=10 * 2**10)
     (problem,) = soak.check_growth(soak.measure_growth(leak))
     assert problem.startswith('rss grows by 9.77 MiB per 1000 iterations')
-    leak = life(1, 0, 400)
+    leak = life(1, 0, 800)
     for number, entry in enumerate(leak):
         entry['files'] += number // 100
     (problem,) = soak.check_growth(soak.measure_growth(leak))
     assert problem.startswith('files grows')
+    # Too short to tell.
+    assert soak.measure_growth(life(1, 0, 300, slope=1e6)) == {}
 
 
 @pytest.mark.parametrize('arguments', [['--minutes', '0'], ['--mean-life', '-1']])
