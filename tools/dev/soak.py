@@ -47,7 +47,7 @@ IMAGES, BROKEN = 48, 4
 #: Iterations of a process in which its memory may still settle.
 _WARM_UP = 200
 #: What a process may grow by beyond that: in MiB per 1000 iterations, and in files. MMEngine's
-#: history of scalars takes half a MiB; allocators grow in steps, which short lives make slopes of.
+#: history of scalars grows, and allocators do in steps, of which short lives make slopes.
 _MAX_SLOPE, _MAX_FILES = 8.0, 3
 #: Under which the processes of a soak are found.
 _MARK = 'HVS_MM_SOAK'
