@@ -35,7 +35,7 @@ def model_and_batch(name, norm):
     if name in ('DINO', 'IBOT'):
         views = candidate_crops((2, 2, 4), BATCH)
         return build_hvs_dino(name), Batch(views, random_samples(BATCH, 4))
-    return build_hvs(name, norm), Batch(random_views(VIEWS, BATCH), [])
+    return build_hvs(name, norm), Batch(random_views(VIEWS, BATCH), random_samples(BATCH, VIEWS))
 
 
 def wrap(model):

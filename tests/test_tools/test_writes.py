@@ -243,8 +243,9 @@ def test_where_tools_write(
             module.main(arguments)
     assert snapshot(given) == before
     assert set(snapshot(here)) == own
-    # Whatever was put aside for a while is gone.
-    assert snapshot(temporary) == {}
+    # Whatever was put aside for a while is gone, but for what torch 2.5 leaves in its processes.
+    left = {path for path in snapshot(temporary) if '_remote_module_non_scriptable' not in path}
+    assert left == set()
     assert {path.name for path in tmp_path.iterdir()} == {'given', 'out', 'here', 'temporary'}
     allowed = [out, temporary, *(here / name for name in own), *map(Path, ('/dev', '/proc/self'))]
     caches = ('matplotlib', 'fontconfig', 'torchinductor', '__pycache__')
