@@ -49,6 +49,8 @@ _WARM_UP = 200
 #: What a process may grow by beyond that: in MiB per 1000 iterations, and in files. MMEngine's
 #: history of scalars grows, and allocators do in steps, of which short lives make slopes.
 _MAX_SLOPE, _MAX_FILES = 8.0, 3
+#: Iterations whose least memory and files are looked at.
+_BLOCK = 20
 #: Under which the processes of a soak are found.
 _MARK = 'HVS_MM_SOAK'
 
@@ -333,10 +335,17 @@ def measure_growth(entries: list[dict[str, Any]]) -> dict[str, tuple[float, str]
         return {}
     found = {}
     for key, scale, unit in (('rss', 2**20, 'MiB'), ('files', 1, 'files')):
-        slopes = [np.polyfit(range(len(x)), [e[key] / scale for e in x], 1)[0] for x in settled]
+        slopes = [_slope([e[key] / scale for e in life]) for life in settled]
         weights = [len(life) for life in settled]
         found[key] = (1000 * float(np.average(slopes, weights=weights)), unit)
     return found
+
+
+def _slope(values: list[float]) -> float:
+    """By how much the least of a block of values grows, per value."""
+    # Batches on their way from the workers hold files and memory, now more, now fewer.
+    starts = range(0, len(values) - _BLOCK + 1, _BLOCK)
+    return float(np.polyfit(starts, [min(values[i : i + _BLOCK]) for i in starts], 1)[0])
 
 
 def check_growth(growth: dict[str, tuple[float, str]]) -> list[str]:
