@@ -60,10 +60,10 @@ def test_a_gap(soak):
 
 
 def test_leaks(soak):
-    # 10 KiB an iteration, in a life that is long enough to tell.
-    leak = life(1, 0, 40) + life(2, 40, 600, slope=10 * 2**10)
+    # 40 KiB an iteration, in a life that is long enough to tell.
+    leak = life(1, 0, 40) + life(2, 40, 600, slope=40 * 2**10)
     (problem,) = soak.check_growth(soak.measure_growth(leak))
-    assert problem.startswith('rss grows by 9.77 MiB per 1000 iterations')
+    assert problem.startswith('rss grows by 39.06 MiB per 1000 iterations')
     leak = life(1, 0, 800)
     for number, entry in enumerate(leak):
         entry['files'] += number // 100
