@@ -16,7 +16,7 @@ _KEY = 'train_dataloader'
 _PROCESSES = {'pytorch': 'WORLD_SIZE', 'slurm': 'SLURM_NTASKS', 'mpi': 'OMPI_COMM_WORLD_SIZE'}
 
 
-def check_batches(cfg: Config, model: nn.Module, listed: dict[str, int]) -> None:
+def check_enough_images(cfg: Config, model: nn.Module, listed: dict[str, int]) -> None:
     """Check that an epoch has a batch, and none that BatchNorm cannot normalize.
 
     With fewer images than the batch, ``drop_last=True`` leaves nothing to train on, and MMEngine

@@ -8,7 +8,7 @@ from torch import nn
 
 from ..models import HVSAlgorithm, check_batch_size
 from .bad_images_checks import check_bad_images
-from .batch_checks import check_batches
+from .batch_checks import check_enough_images
 from .building import build_model
 from .checkpoint_checks import (
     check_pretrained,
@@ -59,7 +59,7 @@ def preflight(cfg: Config, trust: bool = False) -> None:
         check_classes(cfg, model, TRAINING)
         check_bad_images(cfg)
         check_loader(cfg, model)
-        check_batches(cfg, model, listed)
+        check_enough_images(cfg, model, listed)
         check_photometry(cfg, model)
         check_warmup(cfg, model)
         check_selection_warmup(cfg, model)

@@ -313,7 +313,9 @@ def test_the_loss_scaler_finds_its_scale(tmp_path):
 
 
 @pytest.mark.skipif(
-    not torch.cuda.is_available(), reason='AmpOptimWrapper needs a GPU: runs on a machine with one'
+    not torch.cuda.is_available(),
+    reason='AmpOptimWrapper needs a GPU and runs where there is one; the tests above have its '
+    'GradScaler and its precisions on the CPU',
 )
 @pytest.mark.parametrize('dtype', ['float16', 'bfloat16'])
 @pytest.mark.parametrize('name', ['HVS SimSiam', 'HVS DINO'])

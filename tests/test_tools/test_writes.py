@@ -218,8 +218,6 @@ def test_the_watch_works(tmp_path: Path) -> None:
 def test_where_tools_write(
     tool: str, given: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if tool == 'dev/device_photometry_cost':
-        pytest.importorskip('kornia')
     out, here, temporary = (tmp_path / name for name in ('out', 'here', 'temporary'))
     for folder in (out, here, temporary):
         folder.mkdir()
