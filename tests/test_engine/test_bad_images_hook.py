@@ -13,13 +13,13 @@ from mmengine.dataset import ConcatDataset, RepeatDataset
 from mmengine.hooks import Hook
 from mmpretrain.datasets import CustomDataset
 from mmpretrain.registry import HOOKS
-from torch import distributed, multiprocessing
 
 from hvs_mm.bad_images import BadImagesError
 from hvs_mm.engine import BadImagesHook, error_line, preflight
 from hvs_mm.engine.bad_images_hook import count_images
 from hvs_mm.engine.seeded_draws import SeededDataset
 from tests.hostile_images import plain_images, write
+from tests.ranks import run_ranks
 from tests.tiny import algorithm_config
 from tests.tiny_dino import build_runner
 
@@ -225,44 +225,31 @@ def test_a_pass_that_was_begun_before_a_stop(tmp_path):
         runner.train()
 
 
-def _train_a_rank(rank, folder):
-    import hvs_mm  # noqa: F401
-
-    torch.manual_seed(0)
-    distributed.init_process_group(
-        'gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2
-    )
-    try:
-        from mmengine.registry import DefaultScope
-
-        with DefaultScope.overwrite_default_scope('mmpretrain'):
-            for max_share in (0.1, 0.05):
-                train_dataloader = loader(f'{folder}/data')
-                train_dataloader['sampler']['shuffle'] = False
-                runner = build(
-                    f'{folder}/{max_share}/rank{rank}',
-                    train_dataloader,
-                    [dict(max_share=max_share, interval=2)],
-                    max_epochs=2,
-                    model_wrapper_cfg=dict(type='CPUDistributedDataParallel'),
-                )
-                result = 'passed'
-                try:
-                    runner.train()
-                except BadImagesError as error:
-                    result = str(error)
-                state = runner.message_hub.get_info('bad_images')
-                torch.save((result, runner.iter, state), f'{folder}/{max_share}/result{rank}.pt')
-        distributed.barrier()
-    finally:
-        distributed.destroy_process_group()
+def train_a_rank(rank, folder):
+    for max_share in (0.1, 0.05):
+        train_dataloader = loader(f'{folder}/data')
+        train_dataloader['sampler']['shuffle'] = False
+        runner = build(
+            f'{folder}/{max_share}/rank{rank}',
+            train_dataloader,
+            [dict(max_share=max_share, interval=2)],
+            max_epochs=2,
+            model_wrapper_cfg=dict(type='CPUDistributedDataParallel'),
+        )
+        result = 'passed'
+        try:
+            runner.train()
+        except BadImagesError as error:
+            result = str(error)
+        state = runner.message_hub.get_info('bad_images')
+        torch.save((result, runner.iter, state), f'{folder}/{max_share}/result{rank}.pt')
 
 
 def test_processes_add_up_and_end_together(tmp_path):
     # The first process gets the even images, the other one the odd ones: one bad image each.
     files = list(plain_images(20))
     write(tmp_path / 'data', {**plain_images(20), files[2]: b'', files[5]: b'no image'})
-    multiprocessing.spawn(_train_a_rank, args=(str(tmp_path),), nprocs=2)
+    run_ranks(train_a_rank, 2, tmp_path, str(tmp_path))
     bad = sorted(str(tmp_path / 'data' / files[number]) for number in (2, 5))
     for max_share in (0.1, 0.05):
         folder = tmp_path / str(max_share)
