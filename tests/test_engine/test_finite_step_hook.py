@@ -18,7 +18,7 @@ import torch
 from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmpretrain.registry import HOOKS
-from torch import distributed, multiprocessing, nn
+from torch import nn
 
 from hvs_mm.engine import FiniteStepHook, NonFiniteError
 from tests.faulty import (
@@ -30,6 +30,7 @@ from tests.faulty import (
     state_of,
     train,
 )
+from tests.ranks import run_ranks
 from tests.tiny import GROUP_NORM, algorithm_config
 from tests.tiny_dino import dino_config
 from tests.tools import load_tool
@@ -516,41 +517,28 @@ def distributed_run(folder, name, faults=(), left_out=(), counts=1):
     )
 
 
-def _train_a_rank(rank, folder, world_size):
-    import hvs_mm  # noqa: F401
-
-    torch.set_num_threads(1)
+def train_a_rank(rank, folder):
     os.environ['LOCAL_RANK'] = str(rank)
-    distributed.init_process_group(
-        'gloo', init_method=f'file://{folder}/store', rank=rank, world_size=world_size
-    )
-    try:
-        from mmengine.registry import DefaultScope
-
-        with DefaultScope.overwrite_default_scope('mmpretrain'):
-            results, references = {}, {}
-            for case, (name, fault) in DISTRIBUTED.items():
-                counts = 2 if case == 'accumulated' else 1
-                bad, left_out = ([2], [2, 3]) if counts == 2 else ([1, 2], [1, 2])
-                if (name, counts) not in references:
-                    torch.manual_seed(0)
-                    _, references[name, counts] = distributed_run(
-                        f'{folder}/{case}{rank}r', name, (), left_out, counts
-                    )
-                torch.manual_seed(0)
-                runner, faulty = distributed_run(
-                    f'{folder}/{case}{rank}', name, [dict(iterations=bad, **fault)], (), counts
-                )
-                states = faulty.states[-1], references[name, counts].states[-1]
-                results[case] = (skipped(runner), *states)
-        torch.save(results, f'{folder}/results{rank}.pt')
-        distributed.barrier()
-    finally:
-        distributed.destroy_process_group()
+    results, references = {}, {}
+    for case, (name, fault) in DISTRIBUTED.items():
+        counts = 2 if case == 'accumulated' else 1
+        bad, left_out = ([2], [2, 3]) if counts == 2 else ([1, 2], [1, 2])
+        if (name, counts) not in references:
+            torch.manual_seed(0)
+            _, references[name, counts] = distributed_run(
+                f'{folder}/{case}{rank}r', name, (), left_out, counts
+            )
+        torch.manual_seed(0)
+        runner, faulty = distributed_run(
+            f'{folder}/{case}{rank}', name, [dict(iterations=bad, **fault)], (), counts
+        )
+        states = faulty.states[-1], references[name, counts].states[-1]
+        results[case] = (skipped(runner), *states)
+    torch.save(results, f'{folder}/results{rank}.pt')
 
 
 def test_all_processes_skip_what_one_has_to(tmp_path):
-    multiprocessing.spawn(_train_a_rank, args=(str(tmp_path), 2), nprocs=2)
+    run_ranks(train_a_rank, 2, tmp_path, str(tmp_path))
     first, second = (torch.load(tmp_path / f'results{rank}.pt') for rank in range(2))
     for case, (count, faulty, reference) in first.items():
         other_count, other_faulty, other_reference = second[case]
