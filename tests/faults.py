@@ -22,6 +22,7 @@ class KillHook(Hook):
         after: Iterations that it dies after, counted from 1.
         writing: Iterations whose checkpoint it dies of, half written.
         full: Iterations at whose checkpoint the disk is full.
+        rank: Which of several processes dies after its iteration; the first one writes.
     """
 
     # Behind the hook that saves.
@@ -33,9 +34,11 @@ class KillHook(Hook):
         after: Sequence[int] = (),
         writing: Sequence[int] = (),
         full: Sequence[int] = (),
+        rank: int = 0,
     ) -> None:
         self.folder = Path(folder)
         self.after, self.writing, self.full = after, writing, full
+        self.rank = rank
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
         if self._is_due(runner, 'writing') or self._is_due(runner, 'full'):
@@ -46,7 +49,7 @@ class KillHook(Hook):
             signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
 
     def after_train_iter(self, runner: Any, *args: Any, **kwargs: Any) -> None:
-        if self._is_due(runner, 'after'):
+        if runner.rank == self.rank and self._is_due(runner, 'after'):
             self._note(runner, 'after')
             os.kill(os.getpid(), signal.SIGKILL)
 

@@ -55,7 +55,7 @@ def write_config(
     workers: int = 0,
     seed: int | None = 0,
     images: int = 4 * BATCHES,
-    **kills: list[int],
+    **kills: Any,
 ) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     base = 'simsiam' if method == 'simclr' else method
@@ -74,9 +74,15 @@ def write_config(
     return path
 
 
-def train(config: Path, *arguments: str) -> subprocess.CompletedProcess:
+def train(
+    config: Path, *arguments: str, processes: int | None = None
+) -> subprocess.CompletedProcess:
     env = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(ROOT)}
-    command = [sys.executable, 'tools/train.py', config, '--work-dir', config.parent / 'run']
+    command = [sys.executable]
+    if processes is not None:
+        command += ['-m', 'torch.distributed.run', '--standalone', f'--nproc_per_node={processes}']
+        arguments = ('--launcher', 'pytorch', *arguments)
+    command += ['tools/train.py', config, '--work-dir', config.parent / 'run']
     return subprocess.run(
         [str(part) for part in (*command, *arguments)],
         cwd=ROOT,
@@ -185,6 +191,30 @@ def test_a_killed_run_ends_as_if_it_had_not_been(tmp_path, method, workers, kill
     names = sorted(p.name for p in (killed.parent / 'run').glob('*.pth'))
     assert names == [f'iter_{LAST - INTERVAL}.pth', f'iter_{LAST}.pth']
     assert not list((killed.parent / 'run').glob('.*'))
+
+
+@pytest.mark.parametrize(
+    ('method', 'kills', 'deaths'),
+    [
+        # Not the process that saves: it is ended by the launcher. Statistics of both are under way.
+        ('simsiam', {'after': [FIRST], 'rank': 1}, 1),
+        ('dino', {'after': [BATCHES + 2], 'writing': [2 * BATCHES]}, 2),
+    ],
+)
+def test_two_processes_of_which_one_is_killed(tmp_path, method, kills, deaths):
+    images = 2 * 4 * BATCHES
+    whole = write_config(tmp_path / 'whole', method, images=images)
+    process = train(whole, processes=2)
+    assert process.returncode == 0, process.stderr
+    killed = write_config(tmp_path / 'killed', method, images=images, **kills)
+    for number in range(deaths):
+        assert train(killed, *['--resume'] * bool(number), processes=2).returncode != 0
+        assert not (killed.parent / 'run' / f'iter_{LAST}.pth').exists()
+    process = train(killed, '--resume', processes=2)
+    assert process.returncode == 0, process.stderr
+    assert 'resumed epoch' in process.stdout + process.stderr
+    assert_same(states(final(whole)), states(final(killed)))
+    assert logs(whole) == logs(killed)
 
 
 def test_a_run_without_a_seed_goes_on_with_its_own(tmp_path):
