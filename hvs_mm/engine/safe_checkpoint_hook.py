@@ -47,6 +47,7 @@ class SafeCheckpointHook(CheckpointHook):
         if resumed is not None and runner.iter:
             # Which was not yet there when it was written.
             self._kept.append(resumed)
+            runner.message_hub.update_info(_KEPT, self._kept)
         if is_main_process() and Path(self.out_dir).is_dir():
             for path in Path(self.out_dir).glob(f'.*{UNFINISHED}'):
                 runner.logger.warning(f'{path} is half a checkpoint: removed.')

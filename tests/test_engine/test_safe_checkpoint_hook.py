@@ -62,6 +62,30 @@ def test_what_was_kept_before_a_resume_goes_in_turn(tmp_path):
     assert not list(tmp_path.glob('.*'))
 
 
+def test_none_is_forgotten_by_a_second_death_soon_after_a_resume(tmp_path):
+    class Death(Hook):
+        priority = 'LOWEST'
+
+        def after_train_iter(self, runner, *args, **kwargs):
+            if runner.iter == 4:
+                raise KeyboardInterrupt
+
+    settings = dict(interval=1, by_epoch=False, max_keep_ckpts=2)
+    runner = build(tmp_path, **settings)
+    runner.train_loop._max_epochs = 2
+    runner.train()
+    runner = build(tmp_path, **settings)
+    runner._resume = True
+    runner.register_hook(Death())
+    with pytest.raises(KeyboardInterrupt):
+        runner.train()
+    assert names(runner) == ['iter_4.pth', 'iter_5.pth']
+    runner = build(tmp_path, **settings)
+    runner._resume = True
+    runner.train()
+    assert names(runner) == ['iter_7.pth', 'iter_8.pth']
+
+
 def test_all_are_kept_by_default(tmp_path):
     runner = build(tmp_path, interval=1)
     runner.train()

@@ -158,25 +158,27 @@ def logs(config: Path) -> dict[tuple[int, bool], dict[str, float]]:
     return found
 
 
-RANDOM = np.random.default_rng(7)
-# A random iteration, and after the resume the first that is done again: no checkpoint between.
-FIRST = int(RANDOM.integers(INTERVAL + 1, LAST - INTERVAL - 2))
+# Behind a checkpoint that holds statistics not logged yet; and after the resume the first iteration
+# that is done again: no checkpoint between.
+FIRST = BATCHES + INTERVAL + 2
+SECOND = BATCHES + INTERVAL + 1
+RANDOM = int(np.random.default_rng(7).integers(INTERVAL, LAST))
 KILLED = -signal.SIGKILL
 
 
 @pytest.mark.parametrize(
     ('method', 'workers', 'kills', 'deaths'),
     [
-        # At random, twice in a row, and while a checkpoint is written.
+        # Twice in a row, and while a checkpoint is written.
         (
             'simsiam',
             2,
-            {'after': [FIRST, FIRST - FIRST % INTERVAL + 1], 'writing': [LAST - INTERVAL]},
+            {'after': [FIRST, SECOND], 'writing': [LAST - INTERVAL]},
             [KILLED, KILLED, -signal.SIGXFSZ],
         ),
         # Right behind the end of an epoch.
         ('dino', 0, {'after': [BATCHES + 1, 2 * BATCHES]}, [KILLED] * 2),
-        ('ibot', 2, {'after': [int(RANDOM.integers(INTERVAL, LAST))]}, [KILLED]),
+        ('ibot', 2, {'after': [RANDOM]}, [KILLED]),
     ],
 )
 def test_a_killed_run_ends_as_if_it_had_not_been(tmp_path, method, workers, kills, deaths):
