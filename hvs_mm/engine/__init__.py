@@ -25,6 +25,7 @@ from .progress_hook import ProgressHook
 from .reliable_runner import CheckpointError, ReliableRunner
 from .resumable_loop import ResumableEpochLoop
 from .safe_checkpoint_hook import SafeCheckpointHook
+from .scalar_history_hook import ScalarHistoryHook
 from .selection_stats_hook import SelectionStatsHook
 from .teacher_hook import TeacherHook, cosine_schedule
 from .trained_model import load_selecting_model
@@ -45,6 +46,7 @@ __all__ = [
     'ReliableRunner',
     'ResumableEpochLoop',
     'SafeCheckpointHook',
+    'ScalarHistoryHook',
     'SelectionStatsHook',
     'TeacherHook',
     'add_config_options',

@@ -29,6 +29,8 @@ class ReliableRunner(Runner):
     - Checkpoints are written to another file, which is renamed when it is complete and on disk.
     - ``resume=True`` without ``load_from`` takes the newest checkpoint that can be read.
     - ``CheckpointHook`` becomes :class:`SafeCheckpointHook`.
+    - Logged numbers do not pile up: there is a :class:`ScalarHistoryHook`, unless
+      ``default_hooks.scalar_history`` says otherwise.
 
     Configs choose it by ``runner_type='ReliableRunner'``, as ``configs/_base_/hvs.py`` does.
     """
@@ -52,6 +54,9 @@ class ReliableRunner(Runner):
         checkpoint = hooks.get('checkpoint', dict(type='CheckpointHook', interval=1))
         if isinstance(checkpoint, dict) and checkpoint['type'] == 'CheckpointHook':
             hooks['checkpoint'] = {**checkpoint, 'type': 'mmpretrain.SafeCheckpointHook'}
+        history = hooks.setdefault('scalar_history', dict(type='mmpretrain.ScalarHistoryHook'))
+        if history is None:
+            del hooks['scalar_history']
         super().register_default_hooks(hooks)
 
     def load_or_resume(self) -> None:
