@@ -39,10 +39,11 @@ def read_results(path: str | Path) -> list[dict[str, Any]]:
             record = json.loads(line)
         except (RecursionError, ValueError):
             record = None
-        if not isinstance(record, dict) or not {'run', 'config_hash'} <= record.keys():
+        names = ('study', 'run', 'config_hash')
+        if not isinstance(record, dict) or not all(isinstance(record.get(n), str) for n in names):
             raise ResultsError(
-                f'{path}, line {number}: not a result of a study (JSON with run and config_hash). '
-                'Remove the line, or name another file with --results.'
+                f'{path}, line {number}: not a result of a study, which is JSON with study, run '
+                'and config_hash. Remove the line, or name another file.'
             )
         found.append(record)
     return found
@@ -50,7 +51,7 @@ def read_results(path: str | Path) -> list[dict[str, Any]]:
 
 def key_of(record: dict[str, Any]) -> tuple[str, str, str]:
     """What a run is recognized by: study, run and hash of the config."""
-    return record.get('study', ''), record['run'], record['config_hash']
+    return record['study'], record['run'], record['config_hash']
 
 
 def append_result(path: str | Path, record: dict[str, Any]) -> bool:

@@ -310,8 +310,13 @@ def _named(where: str, value: Any) -> dict[str, Any]:
     return value
 
 
+def is_name(value: Any) -> bool:
+    """Whether something can be the name of a study, a method or an arm."""
+    return isinstance(value, str) and _NAME.fullmatch(value) is not None
+
+
 def _check_name(where: str, name: Any) -> None:
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
+    if not is_name(name):
         raise StudyError(
             f'{where}: {name!r} becomes a part of file names: letters, digits, "_" and "." only, '
             'with no "." or "_" in front.'

@@ -6,8 +6,9 @@ import argparse
 import fcntl
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmengine.config import Config
@@ -145,16 +146,16 @@ def run_one(study: Study, args: argparse.Namespace) -> None:
 class Progress:
     """Says how a study goes on, and remembers what has failed."""
 
-    def __init__(self, number: int, results: Path) -> None:
+    def __init__(self, number: int, find: Callable[[Job], dict[str, Any] | None]) -> None:
         self.number = number
-        self.results = results
+        self.find = find
         self.done = 0
         self.failed: list[tuple[Job, str]] = []
 
     def __call__(self, job: Job, status: int, seconds: float) -> None:
         self.done += 1
         if status == 0:
-            record = {r['run']: r for r in read_results(self.results)}[job.name]
+            record = self.find(job)
             linear = record['linear']
             accuracy = f'k-NN {record["knn"]:.2f} %' + (
                 f', linear {linear:.2f} %' if linear is not None else ''
@@ -177,11 +178,14 @@ def run_study(study: Study, args: argparse.Namespace, argv: Sequence[str]) -> No
     """Make all runs that are not in the results yet, in processes of their own."""
     hashes = check_study(study, args)
 
-    def is_finished(run: PlannedRun) -> bool:
-        key = (study.name, run.id, hashes[run])
-        return key in map(key_of, read_results(args.results))
+    ids = {run.id: (study.name, run.id, hashes[run]) for run in study.runs}
 
-    waiting = [run for run in study.runs if not is_finished(run)]
+    def find(job: Job) -> dict[str, Any] | None:
+        records = {key_of(record): record for record in read_results(args.results)}
+        return records.get(ids[job.name])
+
+    finished = set(map(key_of, read_results(args.results)))
+    waiting = [run for run in study.runs if ids[run.id] not in finished]
     print(
         f'{study.name}: {len(study.runs)} runs, {len(study.runs) - len(waiting)} of them finished '
         f'in {printable(args.results)}'
@@ -193,7 +197,6 @@ def run_study(study: Study, args: argparse.Namespace, argv: Sequence[str]) -> No
     if not waiting:
         return
     print(f'{args.jobs} at a time, {study.threads} threads each, in {printable(args.work_dir)}')
-    by_name = {run.id: run for run in waiting}
     tool = str(Path(__file__).resolve())
     jobs = [
         Job(
@@ -205,13 +208,13 @@ def run_study(study: Study, args: argparse.Namespace, argv: Sequence[str]) -> No
     ]
     environment = limit_threads(os.environ, study.threads)
     gpus = visible_gpus(torch.cuda.device_count(), os.environ)
-    progress = Progress(len(jobs), args.results)
+    progress = Progress(len(jobs), find)
     run_jobs(
         jobs,
         slot_environments(args.jobs, gpus, environment),
         progress,
         # Another process may have finished it meanwhile.
-        lambda job: not is_finished(by_name[job.name]),
+        lambda job: find(job) is None,
     )
     if progress.failed:
         job, reason = progress.failed[0]
@@ -240,9 +243,7 @@ def main(argv: list[str] | None = None) -> None:
     except KeyboardInterrupt:
         print('stopped; the same command goes on.', file=sys.stderr)
         sys.exit(130)
-    except ERRORS as error:
-        sys.exit(error_line(error))
-    except TRAINING_ERRORS as error:
+    except (*ERRORS, *TRAINING_ERRORS) as error:
         sys.exit(error_line(error))
 
 
