@@ -340,3 +340,15 @@ def test_all_arms_of_a_seed_start_alike(method, tmp_path):
         same = [torch.equal(hook.weights[key], value) for key, value in first.weights.items()]
         assert all(same) == (seed == 0), arm
         assert (hook.images == first.images) == (seed == 0), arm
+
+
+def test_the_study_of_the_docs(tmp_path):
+    text = (ROOT / 'docs' / 'studies.md').read_text()
+    path = tmp_path / 'mine.py'
+    path.write_text(text.partition('```python\n')[2].partition('```')[0])
+    study = read_study(str(path), ROOT)
+    # Of one method there is one arm more.
+    assert len(study.runs) == 2 * 4 * 3 + 3 + 2 * 3
+    for run in study.runs:
+        if run.seed == 0:
+            assert resolve_config(study, run, {}).train_cfg.max_epochs == run.epochs
