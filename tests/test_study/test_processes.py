@@ -14,6 +14,7 @@ from hvs_mm.study import Job, limit_threads, run_jobs, slot_environments, visibl
 STAND_IN = """
 import json, os, sys, time
 began = time.monotonic()
+open(f'{sys.argv[1]}.pid', 'w').write(str(os.getpid()))
 time.sleep(float(sys.argv[2]))
 note = [sys.argv[1], os.environ.get('CUDA_VISIBLE_DEVICES'), began, time.monotonic()]
 open(f'{sys.argv[1]}.json', 'w').write(json.dumps(note))
@@ -61,6 +62,8 @@ def test_all_end_when_one_cannot_be_noted(tmp_path):
         pass
 
     def interrupt(*_):
+        while not (tmp_path / 'long.pid').exists() or not (tmp_path / 'long.pid').read_text():
+            time.sleep(0.01)
         raise Interrupt
 
     jobs = [job(tmp_path, 'short', 0), job(tmp_path, 'long', 600)]
@@ -72,6 +75,7 @@ def test_all_end_when_one_cannot_be_noted(tmp_path):
     else:
         raise AssertionError
     assert time.monotonic() - began < 60
+    assert not Path('/proc', (tmp_path / 'long.pid').read_text()).exists()
     assert set(notes(tmp_path)) == {'short'}
 
 

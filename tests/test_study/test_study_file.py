@@ -280,6 +280,7 @@ def test_the_hash_is_of_what_counts(tmp_path):
     assert hash_with() == hash_with()
     cfg = resolve_config(study, run, {})
     cfg.work_dir = 'elsewhere'
+    cfg.train_dataloader.dataset.data_root = 'elsewhere'
     assert config_hash(cfg, study) == hash_with()
     assert hash_with(train_dataloader__num_workers=2) == hash_with()
     assert hash_with(default_hooks__logger__interval=3) == hash_with()
