@@ -20,6 +20,7 @@ from torch import nn
 from ..models import HVSAlgorithm
 from ..models.checkpoint_files import load_checkpoint
 from .checkpoint_checks import resumed_checkpoint
+from .class_names import class_name
 from .latest_checkpoint import latest_readable_checkpoint
 from .reliable_runner import ReliableRunner
 
@@ -46,10 +47,10 @@ def trust_checkpoints(cfg: Config) -> None:
         cfg: The complete config, changed in place.
     """
     for settings in _dicts_in(cfg.get('model')):
-        if _class_name(settings.get('type')) == 'PretrainedBackbone':
+        if class_name(settings) == 'PretrainedBackbone':
             settings['trust'] = True
     for settings in (*_dicts_in(cfg.get('default_hooks')), *_dicts_in(cfg.get('custom_hooks'))):
-        if _class_name(settings.get('type')) == CheckpointTrustHook.__name__:
+        if class_name(settings) == CheckpointTrustHook.__name__:
             settings['trust'] = True
 
 
@@ -134,7 +135,3 @@ def _dicts_in(settings: Any) -> Iterator[dict[str, Any]]:
     elif isinstance(settings, (list, tuple)):
         for value in settings:
             yield from _dicts_in(value)
-
-
-def _class_name(kind: Any) -> str:
-    return str(getattr(kind, '__name__', kind)).rpartition('.')[2]

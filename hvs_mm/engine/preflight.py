@@ -18,6 +18,7 @@ from .checkpoint_checks import (
     resumed_checkpoint,
 )
 from .checkpoint_trust import check_trust
+from .class_names import class_name
 from .dataset_checks import TESTING, TRAINING, check_classes, check_datasets, loaded_datasets
 from .hook_checks import check_selection_hooks
 from .photometry_checks import check_photometry
@@ -106,8 +107,7 @@ def check_loader(cfg: Config, model: nn.Module) -> None:
         return
     for key, dataset in loaded_datasets(cfg, ['train_dataloader']):
         for number, step in enumerate(dataset.get('pipeline') or []):
-            kind = step.get('type') if isinstance(step, dict) else type(step)
-            if getattr(kind, '__name__', kind) == 'CandidateViews' and isinstance(step, dict):
+            if isinstance(step, dict) and class_name(step) == 'CandidateViews':
                 drawn = step['num_views']
                 drawn = [drawn] if isinstance(drawn, int) else list(drawn)
                 if sum(drawn) != sum(model.candidates):

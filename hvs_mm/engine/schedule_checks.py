@@ -7,6 +7,7 @@ from mmengine.config import Config
 from torch import nn
 
 from ..models import SelectionSchedule
+from .class_names import class_name
 from .teacher_hook import TeacherHook
 
 
@@ -81,8 +82,8 @@ def check_teacher(cfg: Config, model: nn.Module) -> None:
     """
     if not hasattr(model, 'update_teacher'):
         return
-    types = [hook.get('type') for hook in cfg.get('custom_hooks') or []]
-    if not {'TeacherHook', TeacherHook}.intersection(types):
+    types = [class_name(hook) for hook in cfg.get('custom_hooks') or []]
+    if TeacherHook.__name__ not in types:
         raise ValueError(
             f"custom_hooks={types} has no 'TeacherHook', without which the teacher of "
             f'{type(model).__name__} stays as it was initialized: add '
