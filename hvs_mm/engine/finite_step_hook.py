@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from .finiteness import finite_gradients, finite_values, first_nonfinite
 from .forward_snapshot import ForwardSnapshot
+from .latest_checkpoint import latest_readable_checkpoint
 
 
 class NonFiniteError(RuntimeError):
@@ -242,8 +243,8 @@ class FiniteStepHook(Hook):
         if not finite_values([value for _, value in parameters], self._device):
             bad = next(n for n, v in parameters if not finite_values([v], self._device))
             raise NonFiniteError(
-                f'parameter {bad} is not finite at iteration {runner.iter + 1}, after a step of '
-                'the optimizer on finite gradients. No checkpoint is written of it. '
+                f'parameter {bad} is not finite at iteration {checkpoint["meta"]["iter"]}, after a '
+                'step of the optimizer on finite gradients. No checkpoint is written of it. '
                 f'{_last_checkpoint(runner)} Lower optim_wrapper.optimizer.lr, or raise the '
                 "optimizer's eps."
             )
@@ -275,7 +276,14 @@ def _drop_nonfinite(outputs: dict[str, Any] | None) -> None:
 
 
 def _last_checkpoint(runner: Runner) -> str:
-    path = runner.message_hub.get_info('last_ckpt')
+    path = None
+    # Which MMEngine notes before it writes the file.
+    if runner.message_hub.get_info('last_ckpt') is not None:
+        try:
+            path = latest_readable_checkpoint(runner.work_dir)
+        except ValueError:
+            # Nor can any other be gone on from.
+            path = None
     if path is None:
         return 'There is no checkpoint of this run yet.'
     return f'The last checkpoint, of finite numbers, is {path}; go on from it with --resume.'

@@ -462,6 +462,29 @@ def test_no_checkpoint_of_infinite_weights(tmp_path):
     assert not list(tmp_path.glob('*.pth'))
 
 
+def test_the_checkpoint_before_infinite_weights(tmp_path):
+    """Not the one that is being written, which MMEngine already calls the last."""
+
+    class Break(Hook):
+        def after_train_iter(self, runner, *args, **kwargs):
+            if runner.iter == 3:
+                with torch.no_grad():
+                    runner.model.backbone.conv1.weight[0] = torch.inf
+
+    runner, _ = build(
+        tmp_path,
+        model_config('SimSiam'),
+        default_hooks={'checkpoint': dict(type='CheckpointHook', interval=1)},
+    )
+    runner.register_hook(Break())
+    with pytest.raises(NonFiniteError) as error:
+        runner.train()
+    message = str(error.value)
+    assert 'parameter backbone.conv1.weight is not finite at iteration 4,' in message
+    assert f'checkpoint, of finite numbers, is {tmp_path / "epoch_1.pth"};' in message
+    assert [path.name for path in tmp_path.glob('*.pth')] == ['epoch_1.pth']
+
+
 def test_the_tool_stops_with_one_line(tmp_path):
     """A run that diverges for real."""
     options = [
