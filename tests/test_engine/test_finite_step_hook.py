@@ -385,6 +385,29 @@ def test_what_was_not_finite(tmp_path, fault, expected):
     assert re.search(expected, line)
 
 
+class Grow(Hook):
+    """Finite gradients whose squares overflow, in the second iteration."""
+
+    def before_train(self, runner):
+        for parameter in runner.model.parameters():
+            parameter.register_hook(lambda g: g + 1e25 if runner.iter == 1 else None)
+
+
+@pytest.mark.parametrize('clip_grad', [None, dict(max_norm=1.0)], ids=str)
+def test_gradients_that_clipping_would_make_zero(tmp_path, clip_grad):
+    """Their norm is infinite: such a step would be one of weight decay alone."""
+    runner, recorder = build(
+        tmp_path, model_config('SimSiam'), max_epochs=2, optim_wrapper={'clip_grad': clip_grad}
+    )
+    runner.register_hook(Grow())
+    runner.train()
+    assert skipped(runner) == 1
+    assert_same(recorder.states[0], recorder.states[1])
+    for before, after in ((1, 2), (2, 3)):
+        with pytest.raises(AssertionError):
+            assert_same(recorder.states[before], recorder.states[after])
+
+
 def test_it_acts_first(tmp_path):
     """On gradients as they are, and ahead of all that logs, saves and averages."""
     runner, _ = build(tmp_path, model_config('HVS DINO'))
