@@ -23,6 +23,7 @@ from .dataset_checks import TESTING, TRAINING, check_classes, check_datasets, lo
 from .hook_checks import check_selection_hooks
 from .photometry_checks import check_photometry
 from .schedule_checks import (
+    check_clipping,
     check_precision,
     check_schedule,
     check_selection_warmup,
@@ -66,6 +67,7 @@ def preflight(cfg: Config, trust: bool = False) -> None:
         check_selection_warmup(cfg, model)
         check_teacher(cfg, model)
         check_selection_hooks(cfg, model)
+        check_clipping(cfg)
         check_schedule(cfg)
         check_resume(cfg, model, trust)
         check_start(cfg, model, trust)

@@ -8,6 +8,8 @@ from torch import nn
 
 from ..models import SelectionSchedule
 from .class_names import class_name
+from .gradient_hook import GradientHook, scaled_clipping
+from .hook_checks import configured_hooks
 from .teacher_hook import TeacherHook
 
 
@@ -89,6 +91,24 @@ def check_teacher(cfg: Config, model: nn.Module) -> None:
             f'{type(model).__name__} stays as it was initialized: add '
             "dict(type='TeacherHook', momentum=0.004), as configs/_base_/dino.py does."
         )
+
+
+def check_clipping(cfg: Config) -> None:
+    """Check that gradients are clipped as they are, not as a loss scaler has made them.
+
+    Raises:
+        ValueError: If ``GradientHook`` would clip what a fused optimizer has still to unscale.
+    """
+    wrapper = cfg.get('optim_wrapper') or {}
+    if (
+        class_name(wrapper) != 'AmpOptimWrapper'
+        or not (wrapper.get('optimizer') or {}).get('fused')
+        or wrapper.get('clip_grad')
+    ):
+        return
+    for hook in configured_hooks(cfg):
+        if class_name(hook) == GradientHook.__name__ and hook.get('clip') is not None:
+            raise ValueError(scaled_clipping(hook['clip']))
 
 
 def check_schedule(cfg: Config) -> None:
