@@ -30,6 +30,7 @@ from .schedule_checks import (
     check_teacher,
     check_warmup,
 )
+from .work_dir import check_work_dir
 
 
 def preflight(cfg: Config, trust: bool = False) -> None:
@@ -48,10 +49,12 @@ def preflight(cfg: Config, trust: bool = False) -> None:
             or the checkpoint to resume from is of another model, the number of classes is not
             that of the data, the loader and the preprocessor do not agree on who changes the
             colors of views, a folder cannot be listed, or its images make no batch, bad ones
-            would be left out without a word, or reading a checkpoint could run code.
+            would be left out without a word, reading a checkpoint could run code, or the work dir
+            cannot be written to.
     """
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmpretrain')):
         check_precision(cfg)
+        check_work_dir(cfg)
         # The Runner builds it again, but only after it has made the work dir.
         model = build_model(cfg)
         check_trust(cfg, model, trust)
@@ -85,10 +88,11 @@ def preflight_test(cfg: Config, trust: bool = False) -> None:
         KeyError: If the config names a class that is not registered.
         TypeError: If a class does not take an argument.
         ValueError: If a class does not take the value of an argument, or the checkpoint is of
-            another model, reading it could run code, or the number of classes is not that of the
-            data.
+            another model, reading it could run code, the number of classes is not that of the
+            data, or the work dir cannot be written to.
     """
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmpretrain')):
+        check_work_dir(cfg)
         model = build_model(cfg)
         check_trust(cfg, model, trust)
         check_datasets(cfg, TESTING)
