@@ -56,7 +56,7 @@ def preflight(cfg: Config, trust: bool = False) -> None:
         check_precision(cfg)
         check_work_dir(cfg)
         # The Runner builds it again, but only after it has made the work dir.
-        model = build_model(cfg)
+        model = build_model(cfg, trust)
         check_trust(cfg, model, trust)
         if resumed_checkpoint(cfg) is None:
             check_pretrained(model)
@@ -93,7 +93,7 @@ def preflight_test(cfg: Config, trust: bool = False) -> None:
     """
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmpretrain')):
         check_work_dir(cfg)
-        model = build_model(cfg)
+        model = build_model(cfg, trust)
         check_trust(cfg, model, trust)
         check_datasets(cfg, TESTING)
         # One that augments at test time is wrapped around the model of the checkpoint.
