@@ -115,7 +115,7 @@ def measure(path: str, args: argparse.Namespace, device: torch.device) -> StepCo
         trust_checkpoints(cfg)
     torch.manual_seed(0)
     layout = torch.channels_last if args.channels_last else torch.contiguous_format
-    model = build_model(cfg)
+    model = build_model(cfg, args.trust)
     if not isinstance(model, HVSAlgorithm):
         raise ValueError(
             f'{path} builds a {type(model).__name__}, which selects no views: name a config with '

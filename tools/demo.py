@@ -122,7 +122,7 @@ def main(argv: list[str] | None = None) -> None:
     if args.trust:
         trust_checkpoints(cfg)
     try:
-        check_trust(cfg, build_model(cfg), args.trust)
+        check_trust(cfg, build_model(cfg, args.trust), args.trust)
     except ValueError as error:
         sys.exit(error_line(error))
     runner = QuietRunner.from_cfg(cfg)

@@ -114,7 +114,7 @@ def load_model(
         FileNotFoundError: If there is no such checkpoint.
         ValueError: If the checkpoint has no such backbone, or one of another architecture.
     """
-    model = build_model(cfg)
+    model = build_model(cfg, args.trust)
     choose_network(model, settings.network)
     checkpoint = load_checkpoint(args.checkpoint, args.trust)
     prefix = PREFIXES.get(settings.network)

@@ -8,6 +8,7 @@ from typing import Any
 from mmengine.config import Config
 from mmpretrain.registry import HOOKS
 
+from .class_names import class_name
 from .dataset_checks import loaded_datasets
 from .hook_checks import configured_hooks
 
@@ -25,7 +26,7 @@ def check_bad_images(cfg: Config) -> None:
         ValueError: If it does not take its value; if an evaluation would take other images in place
             of bad ones; if bad images of the training would be skipped and nobody would tell.
     """
-    hooks = [hook for hook in configured_hooks(cfg) if _name(hook) == 'BadImagesHook']
+    hooks = [hook for hook in configured_hooks(cfg) if class_name(hook) == 'BadImagesHook']
     for hook in hooks:
         # The Runner takes the priority for itself.
         HOOKS.build({name: deepcopy(v) for name, v in hook.items() if name != 'priority'})
@@ -39,7 +40,7 @@ def check_bad_images(cfg: Config) -> None:
             continue
         if dataset.get('test_mode'):
             raise _no_other_image(f'{key}.pipeline.{number}')
-        last = _name(dataset['pipeline'][-1])
+        last = class_name(dataset['pipeline'][-1])
         if last != 'PackViews':
             raise ValueError(
                 f'{key}.pipeline: LoadCheckedImage skips bad images, but {last} does not tell of '
@@ -66,13 +67,8 @@ def _skipping_step(dataset: dict[str, Any]) -> int | None:
     for number, step in enumerate(dataset.get('pipeline') or []):
         if (
             isinstance(step, dict)
-            and _name(step) == 'LoadCheckedImage'
+            and class_name(step) == 'LoadCheckedImage'
             and step.get('bad_images', 'skip') == 'skip'
         ):
             return number
     return None
-
-
-def _name(config: Any) -> str:
-    kind = config.get('type') if isinstance(config, dict) else type(config)
-    return str(getattr(kind, '__name__', kind)).rsplit('.', 1)[-1]

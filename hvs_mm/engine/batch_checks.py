@@ -9,6 +9,7 @@ from mmengine.config import Config
 from torch import nn
 
 from ..models import HVSAlgorithm, ViewsError, check_batch_size
+from .class_names import class_name
 from .dataset_checks import count_images
 
 _KEY = 'train_dataloader'
@@ -34,9 +35,8 @@ def check_enough_images(cfg: Config, model: nn.Module, listed: dict[str, int]) -
     loader = cfg.get(_KEY)
     if not loader or loader.get('batch_sampler') or not loader.get('dataset'):
         return
-    kind = (loader.get('sampler') or {}).get('type', 'DefaultSampler')
     # Others may never end, and leave nothing out.
-    if str(getattr(kind, '__name__', kind)).rsplit('.', 1)[-1] != 'DefaultSampler':
+    if class_name({'type': 'DefaultSampler', **(loader.get('sampler') or {})}) != 'DefaultSampler':
         return
     drop_last = loader.get('drop_last', False)
     if not drop_last and not isinstance(model, HVSAlgorithm):

@@ -12,6 +12,7 @@ from mmpretrain.registry import DATASETS, MODELS
 from torch import nn
 
 from .dataset_checks import check_datasets
+from .named_files import check_named_files
 
 _KEY = 'train_dataloader'
 
@@ -21,13 +22,18 @@ def build_runner(cfg: Config) -> Runner:
     return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
 
 
-def build_model(cfg: Config) -> nn.Module:
+def build_model(cfg: Config, trust: bool = False) -> nn.Module:
     """The model of a config with its preprocessor, as a Runner builds it.
 
     Args:
         cfg: The complete config. It stays as it is; upstream's models write defaults into their
             settings.
+        trust: Build it even if a constructor may read a file that can run code.
+
+    Raises:
+        ValueError: If a file that the settings name is a checkpoint that cannot be read safely.
     """
+    check_named_files(cfg, trust)
     settings = deepcopy(dict(cfg.model))
     if cfg.get('data_preprocessor'):
         settings.setdefault('data_preprocessor', deepcopy(cfg.data_preprocessor))

@@ -12,6 +12,7 @@ from ..models import HVSAlgorithm, PretrainedBackbone, check_checkpoint_given, l
 from ..models.checkpoint_files import load_checkpoint
 from ..reports import parse_config
 from .checkpoint_place import CheckpointPlace
+from .class_names import class_name
 from .latest_checkpoint import latest_readable_checkpoint
 
 
@@ -29,10 +30,9 @@ def check_pretrained(model: nn.Module) -> None:
     parent = 'model.algorithm' if isinstance(model, HVSAlgorithm) else 'model'
     for name, module in model.named_modules():
         init = getattr(module, 'init_cfg', None)
-        kind = init.get('type') if isinstance(init, dict) else None
         # A teacher is a copy that starts as its student does.
         is_copy = name.startswith('teacher.')
-        if is_copy or getattr(kind, '__name__', kind) != PretrainedBackbone.__name__:
+        if is_copy or class_name(init) != PretrainedBackbone.__name__:
             continue
         option = f'{parent}.{name}.init_cfg'
         path = init.get('checkpoint')

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mmengine.runner import Runner
+
 #: The file of a work dir that names the last checkpoint.
 POINTER = 'last_checkpoint'
 #: As MMEngine names them by itself.
@@ -48,6 +50,11 @@ class CheckpointPlace:
             folder = osp.join(folder, osp.basename(work_dir.rstrip(osp.sep)))
         template = hook.get('filename_tmpl')
         return cls(work_dir, str(folder or work_dir), (template,) if template else _DEFAULT_NAMES)
+
+    @classmethod
+    def of_runner(cls, runner: Runner) -> CheckpointPlace:
+        """The place of a run, by its config."""
+        return cls.of(runner.work_dir, (runner.cfg.get('default_hooks') or {}).get('checkpoint'))
 
     def number(self, path: str | Path) -> tuple[str, int] | None:
         """The name and the number of a checkpoint of this place; ``None`` if it is none."""

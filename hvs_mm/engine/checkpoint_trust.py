@@ -20,6 +20,8 @@ from torch import nn
 from ..models import HVSAlgorithm
 from ..models.checkpoint_files import load_checkpoint
 from .checkpoint_checks import resumed_checkpoint
+from .checkpoint_place import CheckpointPlace
+from .class_names import class_name
 from .latest_checkpoint import latest_readable_checkpoint
 from .reliable_runner import ReliableRunner
 
@@ -46,10 +48,10 @@ def trust_checkpoints(cfg: Config) -> None:
         cfg: The complete config, changed in place.
     """
     for settings in _dicts_in(cfg.get('model')):
-        if _class_name(settings.get('type')) == 'PretrainedBackbone':
+        if class_name(settings) == 'PretrainedBackbone':
             settings['trust'] = True
     for settings in (*_dicts_in(cfg.get('default_hooks')), *_dicts_in(cfg.get('custom_hooks'))):
-        if _class_name(settings.get('type')) == CheckpointTrustHook.__name__:
+        if class_name(settings) == CheckpointTrustHook.__name__:
             settings['trust'] = True
 
 
@@ -79,7 +81,7 @@ class CheckpointTrustHook(Hook):
         resumes, path = runner._resume, runner._load_from
         if resumes and path is None:
             if isinstance(runner, ReliableRunner):
-                path = latest_readable_checkpoint(runner.checkpoint_place)
+                path = latest_readable_checkpoint(CheckpointPlace.of_runner(runner))
             else:
                 path = find_latest_checkpoint(runner.work_dir)
         _check_all(runner.model, path, resumes, self.trust)
@@ -135,7 +137,3 @@ def _dicts_in(settings: Any) -> Iterator[dict[str, Any]]:
     elif isinstance(settings, (list, tuple)):
         for value in settings:
             yield from _dicts_in(value)
-
-
-def _class_name(kind: Any) -> str:
-    return str(getattr(kind, '__name__', kind)).rpartition('.')[2]

@@ -13,6 +13,7 @@ from mmengine.registry import DATASETS
 from mmpretrain.datasets import BaseDataset, CustomDataset
 from torch import nn
 
+from .class_names import class_name
 from .coco_checks import check_categories
 from .image_folders import count_files
 
@@ -78,7 +79,7 @@ def count_images(config: Any, key: str, listed: dict[str, int]) -> int | None:
         ]
         return None if None in parts else sum(parts)
     if 'dataset' in config:
-        if str(config['type']).rsplit('.', 1)[-1] != 'RepeatDataset':
+        if class_name(config) != 'RepeatDataset':
             return None
         number = count_images(config['dataset'], f'{key}.dataset', listed)
         return None if number is None else number * config['times']

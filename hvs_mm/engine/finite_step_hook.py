@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -15,6 +16,8 @@ from torch import Tensor, nn
 
 from .finiteness import finite_gradients, finite_values, first_nonfinite
 from .forward_snapshot import ForwardSnapshot
+from .checkpoint_place import CheckpointPlace
+from .latest_checkpoint import latest_readable_checkpoint
 
 
 class NonFiniteError(RuntimeError):
@@ -33,7 +36,9 @@ class FiniteStepHook(Hook):
     The loss is judged as the model returns it; the gradient right before the optimizer step, after
     a loss scaler, which may already have skipped the step; and all buffers, but for those that
     are not finite when training starts, such as a mask of ``-inf``. A gradient also counts as not
-    finite where its squares overflow (a norm above 1.8e19).
+    finite where its squares overflow (a norm above 1.8e19). With ``clip_grad`` of the optimizer
+    wrapper MMEngine's ``grad_norm`` tells that, as what was infinite is 0 after the clipping; with
+    ``clip_grad.type='value'`` nothing does, and only NaN is seen.
 
     Works with any :class:`mmengine.optim.OptimWrapper` of a single optimizer that leaves
     parameters without a gradient alone, as torch's and LARS do. A step waits for the device
@@ -80,6 +85,7 @@ class FiniteStepHook(Hook):
                 'default_hooks.finite_step=None.'
             )
         self._model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        self._optim_wrapper = runner.optim_wrapper
         self._device = next(self._model.parameters()).device
         self._snapshot = ForwardSnapshot(self._model)
         self._unwatched = {
@@ -129,7 +135,7 @@ class FiniteStepHook(Hook):
         flags = torch.stack(
             [
                 self._losses_are_finite(),
-                finite_gradients(gradients, self._device),
+                finite_gradients(gradients, self._device) & self._clipped_a_finite_norm(gradients),
                 self._buffers_are_finite(),
             ]
         ).float()
@@ -173,6 +179,14 @@ class FiniteStepHook(Hook):
         if self._is_spoilt or not finite:
             return torch.tensor(not self._is_spoilt, device=self._device)
         return torch.stack(finite).all()
+
+    def _clipped_a_finite_norm(self, gradients: list[Tensor]) -> bool:
+        wrapper = self._optim_wrapper
+        if not getattr(wrapper, 'clip_grad_kwargs', None) or not gradients:
+            return True
+        # Of this step, for MMEngine clips and notes the norm wherever there is a gradient.
+        norms = wrapper.message_hub.log_scalars.get(f'train/{wrapper.grad_name}')
+        return norms is None or math.isfinite(norms.current())
 
     def _watched_buffers(self) -> dict[str, Tensor]:
         found = self._snapshot.current()
@@ -242,8 +256,8 @@ class FiniteStepHook(Hook):
         if not finite_values([value for _, value in parameters], self._device):
             bad = next(n for n, v in parameters if not finite_values([v], self._device))
             raise NonFiniteError(
-                f'parameter {bad} is not finite at iteration {runner.iter + 1}, after a step of '
-                'the optimizer on finite gradients. No checkpoint is written of it. '
+                f'parameter {bad} is not finite at iteration {checkpoint["meta"]["iter"]}, after a '
+                'step of the optimizer on finite gradients. No checkpoint is written of it. '
                 f'{_last_checkpoint(runner)} Lower optim_wrapper.optimizer.lr, or raise the '
                 "optimizer's eps."
             )
@@ -275,7 +289,14 @@ def _drop_nonfinite(outputs: dict[str, Any] | None) -> None:
 
 
 def _last_checkpoint(runner: Runner) -> str:
-    path = runner.message_hub.get_info('last_ckpt')
+    path = None
+    # Which MMEngine notes before it writes the file.
+    if runner.message_hub.get_info('last_ckpt') is not None:
+        try:
+            path = latest_readable_checkpoint(CheckpointPlace.of_runner(runner))
+        except ValueError:
+            # Nor can any other be gone on from.
+            path = None
     if path is None:
         return 'There is no checkpoint of this run yet.'
     return f'The last checkpoint, of finite numbers, is {path}; go on from it with --resume.'

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -16,31 +17,27 @@ def finite_gradients(gradients: Sequence[Tensor], device: torch.device) -> Tenso
     """Whether an optimizer can use gradients without spoiling its averages.
 
     Args:
-        gradients: Of any shapes.
-        device: Where the answer lies if there are none.
+        gradients: Of any shapes, dense or sparse, on any devices.
+        device: Where the answer lies.
 
     Returns:
         () bool: true if the norm of each is at most :data:`LARGEST_NORM`. Not waited for.
     """
-    if not gradients:
-        return torch.ones((), dtype=torch.bool, device=device)
     # A comparison with NaN is false.
-    return (torch.stack(torch._foreach_norm(list(gradients))) <= LARGEST_NORM).all()
+    return _all([norms <= LARGEST_NORM for norms in _norms(gradients, 2)], device)
 
 
 def finite_values(values: Sequence[Tensor], device: torch.device) -> Tensor:
     """Whether all numbers are finite, and the sums of their magnitudes.
 
     Args:
-        values: Floating-point tensors of any shapes.
-        device: Where the answer lies if there are none.
+        values: Floating-point tensors of any shapes, dense or sparse, on any devices.
+        device: Where the answer lies.
 
     Returns:
         () bool. Not waited for.
     """
-    if not values:
-        return torch.ones((), dtype=torch.bool, device=device)
-    return torch.stack(torch._foreach_norm(list(values), 1)).isfinite().all()
+    return _all([norms.isfinite() for norms in _norms(values, 1)], device)
 
 
 def first_nonfinite(named: Iterable[tuple[str, Tensor]]) -> str | None:
@@ -52,3 +49,23 @@ def first_nonfinite(named: Iterable[tuple[str, Tensor]]) -> str | None:
         if value.is_floating_point() and not finite_gradients([value], value.device):
             return name
     return None
+
+
+def _norms(values: Sequence[Tensor], order: int) -> Iterator[Tensor]:
+    """(n,) norms of the tensors, by device and kind of number."""
+    groups: dict[tuple[torch.device, bool], list[Tensor]] = defaultdict(list)
+    for value in values:
+        if value.is_sparse:
+            # One place may have several entries, which add up.
+            value = value.coalesce().values()
+        groups[value.device, value.dtype == torch.float16].append(value)
+    for (_, is_half), group in groups.items():
+        # In float16, norms of ordinary weights overflow, and so does LARGEST_NORM.
+        dtype = torch.float32 if is_half else None
+        yield torch.stack(torch._foreach_norm(group, order, dtype=dtype))
+
+
+def _all(flags: Sequence[Tensor], device: torch.device) -> Tensor:
+    if not flags:
+        return torch.ones((), dtype=torch.bool, device=device)
+    return torch.stack([flag.all().to(device) for flag in flags]).all()

@@ -50,8 +50,15 @@ class ForwardSnapshot:
         _copy_all(list(self._copies.values()), [value for _, _, value in self._places.values()])
 
     def current(self) -> dict[str, Tensor]:
-        """All floating-point tensors that passes may change, as they are now, by name."""
-        found = {full: entries.get(name) for full, (entries, name, _) in self._places.items()}
+        """All floating-point buffers, as they are now, by name.
+
+        Not the parameters of averaged models: an average of finite weights is finite.
+        """
+        found = {
+            full: entries.get(name)
+            for full, (entries, name, value) in self._places.items()
+            if not isinstance(value, nn.Parameter)
+        }
         return {n: v for n, v in found.items() if v is not None and v.is_floating_point()}
 
     @torch.no_grad()

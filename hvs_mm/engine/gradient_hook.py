@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
+from mmengine.optim import OptimWrapper
 from mmengine.runner import IterBasedTrainLoop, Runner
 from mmpretrain.registry import HOOKS
 from torch import Tensor, nn
@@ -47,7 +48,8 @@ class GradientHook(Hook):
 
     Raises:
         ValueError: If ``clip`` is not positive or ``freeze_epochs`` negative; before training, if
-            no parameter is meant by ``freeze``, or the loop counts iterations, not epochs.
+            no parameter is meant by ``freeze``, or the loop counts iterations, not epochs, or
+            gradients are to be clipped while a loss scaler's scale is still on them.
     """
 
     def __init__(
@@ -82,6 +84,9 @@ class GradientHook(Hook):
                 " or train_cfg=dict(type='EpochBasedTrainLoop', max_epochs=...)."
             )
 
+        if self.clip is not None:
+            _check_unscaled(runner.optim_wrapper, self.clip)
+
         def before_step(*args: Any) -> None:
             if self.clip is not None:
                 clip_each_gradient(list(trained.values()), self.clip)
@@ -93,3 +98,21 @@ class GradientHook(Hook):
 
     def after_train(self, runner: Runner) -> None:
         self._handle.remove()
+
+
+def _check_unscaled(optim_wrapper: OptimWrapper, clip: float) -> None:
+    """Raise ``ValueError`` if the optimizer itself takes the loss scale off the gradients."""
+    # What torch's GradScaler asks, too. MMEngine's clip_grad has it taken off before.
+    unscales = getattr(optim_wrapper.optimizer, '_step_supports_amp_scaling', False)
+    is_scaled = getattr(optim_wrapper, 'loss_scaler', None) is not None
+    if is_scaled and unscales and not getattr(optim_wrapper, 'clip_grad_kwargs', None):
+        raise ValueError(scaled_clipping(clip))
+
+
+def scaled_clipping(clip: float) -> str:
+    """Why fused optimizers and a loss scaler do not go with clipping, and the way out."""
+    return (
+        f'clip={clip} of GradientHook would clip gradients that the loss scaler has multiplied by '
+        'its scale: a fused optimizer divides them only inside of its step. Set --cfg-options '
+        'optim_wrapper.optimizer.fused=False.'
+    )

@@ -10,6 +10,7 @@ from mmpretrain.registry import HOOKS
 from torch import nn
 
 from ..models import selecting_model
+from .class_names import class_name
 
 _SHOWING = ('SelectionStatsHook', 'SelectionPanelHook')
 
@@ -26,8 +27,7 @@ def check_selection_hooks(cfg: Config, model: nn.Module) -> None:
         ValueError: If it does not take its value, or the model selects no views.
     """
     for hook in configured_hooks(cfg):
-        kind = hook.get('type')
-        if str(getattr(kind, '__name__', kind)).split('.')[-1] in _SHOWING:
+        if class_name(hook) in _SHOWING:
             selecting_model(model)
             # The Runner takes the priority for itself.
             HOOKS.build({name: deepcopy(v) for name, v in hook.items() if name != 'priority'})

@@ -8,6 +8,7 @@ from mmengine.config import Config
 from torch import nn
 
 from ..models import DevicePhotometry
+from .class_names import class_name
 from .dataset_checks import loaded_datasets
 
 _VIEWS = 'CandidateViews'
@@ -55,6 +56,5 @@ def check_photometry(cfg: Config, model: nn.Module) -> None:
 def _candidate_views(dataset: dict[str, Any]) -> Any:
     """The steps that draw candidate views, with their positions."""
     for number, step in enumerate(dataset.get('pipeline') or []):
-        kind = step.get('type') if isinstance(step, dict) else None
-        if str(getattr(kind, '__name__', kind)).split('.')[-1] == _VIEWS:
+        if isinstance(step, dict) and class_name(step) == _VIEWS:
             yield number, step

@@ -18,16 +18,19 @@ from .checkpoint_checks import (
     resumed_checkpoint,
 )
 from .checkpoint_trust import check_trust
+from .class_names import class_name
 from .dataset_checks import TESTING, TRAINING, check_classes, check_datasets, loaded_datasets
 from .hook_checks import check_selection_hooks
 from .photometry_checks import check_photometry
 from .schedule_checks import (
+    check_clipping,
     check_precision,
     check_schedule,
     check_selection_warmup,
     check_teacher,
     check_warmup,
 )
+from .work_dir import check_work_dir
 
 
 def preflight(cfg: Config, trust: bool = False) -> None:
@@ -46,12 +49,14 @@ def preflight(cfg: Config, trust: bool = False) -> None:
             or the checkpoint to resume from is of another model, the number of classes is not
             that of the data, the loader and the preprocessor do not agree on who changes the
             colors of views, a folder cannot be listed, or its images make no batch, bad ones
-            would be left out without a word, or reading a checkpoint could run code.
+            would be left out without a word, reading a checkpoint could run code, or the work dir
+            cannot be written to.
     """
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmpretrain')):
         check_precision(cfg)
+        check_work_dir(cfg)
         # The Runner builds it again, but only after it has made the work dir.
-        model = build_model(cfg)
+        model = build_model(cfg, trust)
         check_trust(cfg, model, trust)
         if resumed_checkpoint(cfg) is None:
             check_pretrained(model)
@@ -65,6 +70,7 @@ def preflight(cfg: Config, trust: bool = False) -> None:
         check_selection_warmup(cfg, model)
         check_teacher(cfg, model)
         check_selection_hooks(cfg, model)
+        check_clipping(cfg)
         check_schedule(cfg)
         check_resume(cfg, model, trust)
         check_start(cfg, model, trust)
@@ -82,11 +88,12 @@ def preflight_test(cfg: Config, trust: bool = False) -> None:
         KeyError: If the config names a class that is not registered.
         TypeError: If a class does not take an argument.
         ValueError: If a class does not take the value of an argument, or the checkpoint is of
-            another model, reading it could run code, or the number of classes is not that of the
-            data.
+            another model, reading it could run code, the number of classes is not that of the
+            data, or the work dir cannot be written to.
     """
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmpretrain')):
-        model = build_model(cfg)
+        check_work_dir(cfg)
+        model = build_model(cfg, trust)
         check_trust(cfg, model, trust)
         check_datasets(cfg, TESTING)
         # One that augments at test time is wrapped around the model of the checkpoint.
@@ -106,8 +113,7 @@ def check_loader(cfg: Config, model: nn.Module) -> None:
         return
     for key, dataset in loaded_datasets(cfg, ['train_dataloader']):
         for number, step in enumerate(dataset.get('pipeline') or []):
-            kind = step.get('type') if isinstance(step, dict) else type(step)
-            if getattr(kind, '__name__', kind) == 'CandidateViews' and isinstance(step, dict):
+            if isinstance(step, dict) and class_name(step) == 'CandidateViews':
                 drawn = step['num_views']
                 drawn = [drawn] if isinstance(drawn, int) else list(drawn)
                 if sum(drawn) != sum(model.candidates):

@@ -68,19 +68,12 @@ class ReliableRunner(Runner):
             ValueError: If it is to resume, and there are checkpoints but none can be read.
         """
         if self._resume and self._load_from is None and not self._has_loaded:
-            self._load_from = agreed_checkpoint(self.checkpoint_place)
+            self._load_from = agreed_checkpoint(CheckpointPlace.of_runner(self))
             if self._load_from is None and '://' not in self.work_dir:
                 # MMEngine would look once more, and trust a pointer to what is gone.
                 self.logger.info(f'There is no checkpoint in {self.work_dir} to go on from.')
                 return
         super().load_or_resume()
-
-    @property
-    def checkpoint_place(self) -> CheckpointPlace:
-        """Where the run saves its checkpoints."""
-        return CheckpointPlace.of(
-            self.work_dir, (self.cfg.get('default_hooks') or {}).get('checkpoint')
-        )
 
     def save_checkpoint(
         self, out_dir: str, filename: str, *args: Any, backend_args: Any = None, **kwargs: Any
@@ -122,7 +115,7 @@ class ReliableRunner(Runner):
 
     def _what_is_left(self) -> str:
         try:
-            last = latest_readable_checkpoint(self.checkpoint_place)
+            last = latest_readable_checkpoint(CheckpointPlace.of_runner(self))
         except ValueError:
             last = None
         return (

@@ -7,6 +7,9 @@ from mmengine.config import Config
 from torch import nn
 
 from ..models import SelectionSchedule
+from .class_names import class_name
+from .gradient_hook import GradientHook, scaled_clipping
+from .hook_checks import configured_hooks
 from .teacher_hook import TeacherHook
 
 
@@ -81,13 +84,31 @@ def check_teacher(cfg: Config, model: nn.Module) -> None:
     """
     if not hasattr(model, 'update_teacher'):
         return
-    types = [hook.get('type') for hook in cfg.get('custom_hooks') or []]
-    if not {'TeacherHook', TeacherHook}.intersection(types):
+    types = [class_name(hook) for hook in cfg.get('custom_hooks') or []]
+    if TeacherHook.__name__ not in types:
         raise ValueError(
             f"custom_hooks={types} has no 'TeacherHook', without which the teacher of "
             f'{type(model).__name__} stays as it was initialized: add '
             "dict(type='TeacherHook', momentum=0.004), as configs/_base_/dino.py does."
         )
+
+
+def check_clipping(cfg: Config) -> None:
+    """Check that gradients are clipped as they are, not as a loss scaler has made them.
+
+    Raises:
+        ValueError: If ``GradientHook`` would clip what a fused optimizer has still to unscale.
+    """
+    wrapper = cfg.get('optim_wrapper') or {}
+    if (
+        class_name(wrapper) != 'AmpOptimWrapper'
+        or not (wrapper.get('optimizer') or {}).get('fused')
+        or wrapper.get('clip_grad')
+    ):
+        return
+    for hook in configured_hooks(cfg):
+        if class_name(hook) == GradientHook.__name__ and hook.get('clip') is not None:
+            raise ValueError(scaled_clipping(hook['clip']))
 
 
 def check_schedule(cfg: Config) -> None:

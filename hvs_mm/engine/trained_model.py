@@ -26,7 +26,7 @@ def load_selecting_model(
         ValueError: If it cannot be read, is of another model, the model selects no views, or there
             is no such device.
     """
-    model = selecting_model(build_model(cfg))
+    model = selecting_model(build_model(cfg, trust))
     checkpoint = load_checkpoint(path, trust)
     if not isinstance(checkpoint, dict):
         raise ValueError(f'{path}: this is no checkpoint, but a {type(checkpoint).__name__}.')

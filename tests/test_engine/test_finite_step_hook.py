@@ -385,6 +385,29 @@ def test_what_was_not_finite(tmp_path, fault, expected):
     assert re.search(expected, line)
 
 
+class Grow(Hook):
+    """Finite gradients whose squares overflow, in the second iteration."""
+
+    def before_train(self, runner):
+        for parameter in runner.model.parameters():
+            parameter.register_hook(lambda g: g + 1e25 if runner.iter == 1 else None)
+
+
+@pytest.mark.parametrize('clip_grad', [None, dict(max_norm=1.0)], ids=str)
+def test_gradients_that_clipping_would_make_zero(tmp_path, clip_grad):
+    """Their norm is infinite: such a step would be one of weight decay alone."""
+    runner, recorder = build(
+        tmp_path, model_config('SimSiam'), max_epochs=2, optim_wrapper={'clip_grad': clip_grad}
+    )
+    runner.register_hook(Grow())
+    runner.train()
+    assert skipped(runner) == 1
+    assert_same(recorder.states[0], recorder.states[1])
+    for before, after in ((1, 2), (2, 3)):
+        with pytest.raises(AssertionError):
+            assert_same(recorder.states[before], recorder.states[after])
+
+
 def test_it_acts_first(tmp_path):
     """On gradients as they are, and ahead of all that logs, saves and averages."""
     runner, _ = build(tmp_path, model_config('HVS DINO'))
@@ -460,6 +483,29 @@ def test_no_checkpoint_of_infinite_weights(tmp_path):
     with pytest.raises(NonFiniteError, match=r'parameter \S+ is not finite at iteration 1.*lr'):
         runner.train()
     assert not list(tmp_path.glob('*.pth'))
+
+
+def test_the_checkpoint_before_infinite_weights(tmp_path):
+    """Not the one that is being written, which MMEngine already calls the last."""
+
+    class Break(Hook):
+        def after_train_iter(self, runner, *args, **kwargs):
+            if runner.iter == 3:
+                with torch.no_grad():
+                    runner.model.backbone.conv1.weight[0] = torch.inf
+
+    runner, _ = build(
+        tmp_path,
+        model_config('SimSiam'),
+        default_hooks={'checkpoint': dict(type='CheckpointHook', interval=1)},
+    )
+    runner.register_hook(Break())
+    with pytest.raises(NonFiniteError) as error:
+        runner.train()
+    message = str(error.value)
+    assert 'parameter backbone.conv1.weight is not finite at iteration 4,' in message
+    assert f'checkpoint, of finite numbers, is {tmp_path / "epoch_1.pth"};' in message
+    assert [path.name for path in tmp_path.glob('*.pth')] == ['epoch_1.pth']
 
 
 def test_the_tool_stops_with_one_line(tmp_path):

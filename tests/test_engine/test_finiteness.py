@@ -40,6 +40,43 @@ def test_a_usable_gradient_does_not_spoil_the_averages_of_adamw():
         assert bool(optimizer.state[parameter]['exp_avg_sq'].isfinite()) == is_fine
 
 
+@pytest.mark.parametrize('finite', [finite_gradients, finite_values])
+def test_float16(finite):
+    """Its largest number is 65504: norms and limits are not its own."""
+    half = torch.float16
+    # Norms of 131072 and 1.5e6, and 5.2e4 and 3.3e7.
+    weight = torch.full((512, 512), 0.5, dtype=half)
+    large = torch.full((512,), 65504.0, dtype=half)
+    assert finite([torch.ones(2), weight, large], CPU)
+    for bad in (INF, -INF, NAN):
+        assert not finite([torch.ones(2), torch.tensor([1.0, bad], dtype=half)], CPU)
+        assert not finite([torch.tensor([1.0, bad]), torch.ones(2, dtype=half)], CPU)
+    assert (
+        first_nonfinite([('weight', weight), ('bias', torch.tensor([INF], dtype=half))]) == 'bias'
+    )
+
+
+@pytest.mark.parametrize('finite', [finite_gradients, finite_values])
+def test_sparse(finite):
+    def gradient(*numbers):
+        return torch.sparse_coo_tensor([[1, 1]], numbers, (4,))
+
+    assert finite([torch.ones(2), gradient(1.0, 2.0)], CPU)
+    assert not finite([torch.ones(2), gradient(1.0, NAN)], CPU)
+    # Each is finite, what the optimizer takes is not.
+    assert not finite([gradient(3e38, 3e38)], CPU)
+    assert finite([gradient(3e38, -3e38)], CPU)
+
+
+@pytest.mark.parametrize('finite', [finite_gradients, finite_values])
+def test_several_devices(finite):
+    """As of a model split over them; 'meta' has no numbers, but is one."""
+    meta = torch.device('meta')
+    found = finite([torch.ones(2), torch.ones(3, device=meta)], meta)
+    assert found.device == meta
+    assert found.shape == ()
+
+
 @pytest.mark.parametrize('numbers', NUMBERS, ids=str)
 def test_values(numbers):
     tensors = [torch.ones(2, 3), torch.tensor(numbers), torch.zeros(0)]

@@ -86,7 +86,8 @@ def test_what_is_copied():
     averaged = nn.ModuleDict({'ema': ExponentialMovingAverage(nn.Linear(2, 2))})
     snapshot = ForwardSnapshot(averaged)
     snapshot.take()
-    assert snapshot.current().keys() == {'ema.module.weight', 'ema.module.bias'}
+    # Of those that MMEngine averages from finite weights nothing is to be checked.
+    assert snapshot.current() == {}
     with torch.no_grad():
         averaged['ema'].module.weight.zero_()
     averaged['ema'].steps += 1

@@ -4,11 +4,16 @@ from copy import deepcopy
 
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.hooks import Hook
+from mmengine.optim import OptimWrapper
 from mmpretrain.registry import HOOKS
 from torch import nn
 
 from hvs_mm.engine import GradientHook, clip_each_gradient
+from hvs_mm.engine.gradient_hook import _check_unscaled as check_unscaled
+from hvs_mm.engine.schedule_checks import check_clipping
+from tests.faulty import CPUAmpOptimWrapper
 from tests.tiny_dino import build_runner, dino_config
 
 FROZEN = 'neck.last_layer.weight_v'
@@ -216,6 +221,51 @@ def test_wrong_freeze_epochs():
 def test_nothing_to_freeze(tmp_path):
     with pytest.raises(ValueError, match=r"freeze='prototypes' is found in the name of no.*such"):
         run(tmp_path, dict(freeze='prototypes', freeze_epochs=1))
+
+
+@pytest.mark.parametrize('fused', [False, True])
+def test_what_is_clipped_is_unscaled(fused):
+    """The check refuses where the scale is still on the gradients, and nowhere else."""
+    parameter = nn.Parameter(torch.ones(4))
+    for clip_grad in (None, dict(max_norm=1e9)):
+        optimizer = torch.optim.AdamW([parameter], fused=fused)
+        wrapper = CPUAmpOptimWrapper(1024.0, optimizer=optimizer, clip_grad=clip_grad)
+        norms = []
+        optimizer.register_step_pre_hook(lambda *args, to=norms: to.append(parameter.grad.norm()))
+        wrapper.update_params(parameter.sum())
+        if norms[0] == 2:
+            check_unscaled(wrapper, 3.0)
+        else:
+            assert norms[0] == 2048
+            with pytest.raises(ValueError, match=r'clip=3.0 of GradientHook would.*fused=False'):
+                check_unscaled(wrapper, 3.0)
+    check_unscaled(OptimWrapper(torch.optim.AdamW([parameter], fused=fused)), 3.0)
+
+
+def test_fused_with_a_loss_scaler(tmp_path):
+    wrapper = {
+        'type': 'CPUAmpOptimWrapper',
+        'optimizer': {'type': 'AdamW', 'lr': 0.01, 'fused': True},
+    }
+    with pytest.raises(ValueError, match=r'clip=3.0 of GradientHook would clip'):
+        run(tmp_path, dict(clip=3.0), optim_wrapper=wrapper)
+
+
+def test_fused_with_a_loss_scaler_before_a_run():
+    optimizer = dict(type='AdamW', fused=True)
+    wrapper = dict(type='mmpretrain.AmpOptimWrapper', optimizer=optimizer)
+    cfg = Config(dict(optim_wrapper=wrapper, custom_hooks=[dict(type='GradientHook', clip=3.0)]))
+    with pytest.raises(ValueError, match=r'clip=3.0 of GradientHook would clip'):
+        check_clipping(cfg)
+    for key, value in (
+        ('custom_hooks.0.clip', None),
+        ('optim_wrapper.optimizer.fused', False),
+        ('optim_wrapper.clip_grad', dict(max_norm=1.0)),
+        ('optim_wrapper.type', 'OptimWrapper'),
+    ):
+        other = deepcopy(cfg)
+        other.merge_from_dict({key: value})
+        check_clipping(other)
 
 
 BY_ITERATION = {'type': 'IterBasedTrainLoop', 'max_iters': 3}

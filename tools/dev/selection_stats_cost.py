@@ -79,7 +79,7 @@ def main(argv: list[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         cfg.work_dir = folder
         try:
-            check_trust(cfg, build_model(cfg), args.trust)
+            check_trust(cfg, build_model(cfg, args.trust), args.trust)
         except ValueError as error:
             sys.exit(error_line(error))
         runner = Runner.from_cfg(cfg)

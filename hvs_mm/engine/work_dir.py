@@ -1,0 +1,34 @@
+"""Check that a run can write to its work dir."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from mmengine.config import Config
+
+
+def check_work_dir(cfg: Config) -> None:
+    """Check that the work dir is there or can be made, as far as it can be told; make nothing.
+
+    Args:
+        cfg: The complete config.
+
+    Raises:
+        ValueError: If the work dir, or the folder that it would be made in, is a file or must not
+            be written to.
+    """
+    work_dir = cfg.get('work_dir')
+    if not work_dir:
+        return
+    # As the Runner takes it.
+    found = Path(os.path.abspath(work_dir))
+    while not os.path.lexists(found):
+        found = found.parent
+    if not found.is_dir():
+        reason = f'{found} is no folder'
+    elif not os.access(found, os.W_OK | os.X_OK):
+        reason = f'{found} cannot be written to'
+    else:
+        return
+    raise ValueError(f'work_dir={work_dir}: {reason}. Name another folder with --work-dir.')
