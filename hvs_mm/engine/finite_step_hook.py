@@ -14,9 +14,9 @@ from mmengine.runner import Runner
 from mmpretrain.registry import HOOKS
 from torch import Tensor, nn
 
+from .checkpoint_place import CheckpointPlace
 from .finiteness import finite_gradients, finite_values, first_nonfinite
 from .forward_snapshot import ForwardSnapshot
-from .checkpoint_place import CheckpointPlace
 from .latest_checkpoint import latest_readable_checkpoint
 
 
