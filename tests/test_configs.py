@@ -192,6 +192,7 @@ def test_there_are_configs():
         'hvs_ibot_vit-base_400e.py',
         'hvs_dino.py',
         'hvs_ibot.py',
+        'hvs_simclr.py',
     }
 
 

@@ -90,7 +90,8 @@ def load_config(args: argparse.Namespace) -> Config:
         set_mixed_precision(cfg.optim_wrapper)
     if args.resume is not None:
         cfg.resume = True
-        cfg.load_from = None if args.resume == 'auto' else args.resume
+        if args.resume != 'auto':
+            cfg.load_from = args.resume
     if args.pretrained is not None:
         initializer = backbone_initializer(cfg)
         if initializer is None:
@@ -101,6 +102,8 @@ def load_config(args: argparse.Namespace) -> Config:
             )
         initializer.checkpoint = args.pretrained
     merge_options(cfg, args.cfg_options)
+    if args.resume == 'auto':
+        prefer_own_checkpoint(cfg)
     for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         loader = cfg.get(name)
         if loader is None:
@@ -127,6 +130,16 @@ def load_config(args: argparse.Namespace) -> Config:
     if args.trust:
         trust_checkpoints(cfg)
     return cfg
+
+
+def prefer_own_checkpoint(cfg: Config) -> None:
+    """Let a run go on from its own last checkpoint, or else start from what it started from.
+
+    MMEngine would go on from ``load_from``, as if the run had been of that one.
+    """
+    start, cfg.load_from = cfg.get('load_from'), None
+    if start and resumed_checkpoint(cfg) is None:
+        cfg.load_from, cfg.resume = start, False
 
 
 def backbone_initializer(cfg: Config) -> ConfigDict | None:

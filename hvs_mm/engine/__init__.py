@@ -2,6 +2,7 @@ from .autocast_optim_wrapper import AutocastOptimWrapper
 from .bad_images_hook import BadImagesHook
 from .building import build_model, build_runner, build_training_dataset
 from .checkpoint_checks import resumed_checkpoint
+from .checkpoint_place import CheckpointError
 from .checkpoint_trust import CheckpointTrustHook, check_trust, trust_checkpoints
 from .command_line import (
     add_config_options,
@@ -22,7 +23,7 @@ from .gradient_hook import GradientHook, clip_each_gradient
 from .overrides import check_overrides
 from .preflight import preflight, preflight_test
 from .progress_hook import ProgressHook
-from .reliable_runner import CheckpointError, ReliableRunner
+from .reliable_runner import ReliableRunner
 from .resumable_loop import ResumableEpochLoop
 from .safe_checkpoint_hook import SafeCheckpointHook
 from .scalar_history_hook import ScalarHistoryHook

@@ -11,6 +11,7 @@ from torch import nn
 from ..models import HVSAlgorithm, PretrainedBackbone, check_checkpoint_given, load_backbone
 from ..models.checkpoint_files import load_checkpoint
 from ..reports import parse_config
+from .checkpoint_place import CheckpointPlace
 from .class_names import class_name
 from .latest_checkpoint import latest_readable_checkpoint
 
@@ -53,7 +54,10 @@ def resumed_checkpoint(cfg: Config) -> str | None:
     """
     if not cfg.get('resume'):
         return None
-    return cfg.get('load_from') or latest_readable_checkpoint(cfg.work_dir)
+    if cfg.get('load_from'):
+        return cfg.load_from
+    hook = (cfg.get('default_hooks') or {}).get('checkpoint')
+    return latest_readable_checkpoint(CheckpointPlace.of(cfg.work_dir, hook))
 
 
 def check_resume(cfg: Config, model: nn.Module, trust: bool = False) -> None:

@@ -79,9 +79,10 @@ class CheckpointTrustHook(Hook):
         # As the Runner itself decides in load_or_resume, which comes later.
         resumes, path = runner._resume, runner._load_from
         if resumes and path is None:
-            is_ours = isinstance(runner, ReliableRunner)
-            find = latest_readable_checkpoint if is_ours else find_latest_checkpoint
-            path = find(runner.work_dir)
+            if isinstance(runner, ReliableRunner):
+                path = latest_readable_checkpoint(runner.checkpoint_place)
+            else:
+                path = find_latest_checkpoint(runner.work_dir)
         _check_all(runner.model, path, resumes, self.trust)
 
 

@@ -14,6 +14,7 @@ from mmengine.runner import Runner
 from mmpretrain.registry import HOOKS
 from torch import Tensor, nn
 
+from .checkpoint_place import CheckpointPlace
 from .finiteness import finite_gradients, finite_values, first_nonfinite
 from .forward_snapshot import ForwardSnapshot
 from .latest_checkpoint import latest_readable_checkpoint
@@ -289,10 +290,11 @@ def _drop_nonfinite(outputs: dict[str, Any] | None) -> None:
 
 def _last_checkpoint(runner: Runner) -> str:
     path = None
+    checkpoint = (runner.cfg.get('default_hooks') or {}).get('checkpoint')
     # Which MMEngine notes before it writes the file.
     if runner.message_hub.get_info('last_ckpt') is not None:
         try:
-            path = latest_readable_checkpoint(runner.work_dir)
+            path = latest_readable_checkpoint(CheckpointPlace.of(runner.work_dir, checkpoint))
         except ValueError:
             # Nor can any other be gone on from.
             path = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +10,13 @@ from mmengine.hooks import Hook
 from mmengine.runner import BaseLoop, Runner
 from mmpretrain.registry import RUNNERS
 
+from ..models.whole_files import written_whole
+from .checkpoint_place import CheckpointError, CheckpointPlace
+from .class_names import class_name
 from .latest_checkpoint import agreed_checkpoint, latest_readable_checkpoint
-from .safe_checkpoint_hook import UNFINISHED
 
-
-class CheckpointError(Exception):
-    """A checkpoint could not be written."""
+#: Hooks of MMEngine (0.10.7 and 0.10.12), which ``None`` takes out of a run.
+_MMENGINES = {'runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint'}
 
 
 @RUNNERS.register_module()
@@ -39,24 +39,26 @@ class ReliableRunner(Runner):
         """Build the train loop."""
         if isinstance(loop, dict):
             loop = dict(loop)
-            is_by_epoch = loop.pop('by_epoch', None)
-            kind = loop.get('type')
-            name = str(getattr(kind, '__name__', kind)).rpartition('.')[2]
-            if is_by_epoch or name == 'EpochBasedTrainLoop':
+            # Together they are an error, which MMEngine tells of.
+            if 'type' not in loop and loop.get('by_epoch'):
+                del loop['by_epoch']
                 loop['type'] = 'mmpretrain.ResumableEpochLoop'
-            elif is_by_epoch is not None:
-                loop['by_epoch'] = is_by_epoch
+            elif 'by_epoch' not in loop and class_name(loop) == 'EpochBasedTrainLoop':
+                loop['type'] = 'mmpretrain.ResumableEpochLoop'
         return super().build_train_loop(loop)
 
     def register_default_hooks(self, hooks: dict[str, Hook | dict[str, Any]] | None = None) -> None:
         """Register the default hooks."""
-        hooks = dict(hooks or {})
-        checkpoint = hooks.get('checkpoint', dict(type='CheckpointHook', interval=1))
-        if isinstance(checkpoint, dict) and checkpoint['type'] == 'CheckpointHook':
+        hooks = {
+            'checkpoint': dict(type='CheckpointHook', interval=1),
+            'scalar_history': dict(type='mmpretrain.ScalarHistoryHook'),
+            **(hooks or {}),
+        }
+        checkpoint = hooks['checkpoint']
+        if isinstance(checkpoint, dict) and class_name(checkpoint) == 'CheckpointHook':
             hooks['checkpoint'] = {**checkpoint, 'type': 'mmpretrain.SafeCheckpointHook'}
-        history = hooks.setdefault('scalar_history', dict(type='mmpretrain.ScalarHistoryHook'))
-        if history is None:
-            del hooks['scalar_history']
+        # MMEngine lets nobody leave out others than its own.
+        hooks = {k: v for k, v in hooks.items() if v is not None or k in _MMENGINES}
         super().register_default_hooks(hooks)
 
     def load_or_resume(self) -> None:
@@ -66,9 +68,19 @@ class ReliableRunner(Runner):
             ValueError: If it is to resume, and there are checkpoints but none can be read.
         """
         if self._resume and self._load_from is None and not self._has_loaded:
-            # ``None`` starts anew, as ever.
-            self._load_from = agreed_checkpoint(self.work_dir)
+            self._load_from = agreed_checkpoint(self.checkpoint_place)
+            if self._load_from is None and '://' not in self.work_dir:
+                # MMEngine would look once more, and trust a pointer to what is gone.
+                self.logger.info(f'There is no checkpoint in {self.work_dir} to go on from.')
+                return
         super().load_or_resume()
+
+    @property
+    def checkpoint_place(self) -> CheckpointPlace:
+        """Where the run saves its checkpoints."""
+        return CheckpointPlace.of(
+            self.work_dir, (self.cfg.get('default_hooks') or {}).get('checkpoint')
+        )
 
     def save_checkpoint(
         self, out_dir: str, filename: str, *args: Any, backend_args: Any = None, **kwargs: Any
@@ -97,33 +109,22 @@ class ReliableRunner(Runner):
             super().save_checkpoint(out_dir, filename, *args, **kwargs)
             return
         path = Path(out_dir, filename)
-        unfinished = path.with_name(f'.{filename}{UNFINISHED}')
         try:
-            super().save_checkpoint(out_dir, unfinished.name, *args, **kwargs)
-            _flush(unfinished)
-            os.replace(unfinished, path)
-            _flush(path.parent)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with written_whole(path) as unfinished:
+                super().save_checkpoint(str(unfinished.parent), unfinished.name, *args, **kwargs)
         except OSError as error:
-            unfinished.unlink(missing_ok=True)
             raise CheckpointError(
                 f'{path} cannot be written ({error.strerror or error}). '
-                f'{_what_is_left(self.work_dir)} Make room, or name another folder with '
+                f'{self._what_is_left()} Make room, or name another folder with '
                 'default_hooks.checkpoint.out_dir, and go on with --resume.'
             ) from error
 
-
-def _flush(path: Path) -> None:
-    """Wait until a file or the names in a folder are on disk: a machine may lose its power."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _what_is_left(work_dir: str) -> str:
-    try:
-        last = latest_readable_checkpoint(work_dir)
-    except ValueError:
-        last = None
-    return f'The last good checkpoint is {last}.' if last else 'There is no checkpoint before it.'
+    def _what_is_left(self) -> str:
+        try:
+            last = latest_readable_checkpoint(self.checkpoint_place)
+        except ValueError:
+            last = None
+        return (
+            f'The last good checkpoint is {last}.' if last else 'There is no checkpoint before it.'
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os.path as osp
 from pathlib import Path
 from typing import Any
 
@@ -10,18 +11,23 @@ from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 from mmpretrain.registry import HOOKS
 
-#: What ends the name of a checkpoint that is being written.
-UNFINISHED = '.unfinished'
-_KEPT = 'kept_checkpoints'
+from ..models.whole_files import UNFINISHED, written_whole
+from .checkpoint_place import POINTER, CheckpointError, CheckpointPlace
+
+#: Under MMEngine's own name, so that either hook knows what the other has kept.
+_KEPT = 'keep_ckpt_ids'
 
 
 @HOOKS.register_module()
 class SafeCheckpointHook(CheckpointHook):
     """MMEngine's hook, which removes old checkpoints only when the new one is written.
 
-    MMEngine's own (0.10.7 and 0.10.12) removes them before. With ``max_keep_ckpts=1`` a process
-    that is killed while it writes, or a full disk, leaves none. What such a process has left
-    unfinished is removed when training starts.
+    MMEngine's own (0.10.7 and 0.10.12) removes them before, the best one, too. With
+    ``max_keep_ckpts=1`` a process that is killed while it writes, or a full disk, leaves none. What
+    such a process has left unfinished is removed when training starts.
+
+    Removed is only what this run has saved: a run that goes on from a checkpoint of another folder
+    leaves that one alone, whatever stands in the checkpoint.
 
     Args:
         max_keep_ckpts: How many to keep, all if -1. Defaults to -1.
@@ -42,31 +48,91 @@ class SafeCheckpointHook(CheckpointHook):
 
     def before_train(self, runner: Runner) -> None:
         super().before_train(runner)
-        self._kept = list(runner.message_hub.runtime_info.get(_KEPT, ()))
-        resumed = runner.message_hub.runtime_info.get('last_ckpt')
-        if resumed is not None and runner.iter:
-            # Which was not yet there when it was written.
-            self._kept.append(resumed)
-            runner.message_hub.update_info(_KEPT, self._kept)
-        if is_main_process() and Path(self.out_dir).is_dir():
-            for path in Path(self.out_dir).glob(f'.*{UNFINISHED}'):
+        # Epochs or iterations, from which their names are made.
+        self._kept: list[int] = []
+        resumed = runner._load_from if runner.iter else None
+        place = CheckpointPlace(runner.work_dir, str(self.out_dir), (self.filename_tmpl,))
+        own = place.number(resumed) if resumed is not None else None
+        if own is not None:
+            saved = runner.message_hub.runtime_info.get(_KEPT)
+            saved = saved if isinstance(saved, list) else []
+            # It is not in the list that it was saved with.
+            self._kept = [s for s in saved if isinstance(s, int) and s != own[1]] + [own[1]]
+        runner.message_hub.update_info(_KEPT, list(self._kept))
+        self._find_best()
+        if is_main_process():
+            for path in Path(self._path(0)).parent.glob(f'.*{UNFINISHED}'):
                 runner.logger.warning(f'{path} is half a checkpoint: removed.')
                 path.unlink()
 
-    def after_train_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
-        super().after_train_iter(runner, *args, **kwargs)
-        self._remove_old(runner)
+    def _path(self, step: int) -> str:
+        return self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(step))
 
-    def after_train_epoch(self, runner: Runner) -> None:
-        super().after_train_epoch(runner)
-        self._remove_old(runner)
+    def _find_best(self) -> None:
+        """Take what the checkpoint says of the best one for its name alone."""
+        if self.save_best:
+            self._set_best({key: self._own_best(path) for key, path in self._best().items()})
 
-    def _remove_old(self, runner: Runner) -> None:
-        if self.last_ckpt is None or self.last_ckpt in self._kept[-1:]:
+    def _own_best(self, path: Any) -> str | None:
+        name = osp.basename(str(path))
+        own = self.file_backend.join_path(self.out_dir, name)
+        return own if name.startswith('best_') and self.file_backend.isfile(own) else None
+
+    def _save_best_checkpoint(self, runner: Runner, metrics: dict[str, Any]) -> None:
+        if not self.save_best:
             return
-        self._kept = [path for path in self._kept if path != self.last_ckpt] + [self.last_ckpt]
+        # MMEngine's removes what it knows of before it saves.
+        before = self._best()
+        self._set_best(dict.fromkeys(before))
+        super()._save_best_checkpoint(runner, metrics)
+        after = self._best()
+        self._set_best({key: path or before.get(key) for key, path in after.items()})
+        for key, old in before.items():
+            if old and after.get(key) not in (None, old):
+                self._remove(old)
+
+    def _best(self) -> dict[str, str | None]:
+        """Paths of the best checkpoints, by indicator; of a single one under no name."""
+        if len(self.key_indicators) == 1:
+            return {'': self.best_ckpt_path}
+        return dict(self.best_ckpt_path_dict)
+
+    def _set_best(self, paths: dict[str, str | None]) -> None:
+        if len(self.key_indicators) == 1:
+            self.best_ckpt_path = paths['']
+        else:
+            self.best_ckpt_path_dict = paths
+
+    def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict[str, Any]) -> None:
+        # MMEngine's with another order: save, point to it, remove old ones.
+        self.last_ckpt = self._path(step)
+        runner.message_hub.update_info('last_ckpt', self.last_ckpt)
+        runner.save_checkpoint(
+            self.out_dir,
+            self.filename_tmpl.format(step),
+            self.file_client_args,
+            save_optimizer=self.save_optimizer,
+            save_param_scheduler=self.save_param_scheduler,
+            meta=meta,
+            by_epoch=self.by_epoch,
+            backend_args=self.backend_args,
+            **self.args,
+        )
+        if is_main_process():
+            pointer = Path(runner.work_dir, POINTER)
+            try:
+                with written_whole(pointer) as unfinished:
+                    unfinished.write_text(self.last_ckpt)
+            except OSError as error:
+                raise CheckpointError(
+                    f'{pointer} cannot be written ({error.strerror or error}). The last good '
+                    f'checkpoint is {self.last_ckpt}. Make room and go on with --resume.'
+                ) from error
+        self._kept = [kept for kept in self._kept if kept != step] + [step]
         while 0 < self._number < len(self._kept):
-            path = self._kept.pop(0)
-            if is_main_process() and self.file_backend.isfile(path):
-                self.file_backend.remove(path)
-        runner.message_hub.update_info(_KEPT, self._kept)
+            self._remove(self._path(self._kept.pop(0)))
+        runner.message_hub.update_info(_KEPT, list(self._kept))
+
+    def _remove(self, path: str) -> None:
+        if is_main_process() and self.file_backend.isfile(path):
+            self.file_backend.remove(path)

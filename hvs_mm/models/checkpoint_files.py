@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 import re
 import zipfile
@@ -15,6 +14,8 @@ import numpy as np
 import torch
 from mmengine.config import ConfigDict
 from mmengine.logging import HistoryBuffer
+
+from .whole_files import written_whole
 
 try:  # NumPy 2
     from numpy._core import multiarray
@@ -80,12 +81,8 @@ def save_checkpoint(checkpoint: Any, path: str | Path) -> None:
     """Write a checkpoint; nothing is left, and an older file stays, if that fails."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f'{path.name}.{os.getpid()}.tmp')
-    try:
+    with written_whole(path) as unfinished:
         torch.save(checkpoint, unfinished)
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def _safe_globals() -> list[Any]:

@@ -6,7 +6,7 @@ from .run import Run, is_work_dir, read_runs
 from .selection_html import selection_html
 from .selection_plots import draw_selection_plots
 from .selection_series import Period, selection_series, wilson_interval
-from .tables import csv_table, markdown_table, terminal_table
+from .tables import csv_table, markdown_rows, markdown_table, terminal_table
 
 __all__ = [
     'Period',
@@ -17,6 +17,7 @@ __all__ = [
     'draw_selection_plots',
     'is_work_dir',
     'make_rows',
+    'markdown_rows',
     'markdown_table',
     'parse_config',
     'printable',

@@ -42,8 +42,19 @@ def terminal_table(rows: Sequence[Row], k: int) -> Table:
 
 def markdown_table(rows: Sequence[Row], k: int) -> str:
     """The comparison as a table of Markdown, arguments as above."""
-    header, *lines = table_cells(rows, k)
-    marks = ['---' if title in _TEXT else '---:' for title in header]
+    cells = table_cells(rows, k)
+    return markdown_rows(cells, sum(title in _TEXT for title in cells[0]))
+
+
+def markdown_rows(cells: Sequence[Sequence[str]], text: int) -> str:
+    """A table of Markdown.
+
+    Args:
+        cells: Its header, then its lines.
+        text: How many columns are text, on the left; the others are numbers.
+    """
+    header, *lines = cells
+    marks = ['---' if column < text else '---:' for column in range(len(header))]
     return ''.join(f'| {" | ".join(map(_escape, line))} |\n' for line in (header, marks, *lines))
 
 

@@ -135,7 +135,6 @@ def states(checkpoint: dict[str, Any]) -> dict[str, Any]:
     hub = checkpoint['message_hub']
     # Paths and what is of the machine.
     info = {k: v for k, v in hub['runtime_info'].items() if 'ckpt' not in k and k != 'cfg'}
-    info.pop('kept_checkpoints')
     return {
         'weights': checkpoint['state_dict'],
         'optimizer': checkpoint['optimizer'],

@@ -127,6 +127,24 @@ def test_resume_goes_on_as_if_there_had_been_no_stop(tmp_path):
     assert any(not torch.equal(value, first[name]) for name, value in whole.items())
 
 
+def test_resume_prefers_the_own_checkpoint_to_the_weights_it_started_from(tmp_path):
+    # The command that started the run, and once more with --resume.
+    first, second = tmp_path / 'first.pth', tmp_path / 'run' / 'epoch_1.pth'
+    tool = load_tool('train')
+    command = [DEMO, '--work-dir', str(second.parent), '--resume', '--cfg-options']
+    args = tool.parse_args([*command, f'load_from={first}'])
+    cfg = tool.load_config(args)
+    assert (cfg.resume, cfg.load_from) == (False, str(first))
+    second.parent.mkdir()
+    torch.save({'state_dict': {}}, second)
+    cfg = tool.load_config(args)
+    assert (cfg.resume, cfg.load_from) == (True, None)
+    # Named by the user, it is the one.
+    args = tool.parse_args([DEMO, '--work-dir', str(second.parent), '--resume', str(first)])
+    cfg = tool.load_config(args)
+    assert (cfg.resume, cfg.load_from) == (True, str(first))
+
+
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [

@@ -21,17 +21,22 @@ from mmengine.runner import Runner
 from hvs_mm.engine import CheckpointTrustHook, build_model, check_trust, trust_checkpoints
 from hvs_mm.models import PretrainedBackbone
 from hvs_mm.models.checkpoint_files import load_checkpoint
+from hvs_mm.study import config_hash, read_study, resolve_config, run_folder
+from tests.studies import write_study
 from tests.tools import ROOT, load_tool
 
 DEMO = str(ROOT / 'configs' / 'demo' / 'hvs_simsiam.py')
 LINEAR = str(ROOT / 'configs' / 'demo' / 'linear.py')
 TOOLS = sorted(
-    str(path.relative_to(ROOT / 'tools').with_suffix('')) for path in (ROOT / 'tools').rglob('*.py')
+    str(path.relative_to(ROOT / 'tools').with_suffix(''))
+    for path in (ROOT / 'tools').rglob('*.py')
+    # Settings, not commands.
+    if path.parent.name != 'studies'
 )
 #: Tools that initialize no model and read no checkpoint.
 READ_NONE = {
     'analysis/selection_report', 'benchmark_loader', 'browse_views', 'compare',
-    'dev/communication', 'dev/device_photometry_cost', 'dev/mmcv_ops', 'dev/soak',
+    'dev/communication', 'dev/device_photometry_cost', 'dev/mmcv_ops', 'dev/soak', 'study/report',
 }  # fmt: skip
 
 pytestmark = pytest.mark.usefixtures('own_folder')
@@ -105,6 +110,10 @@ COMMANDS: dict[str, list[Callable[[Path], list[Any]]]] = {
     'extract_backbone': [lambda path: [path, 'out.pth']],
     'model_converters/hvs_to_published': [lambda path: [path, 'out.pth']],
     'model_converters/published_to_hvs': [lambda path: [path, 'out.pth']],
+    'study/run': [
+        lambda path: [write_study(Path('given')), '--cfg-options', f'load_from={path}'],
+        lambda path: [study_that_goes_on(path), '--work-dir', 'runs', '--jobs', 1],
+    ],
     'test': [
         lambda path: [LINEAR, path],
         lambda path: [LINEAR, path, '--cfg-options', 'resume=True'],
@@ -129,6 +138,17 @@ def pretrained_config(path: Path, kind: str = 'Pretrained') -> Path:
         f'_delete_=True, type={kind!r}, checkpoint={str(path)!r}))))\n'
     )
     return config
+
+
+def study_that_goes_on(path: Path) -> Path:
+    """A study of one run, which finds a checkpoint in its folder."""
+    file = write_study(Path('given'), arms=('baseline',))
+    study = read_study(str(file), ROOT)
+    digest = config_hash(resolve_config(study, study.runs[0], {}), study)
+    folder = run_folder('runs', study.runs[0], digest)
+    folder.mkdir(parents=True)
+    (folder / 'last_checkpoint').write_text(str(path))
+    return file
 
 
 def run(tool: str, arguments: list[Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from PIL import Image
 
 from hvs_mm.engine import build_model
 from tests import published
+from tests.studies import made_up, write_lines, write_study
 from tests.tools import ROOT, load_tool
 
 from .test_hostile_text import run_named
@@ -102,6 +104,14 @@ COMMANDS: dict[str, tuple[Command, set[str]]] = {
     'model_converters/published_to_hvs': (
         lambda given, out: [given / 'published.pth', out / 'x.pth'], set()
     ),
+    'study/report': (lambda given, out: [results_page(given, out)], set()),
+    'study/run': (
+        lambda given, out: [
+            write_study(given, arms=('baseline',)), '--jobs', 1, '--work-dir', out / 'runs',
+            '--results', out / 'x.jsonl',
+        ],
+        set(),
+    ),
     'test': (
         lambda given, out: [
             LINEAR, given / 'linear.pth', '--work-dir', out, '--out', out / 'x.pkl',
@@ -124,6 +134,15 @@ def hostile_config(folder: Path) -> Path:
     """A config whose names lead out of the work dir."""
     path = folder / 'train.py'
     path.write_text(f"_base_ = {DEMO!r}\nexperiment_name = '../../../evil'\n")
+    return path
+
+
+def results_page(given: Path, out: Path) -> Path:
+    """A page with a plot, of results that lie elsewhere."""
+    lines = write_lines(given / 'x.jsonl', [made_up('baseline', 0, 50.0)])
+    block = {'plot': 'accuracy_over_epochs', 'lines': str(lines), 'file': 'x.svg'}
+    path = out / 'page.md'
+    path.write_text(f'<!-- study: {json.dumps(block)} -->\n<!-- end -->\n')
     return path
 
 

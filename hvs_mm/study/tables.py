@@ -1,0 +1,259 @@
+"""Tables of a study, in Markdown."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ..reports import markdown_rows, printable
+from .estimates import Estimate, Interval, estimate, interval, paired_difference
+from .results import Cell, Result, by_cell, values_by_seed
+
+_MISSING = '-'
+
+
+class BlockError(ValueError):
+    """A block of a page that cannot be filled."""
+
+
+def accuracy_table(results: Sequence[Result], relative_to: str = 'baseline') -> str:
+    """Accuracies and times of each method, arm and length: means with standard errors.
+
+    Args:
+        results: Of a study.
+        relative_to: The arm whose CPU time is 1, in runs of the same method, length and seeds.
+    """
+    cells = by_cell(results)
+    lines = [['method', 'arm', 'epochs', 'seeds', 'k-NN %', 'linear %', 'training s', 'CPU time']]
+    for (method, arm, epochs), found in cells.items():
+        ratio = cpu_ratio(found, cells.get((method, relative_to, epochs), []))
+        lines.append(
+            [
+                method,
+                arm,
+                str(epochs),
+                str(len(found)),
+                _mean(found, lambda r: r.knn),
+                _mean(found, lambda r: r.linear),
+                _mean(found, lambda r: r.seconds, 1),
+                _ratio(ratio),
+            ]
+        )
+    return _table(lines)
+
+
+def differences_table(results: Sequence[Result], pairs: Sequence[dict[str, Any]]) -> str:
+    """What one arm is above another, paired by seed, with 95 % confidence intervals.
+
+    Args:
+        results: Of a study.
+        pairs: Each with ``arm`` and ``minus``, and with ``epochs`` and ``minus_epochs`` where an
+            arm has runs of several lengths.
+
+    Raises:
+        BlockError: If there are no such runs.
+    """
+    cells = by_cell(results)
+    methods = list(dict.fromkeys(method for method, _, _ in cells))
+    lines = [['method', 'difference', 'seeds', 'k-NN points', 'linear points', 'CPU time']]
+    notes = []
+    for method in methods:
+        for pair in pairs:
+            first = _choose(cells, method, pair, 'arm', 'epochs')
+            second = _choose(cells, method, pair, 'minus', 'minus_epochs')
+            title = f'{_title(cells, first)} - {_title(cells, second)}'
+            # Of a method that lacks one of them there is nothing to say but that.
+            if first not in cells or second not in cells:
+                lacking = [_title(cells, cell) for cell in (first, second) if cell not in cells]
+                notes.append(f'{method} has no runs of {" and ".join(lacking)}.')
+                continue
+            runs = (cells[first], cells[second])
+            knn = paired_difference(*(values_by_seed(found, lambda r: r.knn) for found in runs))
+            linear = paired_difference(
+                *(values_by_seed(found, lambda r: r.linear) for found in runs)
+            )
+            if knn.unpaired:
+                seeds = ', '.join(map(str, knn.unpaired))
+                notes.append(f'{method}, {title}: without seeds that one of both lacks, {seeds}.')
+            number = knn.interval.number if knn.interval else 0
+            lines.append(
+                [
+                    method,
+                    title,
+                    str(number),
+                    _signed(knn.interval),
+                    _signed(linear.interval),
+                    _ratio(cpu_ratio(*runs)),
+                ]
+            )
+    return _table(lines, notes)
+
+
+def tuning_table(results: Sequence[Result]) -> str:
+    """The settings of each method, the best first, which is chosen: by its mean k-NN accuracy.
+
+    Args:
+        results: Of a study whose arms are settings.
+    """
+    cells = by_cell(results)
+    lines = [['method', 'setting', 'epochs', 'seeds', 'k-NN %', 'linear %', 'chosen']]
+    notes = []
+    for method in dict.fromkeys(method for method, _, _ in cells):
+        own = {cell: found for cell, found in cells.items() if cell[0] == method}
+        ranked = sorted(own, key=lambda cell: -estimate([r.knn for r in own[cell]]).mean)
+        seeds = {cell: frozenset(r.seed for r in found) for cell, found in own.items()}
+        for cell in ranked:
+            lines.append(
+                [
+                    method,
+                    cell[1],
+                    str(cell[2]),
+                    str(len(own[cell])),
+                    _mean(own[cell], lambda r: r.knn),
+                    _mean(own[cell], lambda r: r.linear),
+                    'yes' if cell == ranked[0] else '',
+                ]
+            )
+        if len(set(seeds.values())) > 1:
+            notes.append(f'{method}: the settings were not run with the same seeds.')
+    return _table(lines, notes)
+
+
+def selection_table(results: Sequence[Result]) -> str:
+    """How much less the kept crops overlap than all, over the seeds, in three epochs of the runs.
+
+    Args:
+        results: Of a study. Those without selection are left out.
+    """
+    lines = [
+        [
+            'method', 'arm', 'epochs', 'seeds', 'IoU of all', 'kept minus all, first epoch',
+            'middle epoch', 'last epoch',
+        ]
+    ]  # fmt: skip
+    for (method, arm, epochs), found in by_cell([r for r in results if r.selection]).items():
+        numbers = found[0].selection['epoch']
+        last = len(numbers) - 1
+        gaps = [_selected(found, 'iou_gap', numbers[place]) for place in (0, last // 2, last)]
+        overlap = _selected(found, 'iou_all', numbers[last])
+        lines.append(
+            [
+                method,
+                arm,
+                str(epochs),
+                str(len(found)),
+                f'{estimate(overlap).mean:.3f}' if overlap else _MISSING,
+                *(_signed(interval(values) if values else None, 4) for values in gaps),
+            ]
+        )
+    return _table(lines)
+
+
+def _selected(found: Sequence[Result], name: str, epoch: int) -> list[float]:
+    """A statistic of the selection in an epoch, of the runs that have it."""
+    values = (dict(zip(r.selection['epoch'], r.selection[name])).get(epoch) for r in found)
+    return [value for value in values if value is not None]
+
+
+def provenance_table(results: Sequence[Result], command: str | None = None) -> str:
+    """With what the runs were made.
+
+    Args:
+        results: Of a study.
+        command: That they were made with.
+    """
+    records = [result.record for result in results]
+
+    def told(value: Callable[[dict[str, Any]], Any]) -> str:
+        counts = Counter(map(value, records))
+        if len(counts) == 1:
+            return str(next(iter(counts)))
+        return ', '.join(f'{name} ({number} runs)' for name, number in sorted(counts.items()))
+
+    versions = [record.get('versions') or {} for record in records]
+    names = dict.fromkeys(name for found in versions for name in found)
+    started = sorted(str(record.get('started')) for record in records)
+    cpu = [result.cpu_seconds for result in results]
+    lines = [['', ''], ['runs', str(len(results))]]
+    if command is not None:
+        lines.append(['command', command])
+    lines += [
+        ['revision', told(_revision)],
+        *([name, told(lambda r, name=name: _version(r, name))] for name in names),
+        ['device', told(lambda r: str(r.get('device')))],
+        ['threads of a run', told(lambda r: str(r.get('threads')))],
+        ['runs at a time', told(lambda r: str(r.get('jobs')))],
+        ['started, UTC', f'{started[0]} to {started[-1]}'],
+        ['training, hours', f'{sum(result.seconds for result in results) / 3600:.1f}'],
+    ]
+    if None not in cpu:
+        lines.append(['CPU time of it, hours', f'{sum(cpu) / 3600:.1f}'])
+    return _table(lines)
+
+
+def cpu_ratio(first: Sequence[Result], second: Sequence[Result]) -> float | None:
+    """CPU time of some runs over that of others, of the seeds that both have."""
+    one, other = (values_by_seed(found, lambda r: r.cpu_seconds) for found in (first, second))
+    common = one.keys() & other.keys()
+    below = sum(other[seed] for seed in sorted(common))
+    return sum(one[seed] for seed in sorted(common)) / below if below else None
+
+
+def _choose(
+    cells: dict[Cell, Any], method: str, pair: dict[str, Any], name: str, length: str
+) -> Cell:
+    arm, epochs = pair[name], pair.get(length)
+    if not any(cell[1] == arm for cell in cells):
+        raise BlockError(f'{name}={arm!r}: there are no runs of this arm.')
+    if epochs is None:
+        lengths = sorted({cell[2] for cell in cells if cell[1] == arm})
+        if len(lengths) > 1:
+            raise BlockError(f'{name}={arm!r} has runs of {lengths} epochs: choose with {length}.')
+        epochs = lengths[0]
+    return method, arm, epochs
+
+
+def _title(cells: dict[Cell, Any], cell: Cell) -> str:
+    lengths = {epochs for _, _, epochs in cells}
+    return cell[1] if len(lengths) == 1 else f'{cell[1]} ({cell[2]} epochs)'
+
+
+def _mean(found: Sequence[Result], value: Callable[[Result], float | None], digits: int = 2) -> str:
+    values = list(values_by_seed(found, value).values())
+    return _with_error(estimate(values), digits) if values else _MISSING
+
+
+def _with_error(value: Estimate, digits: int) -> str:
+    error = '' if value.error is None else f' ± {value.error:.{digits}f}'
+    return f'{value.mean:.{digits}f}{error}'
+
+
+def _signed(value: Interval | None, digits: int = 2) -> str:
+    if value is None:
+        return _MISSING
+    if value.half is None:
+        return f'{value.mean:+.{digits}f} ({_MISSING})'
+    low, high = value.mean - value.half, value.mean + value.half
+    return f'{value.mean:+.{digits}f} ({low:+.{digits}f} to {high:+.{digits}f})'
+
+
+def _ratio(value: float | None) -> str:
+    return _MISSING if value is None else f'{value:.2f}'
+
+
+def _revision(record: dict[str, Any]) -> str:
+    revision = record.get('revision')
+    if revision is None:
+        return 'no git checkout'
+    return f'{str(revision)[:10]}{" with changes" if record.get("dirty") else ""}'
+
+
+def _version(record: dict[str, Any], name: str) -> str:
+    return str((record.get('versions') or {}).get(name, _MISSING))
+
+
+def _table(lines: Sequence[Sequence[str]], notes: Sequence[str] = ()) -> str:
+    """A table whose first two columns are text, with notes below."""
+    table = markdown_rows([[printable(cell) for cell in line] for line in lines], text=2)
+    return table + ''.join(f'\nNote: {printable(note)}\n' for note in notes)

@@ -1,0 +1,336 @@
+"""``tools/study/report.py``, on lines that nobody has measured."""
+
+from __future__ import annotations
+
+import json
+import re
+from math import sqrt
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+from hvs_mm.study import fill_page
+from tests.studies import made_up, write_lines
+from tests.tools import ROOT, load_tool
+
+#: Pages with tables and plots that must be what their lines give.
+PAGES = [
+    ROOT / 'tests' / 'test_study' / 'data' / 'page.md',
+    *(path for path in sorted((ROOT / 'docs').glob('results*.md'))),
+]
+
+BASE = {0: 60.0, 1: 62.0, 2: 64.0}
+HARD = {0: 61.0, 1: 65.0, 2: 69.0}
+
+
+def lines() -> list[dict[str, Any]]:
+    """Differences of 1, 3 and 5 points; twice the time."""
+    found = [made_up('baseline', seed, knn) for seed, knn in BASE.items()]
+    found += [
+        made_up('hardest', seed, knn, cpu=20.0, gaps=[-0.01 * (seed + 1), -0.02, -0.03])
+        for seed, knn in HARD.items()
+    ]
+    # Twice as long, and of a seed that no other has.
+    found += [made_up('baseline', seed, 63.0, cpu=20.0, epochs=6) for seed in (0, 1, 5)]
+    found += [made_up('baseline', 0, 40.0, method='dino')]
+    return found
+
+
+def page_with(folder: Path, *blocks: dict[str, Any] | str, records: Any = None) -> Path:
+    write_lines(folder / 'results' / 'x.jsonl', lines() if records is None else records)
+    path = folder / 'page.md'
+    texts = [block if isinstance(block, str) else json.dumps(block) for block in blocks]
+    path.write_text(
+        '# By hand\n\n' + '\n'.join(f'<!-- study: {text} -->\n<!-- end -->\n' for text in texts)
+    )
+    return path
+
+
+def block(**settings: Any) -> dict[str, Any]:
+    return {'lines': 'results/x.jsonl', **settings}
+
+
+def rows_of(path: Path) -> list[list[str]]:
+    """The cells of the tables of a filled page."""
+    load_tool('study/report').main([str(path)])
+    table = [line for line in path.read_text().splitlines() if line.startswith('|')]
+    return [[cell.strip() for cell in line.strip('|').split('|')] for line in table]
+
+
+def test_accuracy(tmp_path):
+    _, _, *rows = rows_of(page_with(tmp_path, block(table='accuracy')))
+    # Deviations of 2 and 4 over three seeds.
+    two, four = (f'± {n / sqrt(3):.2f}' for n in (2, 4))
+    assert rows == [
+        ['simsiam', 'baseline', '3', '3', f'62.00 {two}', f'63.00 {two}', '20.0 ± 0.0', '1.00'],
+        ['simsiam', 'baseline', '6', '3', '63.00 ± 0.00', '64.00 ± 0.00', '40.0 ± 0.0', '1.00'],
+        ['simsiam', 'hardest', '3', '3', f'65.00 {four}', f'66.00 {four}', '40.0 ± 0.0', '2.00'],
+        ['dino', 'baseline', '3', '1', '40.00', '41.00', '20.0', '1.00'],
+    ]  # fmt: skip
+
+
+def test_differences(tmp_path):
+    pairs = [
+        dict(arm='hardest', minus='baseline', epochs=3, minus_epochs=3),
+        dict(arm='hardest', minus='baseline', minus_epochs=6),
+        dict(arm='baseline', minus='hardest', epochs=3),
+    ]
+    path = page_with(tmp_path, block(table='differences', methods=['simsiam'], pairs=pairs))
+    _, _, *rows = rows_of(path)
+    # Of 1, 3, 5: a mean of 3, a standard error of 2 / sqrt(3), and 4.30265 of them.
+    low, high = 3 - 4.302653 * 2 / sqrt(3), 3 + 4.302653 * 2 / sqrt(3)
+    equal = f'+3.00 ({low:+.2f} to {high:+.2f})'
+    assert rows[0] == [
+        'simsiam', 'hardest (3 epochs) - baseline (3 epochs)', '3', equal, equal, '2.00'
+    ]  # fmt: skip
+    # Of -2 and 2, and 12.7062.
+    time = f'+0.00 ({-12.7062 * 2:+.2f} to {12.7062 * 2:+.2f})'
+    assert rows[1] == [
+        'simsiam', 'hardest (3 epochs) - baseline (6 epochs)', '2', time, time, '1.00'
+    ]  # fmt: skip
+    assert rows[2][3] == f'-3.00 ({-high:+.2f} to {-low:+.2f})'
+    assert rows[2][5] == '0.50'
+    assert (
+        'Note: simsiam, hardest (3 epochs) - baseline (6 epochs): without seeds that one of both '
+        'lacks, 2, 5.\n'
+    ) in path.read_text()
+
+
+def test_a_method_that_lacks_an_arm_is_told(tmp_path):
+    pairs = [dict(arm='hardest', minus='baseline')]
+    path = page_with(tmp_path, block(table='differences', epochs=[3], pairs=pairs))
+    _, _, *rows = rows_of(path)
+    assert [row[0] for row in rows] == ['simsiam']
+    assert 'Note: dino has no runs of hardest.\n' in path.read_text()
+
+
+def test_one_seed_has_no_interval(tmp_path):
+    records = [made_up('baseline', 0, 60.0), made_up('hardest', 0, 61.0, gaps=[-0.1, 0.0, 0.1])]
+    records[0]['cpu_seconds'] = records[0]['linear'] = None
+    pairs = [dict(arm='hardest', minus='baseline')]
+    path = page_with(
+        tmp_path,
+        block(table='differences', pairs=pairs),
+        block(table='accuracy'),
+        block(table='selection'),
+        block(table='tuning'),
+        block(table='provenance'),
+        *(
+            block(plot=plot, file=f'{plot}.svg')
+            for plot in ('accuracy_over_epochs', 'accuracy_over_time', 'iou_over_epochs')
+        ),
+        records=records,
+    )
+    rows = rows_of(path)
+    assert rows[2] == ['simsiam', 'hardest - baseline', '1', '+1.00 (-)', '-', '-']
+    assert rows[5] == ['simsiam', 'baseline', '3', '1', '60.00', '-', '20.0', '-']
+
+
+def test_tuning(tmp_path):
+    path = page_with(tmp_path, block(table='tuning', methods=['simsiam'], epochs=[3]))
+    _, _, *rows = rows_of(path)
+    assert [(row[1], row[-1]) for row in rows] == [('hardest', 'yes'), ('baseline', '')]
+    assert 'Note' not in path.read_text()
+    path = page_with(tmp_path, block(table='tuning'))
+    assert len(rows_of(path)) == 6
+    assert 'Note: simsiam: the settings were not run with the same seeds.' in path.read_text()
+
+
+def test_selection(tmp_path):
+    _, _, *rows = rows_of(page_with(tmp_path, block(table='selection')))
+    # Of -0.01, -0.02, -0.03: a standard error of 0.01 / sqrt(3).
+    half = 4.302653 * 0.01 / sqrt(3)
+    assert rows == [
+        [
+            'simsiam', 'hardest', '3', '3', '0.400',
+            f'-0.0200 ({-0.02 - half:+.4f} to {-0.02 + half:+.4f})',
+            '-0.0200 (-0.0200 to -0.0200)', '-0.0300 (-0.0300 to -0.0300)',
+        ]
+    ]  # fmt: skip
+
+
+def test_provenance(tmp_path):
+    records = lines()
+    records[0]['dirty'] = True
+    path = page_with(tmp_path, block(table='provenance', command='run'), records=records)
+    found = {row[0]: row[1] for row in rows_of(path)}
+    assert found['runs'] == '10'
+    assert found['command'] == 'run'
+    assert found['revision'] == 'aaaaaaaaaa (9 runs), aaaaaaaaaa with changes (1 runs)'
+    assert found['torch'] == '2.10.0'
+    assert found['started, UTC'].endswith(' to 2026-01-06T00:00:00+00:00')
+
+
+def test_plots_have_the_means_and_are_the_same_each_time(tmp_path, monkeypatch):
+    blocks = [
+        block(plot='accuracy_over_epochs', file='p/a.svg', alt='k-NN'),
+        block(plot='accuracy_over_time', file='p/b.svg', clock='wall'),
+        block(plot='iou_over_epochs', file='p/c.svg'),
+    ]
+    path = page_with(tmp_path, *blocks)
+    rows_of(path)
+    assert '![k-NN](p/a.svg)' in path.read_text()
+    first = {name: (tmp_path / 'p' / name).read_bytes() for name in ('a.svg', 'b.svg', 'c.svg')}
+    import matplotlib
+
+    # Whatever a user likes better.
+    with matplotlib.rc_context({'font.size': 20, 'lines.linewidth': 7, 'svg.fonttype': 'path'}):
+        rows_of(path)
+    for name, content in first.items():
+        assert (tmp_path / 'p' / name).read_bytes() == content
+        root = ElementTree.fromstring(content)
+        texts = {''.join(node.itertext()) for node in root.iter() if node.tag.endswith('}text')}
+        assert {'simsiam'} <= texts
+        assert any('hardest' in text for text in texts)
+    # In the data of the axes: the line of a mean ends at 3 / 6 of its panel, above the baseline.
+    monkeypatch.setattr('hvs_mm.study.plots.Axes.plot', _noted := _NotedPlot())
+    fill_page(path)
+    drawn = {args['label']: args['points'] for args in _noted.calls[:3]}
+    assert drawn['baseline, 3 epochs'][-1] == (3, pytest.approx(62.0))
+    assert drawn['hardest, 3 epochs'] == [
+        (epoch, pytest.approx(20 + 45 * epoch / 3)) for epoch in range(4)
+    ]
+
+
+class _NotedPlot:
+    """Stands in for ``Axes.plot`` and notes what it is given."""
+
+    def __init__(self) -> None:
+        self.calls: list[dict[str, Any]] = []
+
+    def __call__(self, x, y, **style):
+        self.calls.append({'label': style['label'], 'points': list(zip(x, y))})
+
+
+def test_check_tells_what_differs(tmp_path, capsys):
+    report = load_tool('study/report')
+    path = page_with(
+        tmp_path, block(table='accuracy'), block(plot='accuracy_over_epochs', file='a.svg')
+    )
+    empty = path.read_bytes()
+    with pytest.raises(SystemExit, match=r'block 1 \(accuracy, line 3\), block 2 .*a\.svg'):
+        report.main([str(path), '--check'])
+    assert path.read_bytes() == empty
+    assert not (tmp_path / 'a.svg').exists()
+    report.main([str(path)])
+    report.main([str(path), '--check'])
+    assert 'is what its lines give' in capsys.readouterr().out
+    # What is written by hand may change, ...
+    path.write_text(path.read_text().replace('By hand', 'By other hands'))
+    report.main([str(path), '--check'])
+    # ... numbers and plots not, and of other lines come others.
+    path.write_text(path.read_text().replace('62.00', '62.01'))
+    with pytest.raises(SystemExit, match='block 1') as error:
+        report.main([str(path), '--check'])
+    assert 'block 2' not in str(error.value)
+    report.main([str(path)])
+    (tmp_path / 'a.svg').write_text('x')
+    with pytest.raises(
+        SystemExit, match=r'error: \S*page\.md is not what its lines give: \S*a\.svg'
+    ):
+        report.main([str(path), '--check'])
+    report.main([str(path)])
+    write_lines(tmp_path / 'results' / 'x.jsonl', lines()[1:])
+    with pytest.raises(SystemExit, match='block 1'):
+        report.main([str(path), '--check'])
+
+
+@pytest.mark.parametrize('path', PAGES, ids=lambda path: path.name)
+def test_pages_are_what_their_lines_give(path):
+    """Bit for bit, plots included."""
+    page = fill_page(path)
+    assert page.changed == []
+    assert page.text == path.read_text()
+
+
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [
+        ('{', 'line 3: a block is no JSON'),
+        ('[]', 'line 3: a block needs'),
+        ('{}', 'line 3: a block needs'),
+        (block(table='x'), r"table='x': expected one of \['accuracy'"),
+        (block(table=[]), r'table=\[\]: expected one of'),
+        (block(plot='accuracy'), r"plot='accuracy': expected one of"),
+        ({'table': 'accuracy'}, 'lines=None: expected a file of results'),
+        (block(table='accuracy', lines=[]), r'lines=\[\]: expected'),
+        (block(table='accuracy', lines='no.jsonl'), r'no\.jsonl: there is no such file'),
+        (block(table='accuracy', file='x.svg'), "'accuracy' has no setting 'file'"),
+        (block(table='accuracy', arms=['x']), r"arms: there are no runs of 'x'"),
+        (block(table='accuracy', arms='baseline'), "arms='baseline': expected a list of str"),
+        (block(table='accuracy', seeds=[0], epochs=[6], arms=['hardest']), 'no runs of 6'),
+        (block(table='accuracy', relative_to=3), 'relative_to=3: expected a text'),
+        (block(table='differences'), 'pairs=None: expected a list of'),
+        (block(table='differences', pairs=[{'arm': 'hardest'}]), 'pairs=.*expected a list of'),
+        (
+            block(table='differences', pairs=[dict(arm='hardest', minus='baseline')]),
+            r"minus='baseline' has runs of \[3, 6\] epochs: choose with minus_epochs",
+        ),
+        (
+            block(table='differences', pairs=[dict(arm='x', minus='baseline')]),
+            "arm='x': there are no runs of this arm",
+        ),
+        (block(plot='accuracy_over_time'), r'file=None: expected where the plot goes'),
+        (block(plot='accuracy_over_time', file='x.png'), r"file='x\.png': expected"),
+        (block(plot='accuracy_over_time', file='x.svg', clock='x'), "clock='x': expected 'cpu'"),
+    ],
+)
+def test_bad_blocks_are_refused(tmp_path, text, message):
+    path = page_with(tmp_path, text)
+    with pytest.raises(SystemExit, match=message) as error:
+        load_tool('study/report').main([str(path)])
+    assert str(error.value).startswith(f'error: {path}, line 3: ')
+
+
+def test_blocks_without_an_end_are_refused(tmp_path):
+    path = page_with(tmp_path, block(table='accuracy'), block(table='tuning'))
+    text = path.read_text()
+    for broken in (text.replace('<!-- end -->', '', 1), text.replace('<!-- end -->', '')):
+        path.write_text(broken)
+        with pytest.raises(SystemExit, match='must stand on lines of its own and be followed by'):
+            load_tool('study/report').main([str(path)])
+    path.write_text('nothing')
+    with pytest.raises(SystemExit, match='has no block'):
+        load_tool('study/report').main([str(path)])
+    with pytest.raises(SystemExit, match='does not exist'):
+        load_tool('study/report').main([str(tmp_path / 'none.md')])
+
+
+@pytest.mark.parametrize(
+    'changes',
+    [
+        {'knn': None}, {'knn': '60'}, {'knn': True}, {'knn': 10**400}, {'knn': float('nan')},
+        {'linear': 'x'}, {'seed': -1}, {'seed': 1.5}, {'epochs': None}, {'arm': 'a\x1b[31m'},
+        {'arm': '<script>'}, {'method': '../x'}, {'curve': None}, {'curve': {}},
+        {'curve': {'epoch': [], 'seconds': [], 'cpu_seconds': [], 'knn': []}},
+        {'curve': {'epoch': [0], 'seconds': [0], 'cpu_seconds': [0], 'knn': [1, 2]}},
+        {'curve': {'epoch': [None], 'seconds': [0], 'cpu_seconds': [0], 'knn': [1]}},
+        {'selection': []}, {'selection': {'epoch': [1]}},
+    ],
+)  # fmt: skip
+def test_lines_of_others_are_refused(tmp_path, changes):
+    records = [{**made_up('baseline', 0, 60.0), **changes}]
+    path = page_with(tmp_path, block(table='accuracy'), records=records)
+    with pytest.raises(
+        SystemExit, match=f'{next(iter(changes))} of run .* does not write'
+    ) as error:
+        load_tool('study/report').main([str(path)])
+    assert re.fullmatch(r'[^\x00-\x1f]+', str(error.value))
+
+
+def test_two_lines_of_one_run_are_refused(tmp_path):
+    records = [*lines(), {**lines()[0], 'config_hash': 'another'}]
+    path = page_with(tmp_path, block(table='accuracy'), records=records)
+    with pytest.raises(SystemExit, match='two lines are of run simsiam-baseline-e3-s0'):
+        load_tool('study/report').main([str(path)])
+
+
+def test_text_of_lines_is_no_markup(tmp_path):
+    records = [made_up('baseline', 0, 60.0, device='a|b\n<script>\x1b[31m', started=3)]
+    records[0]['versions'] = {'x\n': '`'}
+    path = page_with(tmp_path, block(table='provenance'), records=records)
+    found = rows_of(path)
+    assert r'a\|b\\n\<script>\\x1b\[31m' in path.read_text()
+    assert all(len(row) == 2 for row in found if 'device' not in row[0])

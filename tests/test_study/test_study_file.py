@@ -1,0 +1,355 @@
+"""Study files, the configs that come of them, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.hooks import Hook
+from mmpretrain.registry import HOOKS
+
+from hvs_mm.engine import build_runner
+from hvs_mm.study import (
+    PlannedRun,
+    StudyError,
+    config_hash,
+    read_study,
+    resolve_config,
+    set_epochs,
+)
+from tests.studies import write_study
+from tests.tools import ROOT, load_tool
+
+STUDIES = sorted((ROOT / 'tools' / 'study' / 'studies').glob('*.py'))
+
+
+def rewritten(path: Path, old: str, new: str) -> Path:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+    return path
+
+
+def test_the_runs_of_a_study(tmp_path):
+    path = rewritten(
+        write_study(tmp_path),
+        'runs = [',
+        "runs = [dict(arms=['baseline'], epochs=[4, 2], seeds=[1, 0]), ",
+    )
+    runs = [run.id for run in read_study(str(path), ROOT).runs]
+    assert runs == [
+        # Everything of the first seed first, and what is named twice once.
+        'simsiam-baseline-e4-s0',
+        'simsiam-baseline-e2-s0',
+        'simsiam-hardest-e2-s0',
+        'simsiam-baseline-e4-s1',
+        'simsiam-baseline-e2-s1',
+    ]
+
+
+def test_one_study_inherits_from_another(tmp_path):
+    base = write_study(tmp_path)
+    path = tmp_path / 'other.py'
+    path.write_text(f"_base_ = '{base.name}'\nname = 'other'\nthreads = 2\n")
+    study = read_study(str(path), ROOT)
+    assert (study.name, study.threads, len(study.runs)) == ('other', 2, 2)
+    assert study.evaluation.linear_c == 0.5
+
+
+@pytest.mark.parametrize(
+    ('old', 'new', 'message'),
+    [
+        ("name = 'tiny'", "name = '../x'", r"name: '\.\./x' becomes a part of file names"),
+        ("name = 'tiny'", 'x = 1', r'x=1: there is no such setting; expected one of'),
+        ("name = 'tiny'", 'thread = 1', r"thread=1: there is no such setting; did you mean"),
+        ("name = 'tiny'", '', r'name is missing'),
+        ("name = 'tiny'", "name = 'a'; threads = 0", r'threads: 0 must be a whole number'),
+        ('seeds=[0]', 'seeds=[0.5]', r'runs\.0\.seeds: 0\.5 must be a whole number, at least 0'),
+        ('seeds=[0]', 'seeds=[True]', r'runs\.0\.seeds: True must be a whole number'),
+        ('seeds=[0]', 'seeds=[2**32]', r'runs\.0\.seeds: 4294967296 .* at most 4294967295'),
+        ('seeds=[0]', 'seeds=[]', r'runs\.0\.seeds=\[\]: expected a list that is not empty'),
+        ('seeds=[0]', 'seed=[0]', r"runs\.0\.seed=\[0\]: .* did you mean 'seeds'"),
+        ('epochs=[2]', 'epochs=[0]', r'runs\.0\.epochs: 0 must be a whole number, at least 1'),
+        ('epochs=[2], ', '', r'runs\.0\.epochs is missing'),
+        ("'hardest'], ", "'harder'], ", r"runs\.0\.arms: there is no arm 'harder'"),
+        ('runs = [dict(', "runs = [dict(methods=['x'], ", r"there is no method 'x'"),
+        ('runs = [dict(', 'runs = [1, dict(', r'runs\.0=1: expected a dict'),
+        (
+            'baseline=dict(config=',
+            'baseline=dict(konfig=1, config=',
+            r"arms\.baseline\.konfig=1: .* did you mean 'config'",
+        ),
+        (
+            "baseline=dict(config='baseline')",
+            "baseline=dict(config='base')",
+            r"arms\.baseline\.config='base': expected one of \['baseline', 'selection'\]",
+        ),
+        ('candidates=[6]', 'candidates=[0]', r'arms\.of6\.candidates: 0 must be a whole number'),
+        (
+            "config='selection'),",
+            "config='selection', per_method=dict(dino={})),",
+            r"arms\.hardest\.per_method: there is no method 'dino'",
+        ),
+        (
+            "'configs/demo/simsiam.py'",
+            "'configs/demo/none.py'",
+            r"methods\.simsiam\.baseline='configs/demo/none\.py': there is no such file, looked in",
+        ),
+        ("'configs/demo/simsiam.py'", '3', r'methods\.simsiam\.baseline=3: expected the path'),
+        ('cfg_options = {', 'cfg_options = {3: 1, ', r'cfg_options=.*: expected settings by dot'),
+        ('k=3', 'k=0', r'evaluation\.knn\.k: 0 must be a whole number, at least 1'),
+        ('k=3', 'k=3, temperature=-1', r'evaluation\.knn: temperature=-1'),
+        ('C=0.5', 'C=0', r'evaluation\.linear\.C=0: expected a positive number'),
+        ('C=0.5', "C='x'", r"evaluation\.linear\.C='x': expected a positive number"),
+        ('linear=dict(C=0.5)', 'linear=3', r'evaluation\.linear=3: expected dict'),
+    ],
+)  # fmt: skip
+def test_bad_studies_are_refused(tmp_path, old, new, message):
+    path = rewritten(write_study(tmp_path), old, new)
+    with pytest.raises(StudyError, match=message) as error:
+        read_study(str(path), ROOT)
+    assert str(error.value).startswith(f'{path}: ')
+
+
+@pytest.mark.parametrize(
+    ('old', 'new', 'message'),
+    [
+        (
+            "'default_hooks.logger.interval'",
+            "'default_hooks.loger.interval'",
+            r"cfg_options of run simsiam-baseline-e2-s0: default_hooks\.loger.* has no key 'loger'",
+        ),
+        (
+            "config='selection'),",
+            "config='selection', cfg_options={'model.selektor': 'random'}),",
+            r"arms\.hardest\.cfg_options of run .*'model' has no key 'selektor'",
+        ),
+        (
+            "hardest=dict(config='selection'",
+            "hardest=dict(config='baseline', candidates=[6]",
+            r'arms\.hardest\.candidates=\[6\]: .* selects no views',
+        ),
+        (
+            "config='selection'),",
+            "config='selection', cfg_options={'model.selector': 'x'}),",
+            r"run simsiam-hardest-e2-s0: .*'x'",
+        ),
+        ('k=3', 'k=17', r'run simsiam-baseline-e2-s0: .*17'),
+    ],
+)
+def test_settings_that_do_not_fit_stop_a_study_before_it_writes(tmp_path, old, new, message):
+    path = rewritten(write_study(tmp_path), old, new)
+    work = tmp_path / 'work'
+    with pytest.raises(SystemExit, match=message) as error:
+        load_tool('study/run').main([str(path), '--work-dir', str(work)])
+    assert str(error.value).startswith('error: ')
+    assert '\n' not in str(error.value)
+    assert not work.exists()
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (['--jobs', '0'], '--jobs 0: it must be at least 1'),
+        (['--one', 'x'], '--one x: .* has no such run'),
+    ],
+)
+def test_bad_arguments(tmp_path, arguments, message):
+    with pytest.raises(SystemExit, match=message):
+        load_tool('study/run').main([str(write_study(tmp_path)), *arguments])
+    with pytest.raises(SystemExit, match="study 'nothing' does not exist"):
+        load_tool('study/run').main(['nothing'])
+
+
+@pytest.mark.parametrize('path', STUDIES, ids=lambda path: path.stem)
+def test_the_studies_of_the_project(path):
+    """Every method and arm has a config, and every length a schedule."""
+    study = read_study(str(path), ROOT)
+    assert study.name == path.stem
+    kinds = {(run.method, run.arm): run for run in study.runs}
+    assert len(kinds) == len(study.methods) * len(study.arms)
+    hashes = {config_hash(resolve_config(study, run, {}), study) for run in kinds.values()}
+    assert len(hashes) == len(kinds)
+
+
+def test_fast_arms_are_those_of_the_fast_configs():
+    study = read_study(str(ROOT / 'tools/study/studies/shapes.py'), ROOT)
+    for path in (ROOT / 'configs').glob('hvs_*_fast.py'):
+        ours = study.arms['fast'].per_method[path.stem.split('_')[1]]
+        namespace: dict[str, Any] = {}
+        exec(path.read_text(), namespace)
+        assert ours == {f'model.{key}': value for key, value in namespace['model'].items()}
+
+
+# --- Lengths ---------------------------------------------------------------------------------
+
+
+def config_with(schedulers: list[dict[str, Any]] | None, epochs: int = 8) -> Config:
+    return Config(dict(train_cfg=dict(max_epochs=epochs), param_scheduler=schedulers))
+
+
+def test_schedules_end_with_the_run():
+    cfg = config_with(
+        [
+            dict(type='LinearLR', begin=0, end=2),
+            dict(type='CosineAnnealingLR', T_max=6, begin=2, end=8),
+            dict(type='CosineAnnealingLR', T_max=8),
+            dict(type='CosineWeightDecay', begin=0, end=8),
+            dict(type='LinearLR', by_epoch=False, begin=0, end=8),
+        ]
+    )
+    set_epochs(cfg, 20)
+    assert cfg.train_cfg.max_epochs == 20
+    first, second, third, fourth, fifth = cfg.param_scheduler
+    assert (first.begin, first.end) == (0, 2)
+    assert (second.T_max, second.begin, second.end) == (18, 2, 20)
+    assert third.T_max == 20
+    assert fourth.end == 20
+    # Of iterations.
+    assert fifth.end == 8
+
+
+@pytest.mark.parametrize('config', ['hvs_dino_300e', 'hvs_simclr_200e', 'hvs_simsiam_100e'])
+def test_schedules_of_configs_end_with_the_run(config):
+    cfg = Config.fromfile(ROOT / 'configs' / f'{config}.py')
+    set_epochs(cfg, 40)
+    ends = [scheduler.get('end') for scheduler in cfg.param_scheduler]
+    assert ends.count(40) == len([end for end in ends if end != 10])
+    for scheduler in cfg.param_scheduler:
+        if 'T_max' in scheduler:
+            assert scheduler.T_max == 40 - scheduler.get('begin', 0)
+
+
+def test_without_schedules_only_the_length_changes():
+    cfg = config_with(None)
+    set_epochs(cfg, 3)
+    assert cfg.train_cfg.max_epochs == 3
+
+
+@pytest.mark.parametrize(
+    ('cfg', 'message'),
+    [
+        (config_with([dict(type='StepLR', step_size=3)]), 'no entry of param_scheduler has that'),
+        (
+            config_with([dict(type='CosineAnnealingLR', begin=5, end=8)]),
+            'epochs=4 the run is over when CosineAnnealingLR begins, at epoch 5',
+        ),
+        (Config(dict(train_cfg=dict(max_iters=9))), r'train_cfg\.max_epochs is missing'),
+    ],
+)
+def test_lengths_that_nothing_is_known_of_are_refused(cfg, message):
+    with pytest.raises(ValueError, match=message):
+        set_epochs(cfg, 4)
+
+
+# --- Configs ---------------------------------------------------------------------------------
+
+
+def test_the_more_special_setting_wins(tmp_path):
+    path = write_study(tmp_path, arms=('hardest', 'of6'))
+    rewritten(path, "config='selection'),", "config='selection', cfg_options={'model.stride': 2}),")
+    rewritten(path, 'cfg_options = {', "cfg_options = {'model.stride': 3, ")
+    rewritten(path, 'arms = dict(', "arms = dict(baseline2=dict(config='baseline'), ")
+    path.write_text(path.read_text().replace("'model.stride'", "'optim_wrapper.optimizer.lr'"))
+    study = read_study(str(path), ROOT)
+    hardest, of6 = study.runs
+    assert resolve_config(study, hardest, {}).optim_wrapper.optimizer.lr == 2
+    cfg = resolve_config(study, of6, {})
+    assert cfg.optim_wrapper.optimizer.lr == 3
+    assert cfg.model.candidates == cfg.train_dataloader.dataset.pipeline[0].num_views == [6]
+    assert cfg.train_dataloader.num_workers == 0
+    assert cfg.randomness.seed == 0
+    assert 'panel' not in cfg.default_hooks
+    options = {'optim_wrapper.optimizer.lr': 5, 'train_dataloader.num_workers': 1}
+    cfg = resolve_config(study, hardest, options)
+    assert cfg.optim_wrapper.optimizer.lr == 5
+    assert cfg.train_dataloader.num_workers == 1
+
+
+def test_the_hash_is_of_what_counts(tmp_path):
+    study = read_study(str(write_study(tmp_path)), ROOT)
+    run = study.runs[1]
+
+    def hash_with(run: PlannedRun = run, **options: Any) -> str:
+        options = {key.replace('__', '.'): value for key, value in options.items()}
+        return config_hash(resolve_config(study, run, options), study)
+
+    assert hash_with() == hash_with()
+    cfg = resolve_config(study, run, {})
+    cfg.work_dir = 'elsewhere'
+    cfg.train_dataloader.dataset.data_root = 'elsewhere'
+    assert config_hash(cfg, study) == hash_with()
+    assert hash_with(train_dataloader__num_workers=2) == hash_with()
+    assert hash_with(default_hooks__logger__interval=3) == hash_with()
+    different = {
+        hash_with(),
+        hash_with(optim_wrapper__optimizer__lr=0.3),
+        hash_with(train_dataloader__batch_size=4),
+        hash_with(train_dataloader__dataset__num_samples=8),
+        hash_with(default_hooks__finite_step__max_consecutive=3),
+        hash_with(PlannedRun('simsiam', 'hardest', 3, 0)),
+        hash_with(PlannedRun('simsiam', 'hardest', 2, 1)),
+        hash_with(PlannedRun('simsiam', 'random', 2, 0)),
+    }
+    assert len(different) == 8
+    rewritten(Path(study.path), 'C=0.5', 'C=0.25')
+    assert config_hash(cfg, read_study(study.path, ROOT)) != hash_with()
+
+
+class _SeenError(Exception):
+    pass
+
+
+@HOOKS.register_module()
+class _LookAtTheStart(Hook):
+    """Keeps the weights before training, and ends it after an epoch."""
+
+    def before_train(self, runner):
+        self.weights = {k: v.clone() for k, v in runner.model.state_dict().items()}
+        self.images = []
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        self.images += [int(sample.sample_idx) for sample in data_batch['data_samples']]
+
+    def after_train_epoch(self, runner):
+        raise _SeenError
+
+
+@pytest.mark.parametrize('method', ['simsiam', 'simclr', 'dino', 'ibot'])
+def test_all_arms_of_a_seed_start_alike(method, tmp_path):
+    """The same weights, and the same images in the same order."""
+    study = read_study(str(ROOT / 'tools/study/studies/shapes.py'), ROOT)
+    options = {'train_dataloader.dataset.num_samples': 8, 'train_dataloader.batch_size': 4}
+    seen = {}
+    for arm, seed in (('baseline', 0), ('hardest', 0), ('fast', 0), ('baseline', 1)):
+        cfg = resolve_config(study, PlannedRun(method, arm, 8, seed), options)
+        cfg.work_dir = str(tmp_path / f'{arm}_{seed}')
+        cfg.experiment_name = f'{method}_{arm}_{seed}_{tmp_path.name}'
+        runner = build_runner(cfg)
+        hook = _LookAtTheStart()
+        runner.register_hook(hook)
+        with pytest.raises(_SeenError):
+            runner.train()
+        seen[arm, seed] = hook
+    first = seen['baseline', 0]
+    assert len(first.images) == 8
+    for (arm, seed), hook in seen.items():
+        assert hook.weights.keys() == first.weights.keys()
+        same = [torch.equal(hook.weights[key], value) for key, value in first.weights.items()]
+        assert all(same) == (seed == 0), arm
+        assert (hook.images == first.images) == (seed == 0), arm
+
+
+def test_the_study_of_the_docs(tmp_path):
+    text = (ROOT / 'docs' / 'studies.md').read_text()
+    path = tmp_path / 'mine.py'
+    path.write_text(text.partition('```python\n')[2].partition('```')[0])
+    study = read_study(str(path), ROOT)
+    # Of one method there is one arm more.
+    assert len(study.runs) == 2 * 4 * 3 + 3 + 2 * 3
+    for run in study.runs:
+        if run.seed == 0:
+            assert resolve_config(study, run, {}).train_cfg.max_epochs == run.epochs

@@ -1,0 +1,50 @@
+"""Fill the tables and plots of studies into a page, from the lines of their runs."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from hvs_mm.engine import error_line
+from hvs_mm.reports import printable
+from hvs_mm.study import fill_page
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('page', help='a page of Markdown with blocks, see docs/studies.md')
+    parser.add_argument(
+        '--check',
+        action='store_true',
+        help='write nothing; fail if a table or a plot is not what the lines give',
+    )
+    return parser.parse_args(argv)
+
+
+def report(args: argparse.Namespace) -> None:
+    page = fill_page(args.page)
+    if args.check:
+        if page.changed:
+            raise ValueError(
+                f'{args.page} is not what its lines give: {", ".join(page.changed)}. Run the tool '
+                'without --check.'
+            )
+        print(f'{printable(args.page)} is what its lines give.')
+        return
+    for path, text in {**page.files, Path(args.page): page.text}.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding='utf-8', newline='\n')
+    for what in page.changed or ['nothing']:
+        print(f'changed: {printable(what)}')
+
+
+def main(argv: list[str] | None = None) -> None:
+    try:
+        report(parse_args(argv))
+    except (ImportError, OSError, ValueError) as error:
+        sys.exit(error_line(error))
+
+
+if __name__ == '__main__':
+    main()

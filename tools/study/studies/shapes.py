@@ -1,0 +1,27 @@
+# What selection gives on the built-in shapes, for four methods, against the baseline and the
+# control that spends the same compute.
+name = 'shapes'
+methods = dict(
+    simsiam=dict(baseline='configs/demo/simsiam.py', selection='configs/demo/hvs_simsiam.py'),
+    simclr=dict(baseline='configs/demo/simclr.py', selection='configs/demo/hvs_simclr.py'),
+    dino=dict(baseline='configs/demo/dino.py', selection='configs/demo/hvs_dino.py'),
+    ibot=dict(baseline='configs/demo/ibot.py', selection='configs/demo/hvs_ibot.py'),
+)
+arms = dict(
+    baseline=dict(config='baseline'),
+    random=dict(config='selection', cfg_options={'model.selector': 'random'}),
+    hardest=dict(config='selection'),
+    easiest=dict(config='selection', cfg_options={'model.selector': 'easiest'}),
+    # What configs/hvs_<method>_*_fast.py set.
+    fast=dict(
+        config='selection',
+        per_method=dict(
+            simsiam={'model.select_scale': 0.5},
+            simclr={'model.select_dtype': 'bfloat16'},
+            dino={'model.select_online': 'local', 'model.select_dtype': 'bfloat16'},
+            ibot={'model.select_scale': 0.5},
+        ),
+    ),
+)
+runs = [dict(epochs=[8], seeds=[0, 1, 2, 3, 4])]
+evaluation = dict(knn=dict(k=20, interval=1), linear=dict(C=1.0))

@@ -1,0 +1,29 @@
+# The learning rates of the baselines on the built-in shapes: those of the demos, a third of them,
+# and three times as much. On seeds of its own: those of shapes.py judge what is chosen here.
+_base_ = 'shapes.py'
+
+name = 'shapes_tuning'
+arms = dict(
+    _delete_=True,
+    lr_low=dict(
+        config='baseline',
+        per_method=dict(
+            # SimSiam's predictor has the same rate, which its hook keeps.
+            simsiam={'optim_wrapper.optimizer.lr': 0.03, 'custom_hooks.0.lr': 0.03},
+            simclr={'optim_wrapper.optimizer.lr': 0.03},
+            dino={'optim_wrapper.optimizer.lr': 3e-4},
+            ibot={'optim_wrapper.optimizer.lr': 3e-4},
+        ),
+    ),
+    lr_demo=dict(config='baseline'),
+    lr_high=dict(
+        config='baseline',
+        per_method=dict(
+            simsiam={'optim_wrapper.optimizer.lr': 0.3, 'custom_hooks.0.lr': 0.3},
+            simclr={'optim_wrapper.optimizer.lr': 0.3},
+            dino={'optim_wrapper.optimizer.lr': 3e-3},
+            ibot={'optim_wrapper.optimizer.lr': 3e-3},
+        ),
+    ),
+)
+runs = [dict(epochs=[8], seeds=[100, 101])]
