@@ -62,6 +62,10 @@ class ResumableEpochLoop(EpochBasedTrainLoop):
             return
         done = (self._iter - self._epoch * saved) * length // saved
         self._iter = self._epoch * length + done
+        # The Runner has told it the number of the checkpoint: gradients are accumulated by it.
+        self.runner.optim_wrapper.initialize_count_status(
+            self.runner.model, self._iter, self._max_iters
+        )
         self.runner.logger.warning(
             f'The checkpoint is of a run with {saved} batches in an epoch; with {length}, as now, '
             f'it goes on with iteration {self._iter + 1}. Other images are in a batch, and '

@@ -220,14 +220,19 @@ def test_a_loader_of_ones_own_is_read_up_to_the_place(tmp_path):
 @pytest.mark.parametrize('ours', [True, False])
 def test_with_other_batches_it_goes_on_at_the_same_place(tmp_path, capfd, ours):
     """Saved in the middle, or by MMEngine's loop at the end, of an epoch of 5 batches."""
+    accumulate = dict(optim_wrapper=dict(accumulative_counts=3))
     if ours:
         # The last iteration is not saved.
-        stopped(tmp_path, 8)
+        stopped(tmp_path, 8, **accumulate)
     else:
         by_epoch = dict(checkpoint=dict(type='CheckpointHook', interval=1))
-        stopped(tmp_path, 6, runner_type='Runner', default_hooks=by_epoch)
-    runner, recorder = build(tmp_path, resume=True, batch_size=1, log_level='WARNING')
+        stopped(tmp_path, 6, runner_type='Runner', default_hooks=by_epoch, **accumulate)
+    runner, recorder = build(
+        tmp_path, resume=True, batch_size=1, log_level='WARNING', **accumulate
+    )
     runner.train()
+    # By which it knows when to make a step, and what to divide losses by.
+    assert runner.optim_wrapper.inner_count == 30
     # 7 of 10 batches of 5 an epoch are 14 of 20 of 10.
     start = 14 if ours else 10
     assert recorder.seen[0][:3] == (1, start, start - 10)
