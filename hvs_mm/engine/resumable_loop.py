@@ -14,8 +14,6 @@ from torch.utils.data import DataLoader
 
 from .seeded_draws import SeededDataset, SeededSampler, seed_all
 
-_LENGTH = 'batches_per_epoch'
-
 
 @LOOPS.register_module()
 class ResumableEpochLoop(EpochBasedTrainLoop):
@@ -45,7 +43,6 @@ class ResumableEpochLoop(EpochBasedTrainLoop):
         """Train, from where a checkpoint has left off."""
         if self._iter:
             self._adapt_to_length()
-        self.runner.message_hub.update_info(_LENGTH, len(self.dataloader))
         if self._sampler is not None:
             # A checkpoint has brought the seed of its run.
             self._sampler.set_seed(_common_seed(self.runner))
@@ -53,12 +50,8 @@ class ResumableEpochLoop(EpochBasedTrainLoop):
 
     def _adapt_to_length(self) -> None:
         """Find the place in the epoch, of a run that had other batches or processes before."""
-        length = len(self.dataloader)
-        saved = self.runner.message_hub.runtime_info.get(_LENGTH)
-        if saved is None and not 0 <= self._iter - self._epoch * length <= length:
-            # Saved by MMEngine's loop, at the end of an epoch.
-            saved = self._iter // max(self._epoch, 1)
-        if saved in (None, length):
+        length, saved = len(self.dataloader), self._length_before()
+        if saved == length:
             return
         done = (self._iter - self._epoch * saved) * length // saved
         self._iter = self._epoch * length + done
@@ -71,6 +64,17 @@ class ResumableEpochLoop(EpochBasedTrainLoop):
             f'it goes on with iteration {self._iter + 1}. Other images are in a batch, and '
             'schedules by iteration are those of the run that was begun.'
         )
+
+    def _length_before(self) -> int:
+        """The number of batches in an epoch of the run that the checkpoint is of."""
+        known = self.runner.message_hub.runtime_info
+        if known.get('max_epochs') and known.get('max_iters'):
+            # Of that run still, whichever loop it had: MMEngine's hook is yet to tell those of now.
+            length = known['max_iters'] // known['max_epochs']
+            if 0 <= self._iter - self._epoch * length <= length:
+                return length
+        # MMEngine's loop counts on from a checkpoint in an epoch, which it begins anew.
+        return self._iter // max(self._epoch, 1)
 
     def run_epoch(self) -> None:
         """Train for an epoch, or for what is left of it."""

@@ -90,15 +90,27 @@ class SeededSampler(Sampler):
 class SeededDataset(Dataset):
     """Another data set, whose random transforms are seeded by who asks.
 
+    All else is as with the other one: hooks read its attributes here, and set them.
+
     Args:
-        dataset: One of MMEngine's, or another with ``metainfo``, or not.
+        dataset: One, or the settings of one.
     """
 
     def __init__(self, dataset: Any) -> None:
-        self.dataset = dataset
-        if hasattr(dataset, 'metainfo'):
-            # Which the Runner puts into checkpoints.
-            self.metainfo = dataset.metainfo
+        self.dataset = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
+
+    def __getattr__(self, name: str) -> Any:
+        # A copy, or what a worker unpickles, has none at first; and what is special about the other
+        # one, such as how it is pickled or gives whole batches, is not so here.
+        if name == 'dataset' or name.startswith('__'):
+            raise AttributeError(f'{type(self).__name__!r} object has no attribute {name!r}')
+        return getattr(self.dataset, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == 'dataset':
+            super().__setattr__(name, value)
+        else:
+            setattr(self.dataset, name, value)
 
     def __getitem__(self, index: int) -> Any:
         if isinstance(index, SeededIndex):

@@ -217,25 +217,48 @@ def test_a_loader_of_ones_own_is_read_up_to_the_place(tmp_path):
     assert recorder.seen[3][:3] == (1, 5, 0)
 
 
-@pytest.mark.parametrize('ours', [True, False])
-def test_with_other_batches_it_goes_on_at_the_same_place(tmp_path, capfd, ours):
-    """Saved in the middle, or by MMEngine's loop at the end, of an epoch of 5 batches."""
+@pytest.mark.parametrize(
+    ('ours', 'by_epoch', 'batch_size', 'start'),
+    [
+        # 7 of 10 batches of 5 an epoch are 14 of 20 of 10.
+        (True, False, 1, 14),
+        (False, False, 1, 14),
+        # The end of an epoch.
+        (False, True, 1, 10),
+        # 5 is the second of the second 3, too.
+        (False, True, 4, 3),
+    ],
+)
+def test_with_other_batches_it_goes_on_at_the_same_place(
+    tmp_path, capfd, ours, by_epoch, batch_size, start
+):
+    """Saved in the second epoch of 5 batches, or before it, by this loop or MMEngine's."""
     accumulate = dict(optim_wrapper=dict(accumulative_counts=3))
-    if ours:
-        # The last iteration is not saved.
-        stopped(tmp_path, 8, **accumulate)
-    else:
-        by_epoch = dict(checkpoint=dict(type='CheckpointHook', interval=1))
-        stopped(tmp_path, 6, runner_type='Runner', default_hooks=by_epoch, **accumulate)
+    runner_type = 'mmpretrain.ReliableRunner' if ours else 'Runner'
+    hook = dict(type='CheckpointHook', by_epoch=by_epoch, interval=1 if by_epoch else 7)
+    # The last iteration is not saved.
+    stopped(tmp_path, 8, runner_type=runner_type, default_hooks=dict(checkpoint=hook), **accumulate)
     runner, recorder = build(
-        tmp_path, resume=True, batch_size=1, log_level='WARNING', **accumulate
+        tmp_path,
+        resume=True,
+        batch_size=batch_size,
+        default_hooks=dict(checkpoint=None),
+        log_level='WARNING',
+        **accumulate,
     )
     runner.train()
+    length = len(runner.train_dataloader)
+    assert recorder.seen[0][:3] == (1, start, start - length)
+    assert len(recorder.seen) == 3 * length - start
     # By which it knows when to make a step, and what to divide losses by.
-    assert runner.optim_wrapper.inner_count == 30
-    # 7 of 10 batches of 5 an epoch are 14 of 20 of 10.
-    start = 14 if ours else 10
-    assert recorder.seen[0][:3] == (1, start, start - 10)
-    assert len(recorder.seen) == 30 - start
+    assert runner.optim_wrapper.inner_count == 3 * length
     said = capfd.readouterr()
-    assert 'a run with 5 batches in an epoch; with 10, as now' in said.out + said.err
+    assert f'a run with 5 batches in an epoch; with {length}, as now' in said.out + said.err
+
+
+def test_a_checkpoint_of_mmengines_loop_in_an_epoch_of_as_many_batches(tmp_path):
+    stopped(tmp_path, 8, runner_type='Runner')
+    runner, recorder = build(tmp_path, 8, resume=True)
+    with pytest.raises(KeyboardInterrupt):
+        runner.train()
+    assert [entry[:3] for entry in recorder.seen] == [(1, 7, 2)]
