@@ -93,11 +93,11 @@ class SeededDataset(Dataset):
     All else is as with the other one: hooks read its attributes here, and set them.
 
     Args:
-        dataset: One, or the settings of one.
+        dataset: One of MMEngine's, or another.
     """
 
     def __init__(self, dataset: Any) -> None:
-        self.dataset = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
+        self.dataset = dataset
 
     def __getattr__(self, name: str) -> Any:
         # A copy, or what a worker unpickles, has none at first; and what is special about the other
