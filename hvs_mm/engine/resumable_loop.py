@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from copy import deepcopy
 from typing import Any
 
 from mmengine.dist import broadcast_object_list
-from mmengine.registry import DATA_SAMPLERS, DATASETS
 from mmengine.runner import EpochBasedTrainLoop, Runner
 from mmpretrain.registry import LOOPS
 from torch.utils.data import DataLoader
@@ -100,21 +98,20 @@ class ResumableEpochLoop(EpochBasedTrainLoop):
 
 
 def _seeded(runner: Runner, loader: DataLoader | dict[str, Any]) -> DataLoader | dict[str, Any]:
-    """The settings of a loader, with its data set and its sampler built and wrapped."""
+    """The settings of a loader, with its data set and its sampler wrapped."""
     if not isinstance(loader, dict) or not all(
         isinstance(loader.get(key), dict) for key in ('dataset', 'sampler')
     ):
         return loader
     if loader.get('batch_sampler') or loader.get('num_batch_per_epoch'):
         return loader
-    settings = deepcopy(dict(loader))
-    dataset = DATASETS.build(settings['dataset'])
-    if hasattr(dataset, 'full_init'):
-        dataset.full_init()
-    sampler = DATA_SAMPLERS.build(
-        settings['sampler'], default_args=dict(dataset=dataset, seed=_common_seed(runner))
+    # Built by MMEngine, as any other: it copies what it is given, and that may not be possible with
+    # a data set that is already there, with its files open, or take as much memory again.
+    return dict(
+        loader,
+        dataset=dict(type=SeededDataset, dataset=loader['dataset']),
+        sampler=dict(type=SeededSampler, sampler=loader['sampler'], seed=_common_seed(runner)),
     )
-    return dict(settings, dataset=SeededDataset(dataset), sampler=SeededSampler(sampler))
 
 
 def _common_seed(runner: Runner) -> int:

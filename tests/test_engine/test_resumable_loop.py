@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 import random
 from itertools import chain
@@ -9,10 +10,12 @@ from itertools import chain
 import numpy as np
 import pytest
 import torch
-from mmengine.dataset import DefaultSampler
+from mmengine.dataset import Compose, DefaultSampler
 from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
+from mmpretrain.registry import DATASETS
 
+from hvs_mm.datasets import ShapesDataset
 from hvs_mm.engine import ResumableEpochLoop
 from hvs_mm.engine.equal_batches_hook import LoaderSizes, loader_sizes
 from hvs_mm.engine.seeded_draws import SeededDataset, SeededIndex, SeededSampler, seed_all
@@ -91,6 +94,33 @@ def test_an_index_keeps_its_seed_on_the_way_to_a_worker():
     draws = Draws()
     assert SeededDataset(draws).metainfo is draws.metainfo
     assert not hasattr(SeededDataset([0]), 'metainfo')
+
+
+def test_a_data_set_is_used_as_it_was_without_the_wrapper():
+    dataset = SeededDataset(dict(type='ShapesDataset', num_samples=4, pipeline=[]))
+    assert dataset.get_cat_ids(2) == dataset.dataset.get_cat_ids(2)
+    # As MMDetection's PipelineSwitchHook does.
+    dataset.pipeline = changed = Compose([lambda sample: sample['sample_idx']])
+    assert dataset.dataset.pipeline is changed
+    assert dataset[3] == 3
+    with pytest.raises(AttributeError, match='no attribute .nothing'):
+        dataset.nothing  # noqa: B018
+    dataset.pipeline = None
+    for other in (copy.deepcopy(dataset), pickle.loads(pickle.dumps(dataset))):
+        assert type(other) is SeededDataset
+        assert other.dataset is not dataset.dataset
+        assert len(other) == 4
+
+
+def test_a_data_set_that_gives_whole_batches_is_seeded_too():
+    class Batches(Draws):
+        def __getitems__(self, indices):
+            raise NotImplementedError
+
+    loader = torch.utils.data.DataLoader(
+        SeededDataset(Batches()), batch_size=2, collate_fn=list, sampler=SeededSampler(range(2))
+    )
+    assert list(loader) == list(loader)
 
 
 def test_all_generators_are_seeded():
@@ -178,6 +208,26 @@ def test_which_loop_runs(tmp_path, train_cfg):
 def test_what_its_loader_tells_of_its_batches(tmp_path):
     runner, _ = build(tmp_path, batch_size=3)
     assert loader_sizes(runner.train_dataloader) == LoaderSizes(10, 4, 3, 1)
+
+
+@DATASETS.register_module()
+class _OpenFile(ShapesDataset):
+    """Has what cannot be copied."""
+
+    def full_init(self):
+        super().full_init()
+        self.file = open(__file__, 'rb')  # noqa: SIM115
+
+
+def test_a_data_set_that_cannot_be_copied(tmp_path):
+    runner, recorder = build(tmp_path)
+    runner.cfg.train_dataloader.dataset.type = '_OpenFile'
+    runner._train_dataloader = runner.cfg.train_dataloader
+    dataset = runner.train_loop.dataloader.dataset
+    with dataset.file as file:
+        assert file.read(3) == b'"""'
+        # One, not two.
+        assert runner.train_dataloader.sampler.sampler.dataset is dataset
 
 
 def test_a_loop_over_iterations_is_left_alone(tmp_path):
