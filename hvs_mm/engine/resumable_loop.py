@@ -22,9 +22,11 @@ class ResumableEpochLoop(EpochBasedTrainLoop):
     place in the epoch, and what a model draws, such as stochastic depth, on the seed and the
     iteration. So a run that was killed gives, bit for bit, what it would have given.
 
-    A data set, sampler or loader that is given as an object, or a batch sampler, stays what it is:
-    then only the number of the iteration is resumed, and the images of the epoch that were seen are
-    read once more and passed over.
+    With a batch sampler, ``num_batch_per_epoch``, or a data set, sampler or loader that is given as
+    an object, views and what else is random in a worker are drawn anew. The images of the epoch
+    that were seen are read once more and passed over. Those that are left are the right ones if the
+    order is the same: a sampler that is given by settings has that of the seed of the run, or of
+    its own if they name one; one that is given as an object must see to it.
 
     Args:
         runner: Of the run.
@@ -36,14 +38,24 @@ class ResumableEpochLoop(EpochBasedTrainLoop):
         super().__init__(runner, _seeded(runner, dataloader), **kwargs)
         sampler = getattr(self.dataloader, 'sampler', None)
         self._sampler = sampler if isinstance(sampler, SeededSampler) else None
+        settings = dataloader.get('sampler') if isinstance(dataloader, dict) else None
+        # Of the sampler that gives the order, if nothing says which.
+        self._seed_is_open = isinstance(settings, dict) and settings.get('seed') is None
 
     def run(self) -> Any:
         """Train, from where a checkpoint has left off."""
         if self._iter:
             self._adapt_to_length()
+        # A checkpoint has brought the seed of its run.
+        seed = _common_seed(self.runner)
         if self._sampler is not None:
-            # A checkpoint has brought the seed of its run.
-            self._sampler.set_seed(_common_seed(self.runner))
+            self._sampler.set_seed(seed)
+        elif self._seed_is_open:
+            # A batch sampler may have the other one inside.
+            batches = self.dataloader.batch_sampler
+            for sampler in (self.dataloader.sampler, getattr(batches, 'sampler', None)):
+                if getattr(sampler, 'seed', None) is not None:
+                    sampler.seed = seed
         return super().run()
 
     def _adapt_to_length(self) -> None:

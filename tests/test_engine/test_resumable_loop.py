@@ -13,7 +13,7 @@ import torch
 from mmengine.dataset import Compose, DefaultSampler
 from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
-from mmpretrain.registry import DATASETS
+from mmpretrain.registry import DATA_SAMPLERS, DATASETS
 
 from hvs_mm.datasets import ShapesDataset
 from hvs_mm.engine import ResumableEpochLoop
@@ -97,13 +97,13 @@ def test_an_index_keeps_its_seed_on_the_way_to_a_worker():
 
 
 def test_a_data_set_is_used_as_it_was_without_the_wrapper():
-    dataset = SeededDataset(dict(type='ShapesDataset', num_samples=4, pipeline=[]))
+    dataset = SeededDataset(ShapesDataset(num_samples=4))
     assert dataset.get_cat_ids(2) == dataset.dataset.get_cat_ids(2)
     # As MMDetection's PipelineSwitchHook does.
     dataset.pipeline = changed = Compose([lambda sample: sample['sample_idx']])
     assert dataset.dataset.pipeline is changed
     assert dataset[3] == 3
-    with pytest.raises(AttributeError, match='no attribute .nothing'):
+    with pytest.raises(AttributeError, match=r'no attribute .nothing'):
         dataset.nothing  # noqa: B018
     dataset.pipeline = None
     for other in (copy.deepcopy(dataset), pickle.loads(pickle.dumps(dataset))):
@@ -158,15 +158,19 @@ PIPELINE = [
 ]  # fmt: skip
 
 
-def build(work_dir, stop_after=None, batch_size=BATCH, **options):
+NO_CHECKPOINTS = dict(checkpoint=None)
+
+
+def build(work_dir, stop_after=None, batch_size=BATCH, loader=(), **options):
     recorder = Recorder(stop_after)
-    loader = dict(
-        batch_size=batch_size,
-        num_workers=0,
-        sampler=dict(type='DefaultSampler', shuffle=True),
-        collate_fn=dict(type='default_collate'),
-        dataset=dict(type='ShapesDataset', num_samples=IMAGES, img_size=48, pipeline=PIPELINE),
-    )
+    loader = {
+        'batch_size': batch_size,
+        'num_workers': 0,
+        'sampler': dict(type='DefaultSampler', shuffle=True),
+        'collate_fn': dict(type='default_collate'),
+        'dataset': dict(type='ShapesDataset', num_samples=IMAGES, img_size=48, pipeline=PIPELINE),
+        **dict(loader),
+    }
     runner = build_runner(
         work_dir,
         dino_config(),
@@ -220,7 +224,7 @@ class _OpenFile(ShapesDataset):
 
 
 def test_a_data_set_that_cannot_be_copied(tmp_path):
-    runner, recorder = build(tmp_path)
+    runner, _ = build(tmp_path)
     runner.cfg.train_dataloader.dataset.type = '_OpenFile'
     runner._train_dataloader = runner.cfg.train_dataloader
     dataset = runner.train_loop.dataloader.dataset
@@ -249,6 +253,37 @@ def test_a_resumed_run_sees_what_is_left(tmp_path, after):
     runner, rest = build(tmp_path / 'part', resume=True)
     runner.train()
     assert seen + rest.seen == recorder.seen
+
+
+DATA_SAMPLERS.register_module(name='_Batches', module=torch.utils.data.BatchSampler)
+
+
+@pytest.mark.parametrize('settings', [
+    dict(num_batch_per_epoch=5), dict(batch_sampler=dict(type='_Batches', drop_last=False)),
+])  # fmt: skip
+def test_every_image_comes_once_without_a_seed_in_the_config(tmp_path, settings):
+    """In an epoch that is resumed by a process which has drawn another seed."""
+    options = dict(randomness=dict(seed=None), loader=settings)
+    seen = stopped(tmp_path, 3, **options)[:2]
+    runner, rest = build(tmp_path, 5, resume=True, **options)
+    with pytest.raises(KeyboardInterrupt):
+        runner.train()
+    assert not isinstance(runner.train_dataloader.sampler, SeededSampler)
+    assert sorted(chain.from_iterable(entry[3] for entry in seen + rest.seen)) == [*range(IMAGES)]
+
+
+def test_a_seed_of_the_samplers_own_stays(tmp_path):
+    orders = []
+    for settings in ({}, dict(num_batch_per_epoch=5)):
+        sampler = dict(type='DefaultSampler', seed=7)
+        runner, recorder = build(
+            tmp_path, 5, loader=dict(sampler=sampler, **settings), default_hooks=NO_CHECKPOINTS
+        )
+        with pytest.raises(KeyboardInterrupt):
+            runner.train()
+        orders.append([*chain.from_iterable(entry[3] for entry in recorder.seen)])
+    expected = [*DefaultSampler(range(IMAGES), seed=7)]
+    assert orders == [expected, expected]
 
 
 def test_a_loader_of_ones_own_is_read_up_to_the_place(tmp_path):
@@ -292,7 +327,7 @@ def test_with_other_batches_it_goes_on_at_the_same_place(
         tmp_path,
         resume=True,
         batch_size=batch_size,
-        default_hooks=dict(checkpoint=None),
+        default_hooks=NO_CHECKPOINTS,
         log_level='WARNING',
         **accumulate,
     )
