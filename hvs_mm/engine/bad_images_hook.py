@@ -24,10 +24,10 @@ _LIST = 'bad_images.txt'
 class BadImagesHook(Hook):
     """Warns of images that ``LoadCheckedImage`` skipped, counts them, and ends a run with too many.
 
-    Acts after every training iteration; with several processes after every ``interval`` iterations
-    and at the end of an epoch, when all of them exchange what they met, so that they warn once and
-    end together. A worker reads ahead: what it meets is told with the next good image that it
-    gives.
+    Acts after every training iteration; with several processes after every ``interval`` iterations,
+    at the end of an epoch and before a checkpoint of ``ReliableRunner``, when all of them exchange
+    what they met, so that they warn once and end together. A worker reads ahead: what it meets is
+    told with the next good image that it gives.
 
     The log names every bad file once, up to ``max_lines``; all are listed, with what is wrong with
     them, in ``bad_images.txt`` beside the log. ``train/bad_images`` is how many files of the run
@@ -59,6 +59,7 @@ class BadImagesHook(Hook):
         self.max_share = max_share
         self.interval = interval
         self.max_lines = max_lines
+        self._seen = 0
 
     def before_train(self, runner: Runner) -> None:
         dataset = runner.train_dataloader.dataset
@@ -91,6 +92,12 @@ class BadImagesHook(Hook):
             or self.every_n_inner_iters(batch_idx, self.interval)
             or self.is_last_train_iter(runner)
         ):
+            self._judge(runner)
+
+    def before_checkpoint(self, runner: Runner) -> None:
+        """Put what was met since the last exchange into the checkpoint."""
+        # In all processes or in none.
+        if self._seen:
             self._judge(runner)
 
     def _judge(self, runner: Runner) -> None:

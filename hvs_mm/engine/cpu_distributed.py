@@ -59,7 +59,7 @@ def prepare_cpu_distributed(cfg: Config) -> None:
     """
     if cfg.launcher == 'none':
         return
-    timeout = _timeout(cfg)
+    timeout = configured_timeout(cfg)
     if torch.cuda.is_available():
         return
     if cfg.launcher != 'pytorch':
@@ -76,7 +76,15 @@ def prepare_cpu_distributed(cfg: Config) -> None:
     )
 
 
-def _timeout(cfg: Config) -> timedelta:
+def configured_timeout(cfg: Config) -> timedelta:
+    """How long processes of a run wait for each other.
+
+    Args:
+        cfg: The config.
+
+    Raises:
+        ValueError: If ``env_cfg.dist_cfg.timeout`` is no positive number.
+    """
     seconds = ((cfg.get('env_cfg') or {}).get('dist_cfg') or {}).get('timeout', _TIMEOUT)
     is_number = isinstance(seconds, (int, float)) and not isinstance(seconds, bool)
     if not is_number or not (isfinite(seconds) and seconds > 0):

@@ -15,6 +15,7 @@ from torch import distributed
 from torch.utils.data import BatchSampler, DataLoader
 
 from ..models import ViewsError
+from .cpu_distributed import configured_timeout
 from .seeded_draws import SeededSampler
 
 
@@ -125,7 +126,9 @@ class EqualBatchesHook(Hook):
 
     Acts before training, see :func:`check_batches`. Where a batch sampler of one's own leaves open
     how large batches will be, it also compares their sizes in every iteration, between the hosts:
-    no GPU is waited for. With torch's own batch sampler nothing is left to do in an iteration.
+    no GPU is waited for, and a process that does not come for ``env_cfg.dist_cfg.timeout`` seconds,
+    600 by default, ends the others. With torch's own batch sampler nothing is left to do in an
+    iteration.
 
     Raises:
         ViewsError: In every process, if the batches differ.
@@ -141,7 +144,9 @@ class EqualBatchesHook(Hook):
         self._is_open = get_world_size() > 1 and loader_sizes(loader).batch_size is None
         if self._is_open:
             # The processes may talk over NCCL, which knows only tensors on GPUs.
-            self._group = distributed.new_group(backend='gloo')
+            self._group = distributed.new_group(
+                backend='gloo', timeout=configured_timeout(runner.cfg)
+            )
 
     def before_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: dict[str, Any] | None = None

@@ -14,6 +14,12 @@ from ..models.whole_files import written_whole
 from .checkpoint_place import CheckpointError, CheckpointPlace
 from .class_names import class_name
 from .latest_checkpoint import agreed_checkpoint, latest_readable_checkpoint
+from .resumed_schedules import (
+    built_schedulers,
+    ended_before_the_run,
+    other_than_configured,
+    schedule_settings,
+)
 
 #: Hooks of MMEngine (0.10.7 and 0.10.12), which ``None`` takes out of a run.
 _MMENGINES = {'runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint'}
@@ -28,6 +34,7 @@ class ReliableRunner(Runner):
       it would have had.
     - Checkpoints are written to another file, which is renamed when it is complete and on disk.
     - ``resume=True`` without ``load_from`` takes the newest checkpoint that can be read.
+    - A run that is resumed says so if its schedules are not those of the config.
     - ``CheckpointHook`` becomes :class:`SafeCheckpointHook`.
     - Logged numbers do not pile up: there is a :class:`ScalarHistoryHook`, unless
       ``default_hooks.scalar_history`` says otherwise.
@@ -74,6 +81,30 @@ class ReliableRunner(Runner):
                 self.logger.info(f'There is no checkpoint in {self.work_dir} to go on from.')
                 return
         super().load_or_resume()
+
+    def resume(self, filename: str, *args: Any, **kwargs: Any) -> None:
+        """Resume from a checkpoint, and warn of schedules that are not those of the config.
+
+        Args:
+            filename: Of the checkpoint.
+            *args: As for MMEngine's Runner, and
+            **kwargs: so are these.
+        """
+        configured = [schedule_settings(one) for one in built_schedulers(self.param_schedulers)]
+        super().resume(filename, *args, **kwargs)
+        schedulers = built_schedulers(self.param_schedulers)
+        known = self.message_hub.runtime_info
+        found = other_than_configured(schedulers, configured)
+        if 'max_epochs' in known and 'max_iters' in known:
+            before = {True: known['max_epochs'], False: known['max_iters']}
+            now = {True: self.max_epochs, False: self.max_iters}
+            found += ended_before_the_run(schedulers, before, now)
+        if found:
+            self.logger.warning(
+                f'Schedules go on as they are in {filename}: {"; ".join(found)}. For those of the '
+                f'config begin a new run from its weights, with load_from={filename} and '
+                'resume=False.'
+            )
 
     def save_checkpoint(
         self, out_dir: str, filename: str, *args: Any, backend_args: Any = None, **kwargs: Any

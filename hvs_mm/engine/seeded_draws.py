@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.dist import get_dist_info
+from mmengine.registry import DATA_SAMPLERS, DATASETS
 from torch.utils.data import Dataset, Sampler
 
 
@@ -54,10 +55,18 @@ class SeededSampler(Sampler):
     So an image gets the same views whichever process or worker draws them.
 
     Args:
-        sampler: Gives indices in an order that depends on its ``seed`` and on ``set_epoch``.
+        sampler: Gives indices in an order that depends on its ``seed`` and on ``set_epoch``; or
+            the settings of one, whose ``seed``, if they name one, stays.
+        dataset: For a sampler that is to be built, as
+        seed: is this one.
     """
 
-    def __init__(self, sampler: Sampler) -> None:
+    def __init__(
+        self, sampler: Sampler | dict[str, Any], dataset: Any = None, seed: int | None = None
+    ) -> None:
+        self._names_seed = isinstance(sampler, dict) and sampler.get('seed') is not None
+        if isinstance(sampler, dict):
+            sampler = DATA_SAMPLERS.build(sampler, default_args=dict(dataset=dataset, seed=seed))
         self.sampler = sampler
         self.epoch = 0
         #: How many draws of an epoch to leave out, which were made before.
@@ -73,7 +82,7 @@ class SeededSampler(Sampler):
     def set_seed(self, seed: int) -> None:
         """Let all processes draw by a seed."""
         self.seed = seed
-        if getattr(self.sampler, 'seed', None) is not None:
+        if getattr(self.sampler, 'seed', None) is not None and not self._names_seed:
             self.sampler.seed = seed
 
     def __iter__(self) -> Iterator[SeededIndex]:
@@ -90,15 +99,27 @@ class SeededSampler(Sampler):
 class SeededDataset(Dataset):
     """Another data set, whose random transforms are seeded by who asks.
 
+    All else is as with the other one: hooks read its attributes here, and set them.
+
     Args:
-        dataset: One of MMEngine's, or another with ``metainfo``, or not.
+        dataset: One, or the settings of one.
     """
 
     def __init__(self, dataset: Any) -> None:
-        self.dataset = dataset
-        if hasattr(dataset, 'metainfo'):
-            # Which the Runner puts into checkpoints.
-            self.metainfo = dataset.metainfo
+        self.dataset = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
+
+    def __getattr__(self, name: str) -> Any:
+        # A copy, or what a worker unpickles, has none at first; and what is special about the other
+        # one, such as how it is pickled or gives whole batches, is not so here.
+        if name == 'dataset' or name.startswith('__'):
+            raise AttributeError(f'{type(self).__name__!r} object has no attribute {name!r}')
+        return getattr(self.dataset, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == 'dataset':
+            super().__setattr__(name, value)
+        else:
+            setattr(self.dataset, name, value)
 
     def __getitem__(self, index: int) -> Any:
         if isinstance(index, SeededIndex):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from logging import WARNING
 from typing import Any
 
 import numpy as np
 import torch
 from mmengine.dist import all_reduce, is_main_process
 from mmengine.hooks import Hook
+from mmengine.logging import print_log
 from mmengine.runner import EpochBasedTrainLoop, Runner
 from mmpretrain.registry import HOOKS
 from torch import Tensor
@@ -163,9 +165,18 @@ class SelectionStatsHook(Hook):
 
     def _sums(self) -> _Sums:
         """Over the images that were set aside, of all processes."""
-        sums = self._own_sums() if self._batches else self._earlier
-        if self._batches and self._earlier is not None:
-            sums.values += self._earlier.values
+        sums, earlier = self._own_sums() if self._batches else self._earlier, self._earlier
+        if self._batches and earlier is not None:
+            if (sums.names, sums.choices) == (earlier.names, earlier.choices):
+                sums.values += earlier.values
+            else:
+                # All processes have the same settings, and had.
+                print_log(
+                    'The run that is resumed selected among other candidates or views than this '
+                    'one: what it had not yet logged of its selection is left out.',
+                    logger='current',
+                    level=WARNING,
+                )
         all_reduce(sums.values, 'sum')
         return sums
 

@@ -229,12 +229,17 @@ def train_a_rank(rank, folder):
     for max_share in (0.1, 0.05):
         train_dataloader = loader(f'{folder}/data')
         train_dataloader['sampler']['shuffle'] = False
+        save = dict(
+            runner_type='mmpretrain.ReliableRunner',
+            default_hooks=dict(checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=1)),
+        )
         runner = build(
             f'{folder}/{max_share}/rank{rank}',
             train_dataloader,
             [dict(max_share=max_share, interval=2)],
             max_epochs=2,
             model_wrapper_cfg=dict(type='CPUDistributedDataParallel'),
+            **(save if max_share == 0.1 else {}),
         )
         result = 'passed'
         try:
@@ -261,6 +266,10 @@ def test_processes_add_up_and_end_together(tmp_path):
             assert first[0] == second[0] == 'passed'
             # In two epochs of three batches of 4, 4 and 2 images for each process.
             assert (iteration, state['seen']) == (6, 40)
+            # Before the first exchange of the hook's own.
+            saved = torch.load(folder / 'rank0/iter_1.pth', weights_only=False)['message_hub']
+            expected = {'seen': 8, 'files': dict.fromkeys(bad, 0)}
+            assert saved['runtime_info']['bad_images'] == expected
         else:
             for message, *_ in (first, second):
                 assert message.startswith('2 of 20 training images are bad, more than max_share=')

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
+from time import sleep
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from mmengine.config import Config
 from mmengine.dist import get_rank
 from mmpretrain.registry import DATA_SAMPLERS
-from torch.utils.data import Sampler
+from torch.utils.data import DataLoader, Sampler
 
 from hvs_mm.engine import EqualBatchesHook
 from hvs_mm.models import ViewsError
@@ -181,6 +185,33 @@ def test_what_is_refused(found, name):
 def test_what_trains(found, name):
     for rank in found:
         assert rank[name] == ACCEPTED[name][1]
+
+
+def _leave_the_other_alone(rank: int, folder: str) -> None:
+    loader = DataLoader(range(2), batch_sampler=_OpenBatches(None, 1))
+    config = Config(dict(env_cfg=dict(dist_cfg=dict(timeout=1))))
+    runner = SimpleNamespace(cfg=config, train_loop=SimpleNamespace(dataloader=loader))
+    hook = EqualBatchesHook()
+    hook.before_train(runner)
+    done = Path(folder, 'done')
+    batch = dict(data_samples=[None])
+    if rank == 0:
+        with pytest.raises(RuntimeError, match=r'1000 ?ms'):
+            hook.before_train_iter(runner, 0, batch)
+        # All else that the processes send has the timeout of their own group.
+        done.touch()
+        return
+    for _ in range(200):
+        if done.exists():
+            return
+        sleep(0.1)
+    # Lest the first one wait on.
+    hook.before_train_iter(runner, 0, batch)
+
+
+def test_a_process_that_hangs(tmp_path):
+    run_ranks(_leave_the_other_alone, 2, tmp_path, str(tmp_path))
+    assert (tmp_path / 'done').exists()
 
 
 def test_one_process_without_a_batch(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 import random
 from itertools import chain
@@ -9,10 +10,12 @@ from itertools import chain
 import numpy as np
 import pytest
 import torch
-from mmengine.dataset import DefaultSampler
+from mmengine.dataset import Compose, DefaultSampler
 from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
+from mmpretrain.registry import DATA_SAMPLERS, DATASETS
 
+from hvs_mm.datasets import ShapesDataset
 from hvs_mm.engine import ResumableEpochLoop
 from hvs_mm.engine.equal_batches_hook import LoaderSizes, loader_sizes
 from hvs_mm.engine.seeded_draws import SeededDataset, SeededIndex, SeededSampler, seed_all
@@ -93,6 +96,33 @@ def test_an_index_keeps_its_seed_on_the_way_to_a_worker():
     assert not hasattr(SeededDataset([0]), 'metainfo')
 
 
+def test_a_data_set_is_used_as_it_was_without_the_wrapper():
+    dataset = SeededDataset(ShapesDataset(num_samples=4))
+    assert dataset.get_cat_ids(2) == dataset.dataset.get_cat_ids(2)
+    # As MMDetection's PipelineSwitchHook does.
+    dataset.pipeline = changed = Compose([lambda sample: sample['sample_idx']])
+    assert dataset.dataset.pipeline is changed
+    assert dataset[3] == 3
+    with pytest.raises(AttributeError, match=r'no attribute .nothing'):
+        dataset.nothing  # noqa: B018
+    dataset.pipeline = None
+    for other in (copy.deepcopy(dataset), pickle.loads(pickle.dumps(dataset))):
+        assert type(other) is SeededDataset
+        assert other.dataset is not dataset.dataset
+        assert len(other) == 4
+
+
+def test_a_data_set_that_gives_whole_batches_is_seeded_too():
+    class Batches(Draws):
+        def __getitems__(self, indices):
+            raise NotImplementedError
+
+    loader = torch.utils.data.DataLoader(
+        SeededDataset(Batches()), batch_size=2, collate_fn=list, sampler=SeededSampler(range(2))
+    )
+    assert list(loader) == list(loader)
+
+
 def test_all_generators_are_seeded():
     seed_all(1, 2)
     first = random.random(), np.random.rand(), torch.rand(()).item()
@@ -128,15 +158,19 @@ PIPELINE = [
 ]  # fmt: skip
 
 
-def build(work_dir, stop_after=None, batch_size=BATCH, **options):
+NO_CHECKPOINTS = dict(checkpoint=None)
+
+
+def build(work_dir, stop_after=None, batch_size=BATCH, loader=(), **options):
     recorder = Recorder(stop_after)
-    loader = dict(
-        batch_size=batch_size,
-        num_workers=0,
-        sampler=dict(type='DefaultSampler', shuffle=True),
-        collate_fn=dict(type='default_collate'),
-        dataset=dict(type='ShapesDataset', num_samples=IMAGES, img_size=48, pipeline=PIPELINE),
-    )
+    loader = {
+        'batch_size': batch_size,
+        'num_workers': 0,
+        'sampler': dict(type='DefaultSampler', shuffle=True),
+        'collate_fn': dict(type='default_collate'),
+        'dataset': dict(type='ShapesDataset', num_samples=IMAGES, img_size=48, pipeline=PIPELINE),
+        **dict(loader),
+    }
     runner = build_runner(
         work_dir,
         dino_config(),
@@ -180,6 +214,26 @@ def test_what_its_loader_tells_of_its_batches(tmp_path):
     assert loader_sizes(runner.train_dataloader) == LoaderSizes(10, 4, 3, 1)
 
 
+@DATASETS.register_module()
+class _OpenFile(ShapesDataset):
+    """Has what cannot be copied."""
+
+    def full_init(self):
+        super().full_init()
+        self.file = open(__file__, 'rb')  # noqa: SIM115
+
+
+def test_a_data_set_that_cannot_be_copied(tmp_path):
+    runner, _ = build(tmp_path)
+    runner.cfg.train_dataloader.dataset.type = '_OpenFile'
+    runner._train_dataloader = runner.cfg.train_dataloader
+    dataset = runner.train_loop.dataloader.dataset
+    with dataset.file as file:
+        assert file.read(3) == b'"""'
+        # One, not two.
+        assert runner.train_dataloader.sampler.sampler.dataset is dataset
+
+
 def test_a_loop_over_iterations_is_left_alone(tmp_path):
     runner, _ = build(tmp_path, train_cfg=dict(by_epoch=False, max_iters=3))
     assert type(runner.train_loop) is IterBasedTrainLoop
@@ -201,6 +255,37 @@ def test_a_resumed_run_sees_what_is_left(tmp_path, after):
     assert seen + rest.seen == recorder.seen
 
 
+DATA_SAMPLERS.register_module(name='_Batches', module=torch.utils.data.BatchSampler)
+
+
+@pytest.mark.parametrize('settings', [
+    dict(num_batch_per_epoch=5), dict(batch_sampler=dict(type='_Batches', drop_last=False)),
+])  # fmt: skip
+def test_every_image_comes_once_without_a_seed_in_the_config(tmp_path, settings):
+    """In an epoch that is resumed by a process which has drawn another seed."""
+    options = dict(randomness=dict(seed=None), loader=settings)
+    seen = stopped(tmp_path, 3, **options)[:2]
+    runner, rest = build(tmp_path, 5, resume=True, **options)
+    with pytest.raises(KeyboardInterrupt):
+        runner.train()
+    assert not isinstance(runner.train_dataloader.sampler, SeededSampler)
+    assert sorted(chain.from_iterable(entry[3] for entry in seen + rest.seen)) == [*range(IMAGES)]
+
+
+def test_a_seed_of_the_samplers_own_stays(tmp_path):
+    orders = []
+    for settings in ({}, dict(num_batch_per_epoch=5)):
+        sampler = dict(type='DefaultSampler', seed=7)
+        runner, recorder = build(
+            tmp_path, 5, loader=dict(sampler=sampler, **settings), default_hooks=NO_CHECKPOINTS
+        )
+        with pytest.raises(KeyboardInterrupt):
+            runner.train()
+        orders.append([*chain.from_iterable(entry[3] for entry in recorder.seen)])
+    expected = [*DefaultSampler(range(IMAGES), seed=7)]
+    assert orders == [expected, expected]
+
+
 def test_a_loader_of_ones_own_is_read_up_to_the_place(tmp_path):
     """Without random numbers of its own it gives the same images."""
     loader = build(tmp_path / 'first')[0].train_dataloader
@@ -217,20 +302,48 @@ def test_a_loader_of_ones_own_is_read_up_to_the_place(tmp_path):
     assert recorder.seen[3][:3] == (1, 5, 0)
 
 
-@pytest.mark.parametrize('ours', [True, False])
-def test_with_other_batches_it_goes_on_at_the_same_place(tmp_path, capfd, ours):
-    """Saved in the middle, or by MMEngine's loop at the end, of an epoch of 5 batches."""
-    if ours:
-        # The last iteration is not saved.
-        stopped(tmp_path, 8)
-    else:
-        by_epoch = dict(checkpoint=dict(type='CheckpointHook', interval=1))
-        stopped(tmp_path, 6, runner_type='Runner', default_hooks=by_epoch)
-    runner, recorder = build(tmp_path, resume=True, batch_size=1, log_level='WARNING')
+@pytest.mark.parametrize(
+    ('ours', 'by_epoch', 'batch_size', 'start'),
+    [
+        # 7 of 10 batches of 5 an epoch are 14 of 20 of 10.
+        (True, False, 1, 14),
+        (False, False, 1, 14),
+        # The end of an epoch.
+        (False, True, 1, 10),
+        # 5 is the second of the second 3, too.
+        (False, True, 4, 3),
+    ],
+)
+def test_with_other_batches_it_goes_on_at_the_same_place(
+    tmp_path, capfd, ours, by_epoch, batch_size, start
+):
+    """Saved in the second epoch of 5 batches, or before it, by this loop or MMEngine's."""
+    accumulate = dict(optim_wrapper=dict(accumulative_counts=3))
+    runner_type = 'mmpretrain.ReliableRunner' if ours else 'Runner'
+    hook = dict(type='CheckpointHook', by_epoch=by_epoch, interval=1 if by_epoch else 7)
+    # The last iteration is not saved.
+    stopped(tmp_path, 8, runner_type=runner_type, default_hooks=dict(checkpoint=hook), **accumulate)
+    runner, recorder = build(
+        tmp_path,
+        resume=True,
+        batch_size=batch_size,
+        default_hooks=NO_CHECKPOINTS,
+        log_level='WARNING',
+        **accumulate,
+    )
     runner.train()
-    # 7 of 10 batches of 5 an epoch are 14 of 20 of 10.
-    start = 14 if ours else 10
-    assert recorder.seen[0][:3] == (1, start, start - 10)
-    assert len(recorder.seen) == 30 - start
+    length = len(runner.train_dataloader)
+    assert recorder.seen[0][:3] == (1, start, start - length)
+    assert len(recorder.seen) == 3 * length - start
+    # By which it knows when to make a step, and what to divide losses by.
+    assert runner.optim_wrapper.inner_count == 3 * length
     said = capfd.readouterr()
-    assert 'a run with 5 batches in an epoch; with 10, as now' in said.out + said.err
+    assert f'a run with 5 batches in an epoch; with {length}, as now' in said.out + said.err
+
+
+def test_a_checkpoint_of_mmengines_loop_in_an_epoch_of_as_many_batches(tmp_path):
+    stopped(tmp_path, 8, runner_type='Runner')
+    runner, recorder = build(tmp_path, 8, resume=True)
+    with pytest.raises(KeyboardInterrupt):
+        runner.train()
+    assert [entry[:3] for entry in recorder.seen] == [(1, 7, 2)]

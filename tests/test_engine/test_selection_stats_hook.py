@@ -322,6 +322,33 @@ def test_samples_left_out_and_scores_that_are_not_finite(tmp_path):
     assert entry['selection/iou_all'] == pytest.approx(torch.cat(ious).mean().item(), abs=1e-6)
 
 
+@pytest.mark.parametrize(('other', 'images'), [(None, 6), ('candidates', 2), ('names', 2)])
+def test_a_window_of_another_selection_is_left_out(tmp_path, capfd, other, images):
+    """Two iterations before a stop and one after it, of two images each."""
+    options = dict(
+        max_epochs=1,
+        log_level='WARNING',
+        runner_type='mmpretrain.ReliableRunner',
+        default_hooks=dict(checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=2)),
+    )
+    hook = dict(HOOK, interval=10)
+    train(tmp_path / 'first', simsiam(), [hook], **options)
+    path = tmp_path / 'first/iter_2.pth'
+    if other == 'names':
+        checkpoint = torch.load(path, weights_only=False)
+        checkpoint['message_hub']['runtime_info']['selection_since_log']['names'][0] = 'other'
+        torch.save(checkpoint, path)
+    capfd.readouterr()
+    candidates = 5 if other == 'candidates' else 4
+    model = dict(simsiam(), candidates=[candidates])
+    options.update(load_from=str(path), resume=True, num_views=[candidates])
+    train(tmp_path / 'second', model, [hook], **options)
+    (entry,) = entries(tmp_path / 'second')
+    assert entry['selection/images'] == images
+    said = ''.join(capfd.readouterr())
+    assert ('selected among other candidates' in said) == (other is not None)
+
+
 @pytest.mark.parametrize('interval', [0, -1, 1.5, True, '5'])
 def test_a_wrong_interval(interval):
     with pytest.raises(ValueError, match='must be a number of iterations, at least 1'):
