@@ -50,7 +50,11 @@ def trust_checkpoints(cfg: Config) -> None:
     for settings in _dicts_in(cfg.get('model')):
         if class_name(settings) == 'PretrainedBackbone':
             settings['trust'] = True
-    for settings in (*_dicts_in(cfg.get('default_hooks')), *_dicts_in(cfg.get('custom_hooks'))):
+    hooks = cfg.setdefault('default_hooks', {})
+    if class_name({'type': cfg.get('runner_type')}) == ReliableRunner.__name__:
+        # Which has it whether or not a config names it.
+        hooks.setdefault('trust', dict(type='CheckpointTrustHook'))
+    for settings in (*_dicts_in(hooks), *_dicts_in(cfg.get('custom_hooks'))):
         if class_name(settings) == CheckpointTrustHook.__name__:
             settings['trust'] = True
 
@@ -60,7 +64,8 @@ class CheckpointTrustHook(Hook):
     """Check before a run that no checkpoint it reads can run code.
 
     For runs that are started without the tools of this package, such as with ``mim train``; these
-    tools check by themselves. Add ``default_hooks = dict(trust=dict(type='CheckpointTrustHook'))``.
+    tools check by themselves. :class:`ReliableRunner` has it by default. For another Runner add
+    ``default_hooks = dict(trust=dict(type='CheckpointTrustHook'))``.
 
     Args:
         trust: Check nothing.

@@ -36,6 +36,8 @@ class ReliableRunner(Runner):
     - ``resume=True`` without ``load_from`` takes the newest checkpoint that can be read.
     - A run that is resumed says so if its schedules are not those of the config.
     - ``CheckpointHook`` becomes :class:`SafeCheckpointHook`.
+    - No checkpoint is read that can run code: there is a :class:`CheckpointTrustHook`, unless
+      ``default_hooks.trust`` says otherwise.
     - Logged numbers do not pile up: there is a :class:`ScalarHistoryHook`, unless
       ``default_hooks.scalar_history`` says otherwise.
 
@@ -59,6 +61,7 @@ class ReliableRunner(Runner):
         hooks = {
             'checkpoint': dict(type='CheckpointHook', interval=1),
             'scalar_history': dict(type='mmpretrain.ScalarHistoryHook'),
+            'trust': dict(type='CheckpointTrustHook'),
             **(hooks or {}),
         }
         checkpoint = hooks['checkpoint']

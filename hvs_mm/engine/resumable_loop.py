@@ -56,7 +56,13 @@ class ResumableEpochLoop(EpochBasedTrainLoop):
             for sampler in (self.dataloader.sampler, getattr(batches, 'sampler', None)):
                 if getattr(sampler, 'seed', None) is not None:
                     sampler.seed = seed
-        return super().run()
+        was_over = 0 < self._max_epochs <= self._epoch
+        model = super().run()
+        if was_over and self.runner.val_loop is not None and self._epoch >= self.val_begin:
+            # The last checkpoint is saved before the last validation, which may have been broken
+            # off.
+            self.runner.val_loop.run()
+        return model
 
     def _adapt_to_length(self) -> None:
         """Find the place in the epoch, of a run that had other batches or processes before."""

@@ -116,6 +116,7 @@ class SelectionStatsHook(Hook):
             raise ValueError(f'interval={interval!r} must be a number of iterations, at least 1.')
         self.interval = interval
         self._batches: list[tuple[Selection, dict[str, np.ndarray]]] = []
+        self._earlier: _Sums | None = None
 
     def before_train(self, runner: Runner) -> None:
         selecting_model(runner.model)

@@ -12,7 +12,7 @@ import pytest
 import torch
 from mmengine.dataset import Compose, DefaultSampler
 from mmengine.hooks import Hook
-from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
+from mmengine.runner import BaseLoop, EpochBasedTrainLoop, IterBasedTrainLoop
 from mmpretrain.registry import DATA_SAMPLERS, DATASETS
 
 from hvs_mm.datasets import ShapesDataset
@@ -347,3 +347,32 @@ def test_a_checkpoint_of_mmengines_loop_in_an_epoch_of_as_many_batches(tmp_path)
     with pytest.raises(KeyboardInterrupt):
         runner.train()
     assert [entry[:3] for entry in recorder.seen] == [(1, 7, 2)]
+
+
+class _Validation(BaseLoop):
+    """Notes after how many epochs a run is validated; is killed at it, or not."""
+
+    def __init__(self, runner, epochs, is_killed):
+        super().__init__(runner, runner.train_dataloader)
+        self.epochs, self.is_killed = epochs, is_killed
+
+    def run(self):
+        self.epochs.append(self.runner.epoch)
+        if self.is_killed:
+            raise KeyboardInterrupt
+
+
+def test_a_run_killed_in_its_last_validation_is_validated_after_all(tmp_path):
+    epochs = []
+    runner, _ = build(tmp_path, train_cfg=dict(by_epoch=True, max_epochs=2, val_begin=2))
+    runner._val_loop = _Validation(runner, epochs, is_killed=True)
+    with pytest.raises(KeyboardInterrupt):
+        runner.train()
+    assert epochs == [2]
+    for _ in range(2):
+        runner, recorder = build(tmp_path, train_cfg=dict(by_epoch=True, max_epochs=2, val_begin=2))
+        runner._val_loop = _Validation(runner, epochs, is_killed=False)
+        runner._resume = True
+        runner.train()
+        assert not recorder.seen
+    assert epochs == [2, 2, 2]

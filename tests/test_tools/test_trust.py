@@ -296,9 +296,8 @@ def test_a_hook_checks_runs_of_others(tmp_path: Path, marker: Path) -> None:
 
 
 def test_the_hook_looks_at_what_our_runner_would_read(tmp_path: Path, marker: Path) -> None:
-    """Which needs no pointer to find a checkpoint, unlike MMEngine's."""
+    """Which has it by default, and needs no pointer to find a checkpoint, unlike MMEngine's."""
     cfg = Config.fromfile(DEMO)
-    cfg.default_hooks.trust = dict(type='CheckpointTrustHook')
     cfg.merge_from_dict({'work_dir': str(tmp_path), 'resume': True, 'experiment_name': 'ours'})
     write(tmp_path / 'epoch_1.pth', Shell(marker))
     with pytest.raises(ValueError, match=r'epoch_1\.pth holds a \S*system'):
@@ -319,6 +318,11 @@ def test_trust_is_set_everywhere() -> None:
     assert cfg.default_hooks.one.trust
     assert cfg.custom_hooks[0].trust
     assert 'trust' not in cfg.default_hooks.two
+    # Our Runner's, which is in no config.
+    assert 'trust' not in cfg.default_hooks
+    cfg.runner_type = 'mmpretrain.ReliableRunner'
+    trust_checkpoints(cfg)
+    assert cfg.default_hooks.trust.trust
     assert CheckpointTrustHook(trust=True).trust
     assert PretrainedBackbone('x', trust=True).trust
 
