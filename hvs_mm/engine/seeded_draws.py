@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from copy import copy
 from itertools import islice
 from typing import Any
 
@@ -120,6 +121,10 @@ class SeededDataset(Dataset):
             super().__setattr__(name, value)
         else:
             setattr(self.dataset, name, value)
+
+    def __copy__(self) -> SeededDataset:
+        # Whoever changes a copy means to leave the data set of the run alone.
+        return type(self)(copy(self.dataset))
 
     def __getitem__(self, index: int) -> Any:
         if isinstance(index, SeededIndex):

@@ -105,6 +105,10 @@ def test_a_data_set_is_used_as_it_was_without_the_wrapper():
     assert dataset[3] == 3
     with pytest.raises(AttributeError, match=r'no attribute .nothing'):
         dataset.nothing  # noqa: B018
+    # A copy is another one, as of the data set itself.
+    other = copy.copy(dataset)
+    other.pipeline = None
+    assert dataset.dataset.pipeline is changed
     dataset.pipeline = None
     for other in (copy.deepcopy(dataset), pickle.loads(pickle.dumps(dataset))):
         assert type(other) is SeededDataset

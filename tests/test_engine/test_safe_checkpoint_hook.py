@@ -198,7 +198,10 @@ def test_names_in_folders_of_their_own(tmp_path):
 
 @pytest.mark.parametrize('kind', [CheckpointHook, 'mmengine.CheckpointHook'])
 def test_whatever_way_mmengines_hook_is_named(tmp_path, kind):
-    runner = build(tmp_path, type=kind, interval=1)
+    runner = build(tmp_path)
+    runner._hooks.clear()
+    # MMEngine 0.10.7 cannot print a config that holds a class.
+    runner.register_default_hooks(dict(checkpoint=dict(type=kind, interval=1)))
     assert any(isinstance(hook, SafeCheckpointHook) for hook in runner.hooks)
 
 
