@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 import torch
 
+# Up to five trainings a test, which take minutes on busy cores.
+pytestmark = pytest.mark.timeout(900)
 ROOT = Path(__file__).parents[2]
 BATCHES, EPOCHS, INTERVAL = 6, 3, 3
 LAST = BATCHES * EPOCHS
