@@ -1,7 +1,6 @@
 # DINO, a ViT of 4 layers and width 96, 10 epochs of CIFAR-10 JPEGs in class folders, views of 32 and
 # 16 px.
-# data/cifar10/train/<class>/*.jpg, data/cifar10/val/<class>/*.jpg
-_base_ = '../baselines/dino_vit-small_100e.py'
+_base_ = ['../baselines/dino_vit-small_100e.py', '_base_/jpegs.py']
 
 model = dict(
     backbone=dict(
@@ -30,18 +29,13 @@ local_pipeline = [
     dict(type='RandomResizedCrop', scale=16, crop_ratio_range=(0.05, 0.4)),
     *_base_.local_pipeline[1:4],
 ]
-knn_pipeline = [
-    dict(type='LoadImageFromFile'), dict(type='Resize', scale=32), dict(type='PackInputs')
-]
 
 train_dataloader = dict(
     batch_size=64,
     num_workers=1,
     dataset=dict(
         _delete_=True,
-        type='CustomDataset',
-        data_root='data/cifar10',
-        data_prefix='train',
+        **_base_.jpegs,
         pipeline=[
             dict(type='LoadImageFromFile'),
             dict(

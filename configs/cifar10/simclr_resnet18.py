@@ -1,6 +1,9 @@
 # SimCLR, ResNet-18, 10 epochs of CIFAR-10 JPEGs in class folders, views of 32 px.
-# data/cifar10/train/<class>/*.jpg, data/cifar10/val/<class>/*.jpg
-_base_ = ['mmpretrain::simclr/simclr_resnet50_16xb256-coslr-200e_in1k.py', '../_base_/hvs.py']
+_base_ = [
+    'mmpretrain::simclr/simclr_resnet50_16xb256-coslr-200e_in1k.py',
+    '../_base_/hvs.py',
+    '_base_/jpegs.py',
+]
 
 model = dict(
     backbone=dict(depth=18, norm_cfg=dict(type='BN')),
@@ -20,9 +23,6 @@ view_pipeline = [
         prob=0.8),
     _base_.view_pipeline[3],
 ]
-knn_pipeline = [
-    dict(type='LoadImageFromFile'), dict(type='Resize', scale=32), dict(type='PackInputs')
-]
 
 train_dataloader = dict(
     batch_size=128,
@@ -30,9 +30,7 @@ train_dataloader = dict(
     collate_fn=dict(_delete_=True, type='default_collate'),
     dataset=dict(
         _delete_=True,
-        type='CustomDataset',
-        data_root='data/cifar10',
-        data_prefix='train',
+        **_base_.jpegs,
         pipeline=[
             dict(type='LoadImageFromFile'),
             dict(type='MultiView', num_views=2, transforms=[view_pipeline]),

@@ -1,7 +1,10 @@
 # SimSiam, ResNet-18, 6 epochs of CIFAR-10 JPEGs in class folders, views of 48 px: some minutes on
 # CPU cores. The network is ImageNet's, so that its weights go into a detector.
-# data/cifar10/train/<class>/*.jpg, data/cifar10/val/<class>/*.jpg
-_base_ = ['mmpretrain::simsiam/simsiam_resnet50_8xb32-coslr-100e_in1k.py', '../_base_/hvs.py']
+_base_ = [
+    'mmpretrain::simsiam/simsiam_resnet50_8xb32-coslr-100e_in1k.py',
+    '../_base_/hvs.py',
+    '_base_/jpegs.py',
+]
 
 model = dict(
     backbone=dict(depth=18, norm_cfg=dict(type='BN')),
@@ -24,9 +27,7 @@ train_dataloader = dict(
     collate_fn=dict(_delete_=True, type='default_collate'),
     dataset=dict(
         _delete_=True,
-        type='CustomDataset',
-        data_root='data/cifar10',
-        data_prefix='train',
+        **_base_.jpegs,
         pipeline=[
             dict(type='LoadImageFromFile'),
             dict(type='MultiView', num_views=2, transforms=[view_pipeline]),

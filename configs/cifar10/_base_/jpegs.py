@@ -1,0 +1,6 @@
+# What the configs of CIFAR-10 have in common: JPEGs in class folders,
+# data/cifar10/train/<class>/*.jpg and data/cifar10/val/<class>/*.jpg
+jpegs = dict(type='CustomDataset', data_root='data/cifar10', data_prefix='train')
+knn_pipeline = [
+    dict(type='LoadImageFromFile'), dict(type='Resize', scale=32), dict(type='PackInputs')
+]
