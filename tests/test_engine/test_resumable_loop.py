@@ -367,14 +367,19 @@ class _Validation(BaseLoop):
 
 
 def test_a_run_killed_in_its_last_validation_is_validated_after_all(tmp_path):
+    settings = dict(
+        train_cfg=dict(by_epoch=True, max_epochs=2, val_begin=2),
+        # Of the end of the epoch: there is nothing left to train.
+        default_hooks=dict(checkpoint=dict(type='CheckpointHook', interval=1)),
+    )
     epochs = []
-    runner, _ = build(tmp_path, train_cfg=dict(by_epoch=True, max_epochs=2, val_begin=2))
+    runner, _ = build(tmp_path, **settings)
     runner._val_loop = _Validation(runner, epochs, is_killed=True)
     with pytest.raises(KeyboardInterrupt):
         runner.train()
     assert epochs == [2]
     for _ in range(2):
-        runner, recorder = build(tmp_path, train_cfg=dict(by_epoch=True, max_epochs=2, val_begin=2))
+        runner, recorder = build(tmp_path, **settings)
         runner._val_loop = _Validation(runner, epochs, is_killed=False)
         runner._resume = True
         runner.train()

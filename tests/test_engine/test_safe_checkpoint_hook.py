@@ -111,22 +111,29 @@ def test_a_run_that_goes_on_elsewhere_leaves_the_first_alone(tmp_path):
 
 
 def test_no_file_is_removed_because_a_checkpoint_says_so(tmp_path):
-    victims = [tmp_path / 'victim.pth', tmp_path / 'run' / 'best_of_somebody.txt']
-    build(tmp_path / 'run', interval=1, max_keep_ckpts=1).train()
+    settings = dict(interval=1, max_keep_ckpts=1, save_best='acc', rule='greater')
+    victims = [tmp_path / 'victim.pth', tmp_path / 'best_of_somebody.pth', tmp_path / 'run' / 'log']
+    build(tmp_path / 'run', **settings).train()
     for victim in victims:
         victim.write_text('precious')
     path = tmp_path / 'run' / 'epoch_4.pth'
-    checkpoint = torch.load(path, weights_only=False)
-    names = [*map(str, victims), '../victim.pth', -1]
-    checkpoint['message_hub']['runtime_info']['keep_ckpt_ids'] = names
-    checkpoint['message_hub']['resumed_keys']['keep_ckpt_ids'] = True
-    checkpoint['message_hub']['runtime_info']['kept_checkpoints'] = names
-    torch.save(checkpoint, path)
-    runner = build(tmp_path / 'run', 6, interval=1, max_keep_ckpts=1)
-    runner._resume = True
-    runner.train()
-    assert all(victim.exists() for victim in victims)
-    assert names_in(tmp_path / 'run') == ['epoch_6.pth']
+    for victim in victims:
+        checkpoint = torch.load(path, weights_only=False)
+        hub = checkpoint['message_hub']
+        named = {'keep_ckpt_ids': [str(victim), '../victim.pth', -1], 'best_ckpt': str(victim)}
+        hub['runtime_info'].update(named)
+        hub['resumed_keys'].update(dict.fromkeys(named, True))
+        torch.save(checkpoint, path)
+        epochs = checkpoint['meta']['epoch'] + 1
+        runner = build(tmp_path / 'run', epochs, **settings)
+        runner._resume = True
+        runner.train()
+        hook = next(hook for hook in runner.hooks if isinstance(hook, SafeCheckpointHook))
+        hook.after_val_epoch(runner, {'acc': float(epochs)})
+        assert all(victim.exists() for victim in victims)
+        path = tmp_path / 'run' / f'epoch_{epochs}.pth'
+        assert path.name in names_in(path.parent)
+    assert [name for name in names_in(path.parent) if name[:4] != 'best'] == ['epoch_7.pth']
 
 
 @pytest.mark.parametrize('indicators', ['acc', ['acc', 'top5']])
