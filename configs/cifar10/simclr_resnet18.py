@@ -42,15 +42,7 @@ optim_wrapper = dict(
     _delete_=True,
     type='OptimWrapper',
     optimizer=dict(type='SGD', lr=0.1, momentum=0.9, weight_decay=1e-4))
-param_scheduler = [
-    dict(
-        type='CosineAnnealingLR',
-        T_max=10,
-        by_epoch=True,
-        begin=0,
-        end=10,
-        convert_to_iter_based=True)
-]
+param_scheduler = [dict(**_base_.cosine, T_max=10, end=10)]
 train_cfg = dict(max_epochs=10)
 default_hooks = dict(
     finite_step=dict(type='FiniteStepHook'),

@@ -36,15 +36,7 @@ train_dataloader = dict(
 
 lr = 0.05
 optim_wrapper = dict(optimizer=dict(lr=lr))
-param_scheduler = [
-    dict(
-        type='CosineAnnealingLR',
-        T_max=6,
-        by_epoch=True,
-        begin=0,
-        end=6,
-        convert_to_iter_based=True)
-]
+param_scheduler = [dict(**_base_.cosine, T_max=6, end=6)]
 train_cfg = dict(max_epochs=6)
 custom_hooks = [
     dict(type='SimSiamHook', priority='HIGH', fix_pred_lr=True, lr=lr, adjust_by_epoch=False)

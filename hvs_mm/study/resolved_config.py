@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.runner import Runner
 
 from ..engine import merge_options, read_config
 from .schedule import set_epochs
 from .study_file import PlannedRun, Study, StudyError
 
+#: What a run reads of its config, at the top. Anything else there only helps to write it: lists of
+#: transforms that pipelines are put together from, say.
+_READ = frozenset(inspect.signature(Runner).parameters) | {
+    'activation_checkpointing',
+    'compile',
+    'custom_imports',
+    'find_unused_parameters',
+    'knn_pipeline',
+    'model_wrapper_cfg',
+}
 #: What says where and how a run works, not what comes out of it.
 _OF_THE_MACHINE = frozenset(
     {
@@ -112,9 +124,10 @@ def config_hash(cfg: Config, study: Study) -> str:
         study: Whose evaluation counts, too.
 
     Returns:
-        SHA-256 in hexadecimal of the settings, without folders and what is of the machine.
+        SHA-256 in hexadecimal of the settings that the run reads, without folders and what is of
+        the machine.
     """
-    config = cfg.to_dict()
+    config = {key: value for key, value in cfg.to_dict().items() if key in _READ}
     hooks = config.get('default_hooks') or {}
     config['default_hooks'] = {key: hook for key, hook in hooks.items() if key not in _WATCHING}
     settings = {'config': config, 'evaluation': study.evaluation.described()}

@@ -52,7 +52,7 @@ def resnet_checkpoint(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def vit_checkpoint(tmp_path_factory):
-    """A teacher beside a student, as HVS-DINO saves them; only the teacher's class token is ones."""
+    """A teacher beside a student, as HVS-DINO saves them; its class token alone is ones."""
     backbone = MODELS.build(VIT)
     # Not ones everywhere: the norms of constant features let gradients overflow, now and then.
     backbone.init_weights()

@@ -282,6 +282,9 @@ def test_the_hash_is_of_what_counts(tmp_path):
     cfg.work_dir = 'elsewhere'
     cfg.train_dataloader.dataset.data_root = 'elsewhere'
     assert config_hash(cfg, study) == hash_with()
+    # No run reads this: the pipelines have it already.
+    cfg.view_pipeline = []
+    assert config_hash(cfg, study) == hash_with()
     assert hash_with(train_dataloader__num_workers=2) == hash_with()
     assert hash_with(default_hooks__logger__interval=3) == hash_with()
     different = {
@@ -293,8 +296,10 @@ def test_the_hash_is_of_what_counts(tmp_path):
         hash_with(PlannedRun('simsiam', 'hardest', 3, 0)),
         hash_with(PlannedRun('simsiam', 'hardest', 2, 1)),
         hash_with(PlannedRun('simsiam', 'random', 2, 0)),
+        hash_with(knn_pipeline__0__scale=16),
+        hash_with(load_from='weights.pth'),
     }
-    assert len(different) == 8
+    assert len(different) == 10
     rewritten(Path(study.path), 'C=0.5', 'C=0.25')
     assert config_hash(cfg, read_study(study.path, ROOT)) != hash_with()
 

@@ -4,3 +4,5 @@ jpegs = dict(type='CustomDataset', data_root='data/cifar10', data_prefix='train'
 knn_pipeline = [
     dict(type='LoadImageFromFile'), dict(type='Resize', scale=32), dict(type='PackInputs')
 ]
+# Of the learning rate, but for its length.
+cosine = dict(type='CosineAnnealingLR', by_epoch=True, begin=0, convert_to_iter_based=True)
