@@ -1,10 +1,15 @@
 # What selection gives on the built-in shapes, for four methods, against the baseline and the
-# control that spends the same compute.
+# control that spends the same compute. The learning rates are the best of shapes_tuning.py, for the
+# baselines.
 name = 'shapes'
 methods = dict(
     simsiam=dict(baseline='configs/demo/simsiam.py', selection='configs/demo/hvs_simsiam.py'),
     simclr=dict(baseline='configs/demo/simclr.py', selection='configs/demo/hvs_simclr.py'),
-    dino=dict(baseline='configs/demo/dino.py', selection='configs/demo/hvs_dino.py'),
+    dino=dict(
+        baseline='configs/demo/dino.py',
+        selection='configs/demo/hvs_dino.py',
+        cfg_options={'optim_wrapper.optimizer.lr': 3e-3},
+    ),
     ibot=dict(baseline='configs/demo/ibot.py', selection='configs/demo/hvs_ibot.py'),
 )
 arms = dict(

@@ -1,5 +1,6 @@
 # The learning rates of the baselines on the built-in shapes: those of the demos, a third of them,
-# and three times as much. On seeds of its own: those of shapes.py judge what is chosen here.
+# and three times as much; more where that was the best. On seeds of its own: those of shapes.py
+# judge what is chosen here.
 _base_ = 'shapes.py'
 
 name = 'shapes_tuning'
@@ -15,7 +16,7 @@ arms = dict(
             ibot={'optim_wrapper.optimizer.lr': 3e-4},
         ),
     ),
-    lr_demo=dict(config='baseline'),
+    lr_demo=dict(config='baseline', per_method=dict(dino={'optim_wrapper.optimizer.lr': 1e-3})),
     lr_high=dict(
         config='baseline',
         per_method=dict(
@@ -25,5 +26,9 @@ arms = dict(
             ibot={'optim_wrapper.optimizer.lr': 3e-3},
         ),
     ),
+    lr_highest=dict(config='baseline', cfg_options={'optim_wrapper.optimizer.lr': 1e-2}),
 )
-runs = [dict(epochs=[8], seeds=[100, 101])]
+runs = [
+    dict(arms=['lr_low', 'lr_demo', 'lr_high'], epochs=[8], seeds=[100, 101]),
+    dict(methods=['dino'], arms=['lr_highest'], epochs=[8], seeds=[100, 101]),
+]
