@@ -152,6 +152,8 @@ def read_study(path: str, root: str | Path | None = None) -> Study:
 
 def _parse(path: str, settings: dict[str, Any], root: Path | None) -> Study:
     known = ('name', 'methods', 'arms', 'cfg_options', 'runs', 'evaluation', 'threads')
+    # A name with an underscore in front only helps to write the file.
+    settings = {key: value for key, value in settings.items() if not key.startswith('_')}
     _check_keys('', settings, known)
     for key in ('name', 'methods', 'arms', 'runs'):
         if key not in settings:

@@ -53,7 +53,7 @@ def test_the_runs_of_a_study(tmp_path):
 def test_one_study_inherits_from_another(tmp_path):
     base = write_study(tmp_path)
     path = tmp_path / 'other.py'
-    path.write_text(f"_base_ = '{base.name}'\nname = 'other'\nthreads = 2\n")
+    path.write_text(f"_base_ = '{base.name}'\n_mine = 2\nname = 'other'\nthreads = _mine\n")
     study = read_study(str(path), ROOT)
     assert (study.name, study.threads, len(study.runs)) == ('other', 2, 2)
     assert study.evaluation.linear_c == 0.5

@@ -27,6 +27,17 @@ arms = dict(
             ibot={'model.select_scale': 0.5},
         ),
     ),
+    hardest_of_6=dict(config='selection', candidates=[6]),
+    hardest_of_8=dict(config='selection', candidates=[8]),
 )
-runs = [dict(epochs=[8], seeds=[0, 1, 2, 3, 4])]
+runs = [
+    dict(arms=['baseline', 'random', 'hardest'], epochs=[8], seeds=[0, 1, 2, 3, 4]),
+    dict(arms=['easiest', 'fast'], epochs=[8], seeds=[0, 1, 2]),
+    dict(
+        methods=['simsiam', 'simclr'],
+        arms=['hardest_of_6', 'hardest_of_8'],
+        epochs=[8],
+        seeds=[0, 1, 2],
+    ),
+]
 evaluation = dict(knn=dict(k=20, interval=1), linear=dict(C=1.0))
