@@ -11,17 +11,23 @@ arms = dict(
         per_method=dict(
             # SimSiam's predictor has the same rate, which its hook keeps.
             simsiam={'optim_wrapper.optimizer.lr': 0.03, 'custom_hooks.0.lr': 0.03},
-            simclr={'optim_wrapper.optimizer.lr': 0.03},
+            simclr={'optim_wrapper.optimizer.lr': 0.03, 'model.head.temperature': 0.1},
             dino={'optim_wrapper.optimizer.lr': 3e-4},
             ibot={'optim_wrapper.optimizer.lr': 3e-4},
         ),
     ),
-    lr_demo=dict(config='baseline', per_method=dict(dino={'optim_wrapper.optimizer.lr': 1e-3})),
+    lr_demo=dict(
+        config='baseline',
+        per_method=dict(
+            simclr={'model.head.temperature': 0.1},
+            dino={'optim_wrapper.optimizer.lr': 1e-3},
+        ),
+    ),
     lr_high=dict(
         config='baseline',
         per_method=dict(
             simsiam={'optim_wrapper.optimizer.lr': 0.3, 'custom_hooks.0.lr': 0.3},
-            simclr={'optim_wrapper.optimizer.lr': 0.3},
+            simclr={'optim_wrapper.optimizer.lr': 0.3, 'model.head.temperature': 0.1},
             dino={'optim_wrapper.optimizer.lr': 3e-3},
             ibot={'optim_wrapper.optimizer.lr': 3e-3},
         ),
