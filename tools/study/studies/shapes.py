@@ -31,13 +31,24 @@ arms = dict(
     hardest_of_8=dict(config='selection', candidates=[8]),
 )
 runs = [
-    dict(arms=['baseline', 'random', 'hardest'], epochs=[8], seeds=[0, 1, 2, 3, 4]),
+    dict(arms=['baseline', 'random', 'hardest'], epochs=[8], seeds=[0, 1, 2]),
+    # As long as 8 epochs of hardest take.
+    dict(methods=['simsiam', 'simclr'], arms=['baseline'], epochs=[10], seeds=[0, 1, 2]),
+    dict(methods=['dino'], arms=['baseline'], epochs=[14], seeds=[0, 1, 2]),
+    dict(methods=['ibot'], arms=['baseline'], epochs=[16], seeds=[0, 1, 2]),
     dict(arms=['easiest', 'fast'], epochs=[8], seeds=[0, 1, 2]),
     dict(
         methods=['simsiam', 'simclr'],
         arms=['hardest_of_6', 'hardest_of_8'],
         epochs=[8],
         seeds=[0, 1, 2],
+    ),
+    # The two methods whose runs are cheap and differ most from one seed to another.
+    dict(
+        methods=['simsiam', 'simclr'],
+        arms=['baseline', 'random', 'hardest'],
+        epochs=[8],
+        seeds=[3, 4],
     ),
 ]
 evaluation = dict(knn=dict(k=20, interval=1), linear=dict(C=1.0))
