@@ -13,7 +13,7 @@ from mmengine.runner import Runner
 from torch import Tensor, nn
 
 #: Its state, in the hub and so in checkpoints.
-_CURVE = 'study_curve'
+_CURVE, _STARTS = 'study_curve', 'study_starts'
 
 
 @dataclass
@@ -25,8 +25,8 @@ class Curve:
         steps: Iterations done.
         images: Images seen, each once however many views of it were drawn.
         seconds: That training took, without evaluation and checkpoints.
-        cpu_seconds: Of the process meanwhile, over all its threads; ``None`` where the loader has
-            processes of its own, whose time this would miss.
+        cpu_seconds: Of the process meanwhile, over all its threads; ``None`` where this would miss
+            something: with a GPU, or if the loader has processes of its own.
         loss: Mean of the epoch over its iterations; ``None`` before training, and where no
             iteration had a finite one.
         knn: Top-1 accuracy of the k-NN classifier in percent; ``None`` where it was not evaluated.
@@ -55,20 +55,33 @@ class CurveHook(Hook):
     Args:
         evaluate: Gives the accuracy of a model in percent and leaves it as it was.
         interval: Epochs from one evaluation to the next. The last one is always evaluated.
+        start: What to remember of this process, of which a run that has broken off has several.
     """
 
     # The clock stops ahead of all that other hooks do at the end of an epoch, and the checkpoint
     # that is saved there holds the curve.
     priority = 'HIGHEST'
 
-    def __init__(self, evaluate: Callable[[nn.Module], float], interval: int = 1) -> None:
+    def __init__(
+        self,
+        evaluate: Callable[[nn.Module], float],
+        interval: int = 1,
+        start: dict[str, Any] | None = None,
+    ) -> None:
         self._evaluate = evaluate
         self.interval = interval
         self.curve = Curve()
+        #: Of all processes that the run had.
+        self.starts = [start or {}]
 
     def before_train(self, runner: Runner) -> None:
-        saved = runner.message_hub.runtime_info.get(_CURVE) if runner.iter else None
-        self._counts_cpu = runner.train_dataloader.num_workers == 0
+        info = runner.message_hub.runtime_info
+        saved = info.get(_CURVE) if runner.iter else None
+        if saved:
+            self.starts = [*info.get(_STARTS, []), *self.starts]
+        runner.message_hub.update_info(_STARTS, self.starts)
+        has_workers = runner.train_dataloader.num_workers > 0
+        self._counts_cpu = not has_workers and not torch.cuda.is_available()
         if saved:
             self.curve = Curve(**saved)
         else:

@@ -68,6 +68,12 @@ def perform_run(
     started = datetime.now(timezone.utc)
     # Before training: what is changed while it runs is not what it runs.
     code = describe_code()
+    start = {
+        'started': started.isoformat(timespec='seconds'),
+        'revision': code['revision'],
+        'device': describe_device(),
+        'jobs': jobs,
+    }
     cfg = resolve_config(study, run, options)
     digest = config_hash(cfg, study)
     cfg.work_dir = str(run_folder(work_dir, run, digest))
@@ -77,7 +83,9 @@ def perform_run(
     preflight(cfg, trust)
     k = study.evaluation.knn.k[0]
     evaluate = KNNEvaluation(cfg, study.evaluation.knn)
-    hook = CurveHook(lambda model: evaluate(model).accuracy[k].top1, study.evaluation.interval)
+    hook = CurveHook(
+        lambda model: evaluate(model).accuracy[k].top1, study.evaluation.interval, start
+    )
     runner = build_runner(cfg)
     runner.register_hook(EqualBatchesHook())
     runner.register_hook(hook)
@@ -95,10 +103,11 @@ def perform_run(
             'seed': run.seed,
             'config_hash': digest,
             **code,
-            'device': describe_device(),
+            'device': start['device'],
             'threads': study.threads,
             'jobs': jobs,
-            'started': started.isoformat(timespec='seconds'),
+            'started': hook.starts[0]['started'],
+            'starts': hook.starts,
             'seconds': round(curve.seconds[-1], 2),
             'cpu_seconds': None
             if curve.cpu_seconds[-1] is None

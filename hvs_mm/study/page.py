@@ -167,6 +167,8 @@ def _fill(settings: dict[str, Any], folder: Path, page: Page) -> str:
         function, options = _TABLES[settings['table']]
         return f'\n{function(results, **_chosen(settings, options))}\n'
     function, options = _PLOTS[settings['plot']]
+    if folder / settings['file'] in page.files:
+        raise BlockError(f'file={settings["file"]!r} is that of a plot above: choose another name.')
     page.files[folder / settings['file']] = function(results, **_chosen(settings, options))
     alt = settings.get('alt', settings['plot'].replace('_', ' '))
     return f'\n![{alt}]({settings["file"]})\n\n'

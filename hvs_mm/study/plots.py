@@ -37,15 +37,20 @@ def draw_accuracy_over_time(results: Sequence[Result], clock: str = 'cpu') -> st
     Args:
         results: Of a study.
         clock: ``'cpu'``, seconds of the processes, or ``'wall'``.
+
+    Raises:
+        ValueError: If there are runs without CPU time.
     """
     name = 'cpu_seconds' if clock == 'cpu' else 'seconds'
+    if clock == 'cpu' and any(result.cpu_seconds is None for result in results):
+        raise ValueError("there are runs without CPU time: set clock='wall'.")
     label = 'CPU time of training (s)' if clock == 'cpu' else 'time of training (s)'
     return _draw(results, lambda r: _points(r.curve, name, 'knn'), label, _ACCURACY)
 
 
 def draw_iou_over_epochs(results: Sequence[Result]) -> str:
     """IoU of kept crops minus that of all over the epochs, as an SVG."""
-    selecting = [result for result in results if result.selection]
+    selecting = [result for result in results if result.selection and 'iou_gap' in result.selection]
     return _draw(
         selecting,
         lambda r: _points(r.selection, 'epoch', 'iou_gap'),

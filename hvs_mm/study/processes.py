@@ -90,7 +90,11 @@ def run_jobs(
     """
     waiting, running = iter(jobs), []
     free = list(range(len(environments)))[::-1]
-    before = signal.signal(signal.SIGTERM, _interrupt)
+    # Of a closed terminal, too, unless it was started to outlive that.
+    signals = [signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        signals.append(signal.SIGHUP)
+    before = {number: signal.signal(number, _interrupt) for number in signals}
     try:
         is_over = False
         while running or not is_over:
@@ -107,7 +111,8 @@ def run_jobs(
             if running:
                 time.sleep(_PAUSE)
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
         _end([one.process for one in running])
 
 

@@ -119,6 +119,7 @@ def _are_lists(values: Any, names: Sequence[str]) -> bool:
     )
 
 
+_OVERLAP = ('iou_kept', 'iou_all', 'iou_gap')
 _FIT: dict[str, Callable[[Any], bool]] = {
     'method': is_name,
     'arm': is_name,
@@ -129,8 +130,13 @@ _FIT: dict[str, Callable[[Any], bool]] = {
     'seconds': _is_number,
     'cpu_seconds': _is_measured,
     'curve': lambda value: _are_lists(value, ('epoch', 'seconds', 'cpu_seconds', 'knn')),
+    # Without two target views there is no IoU.
     'selection': lambda value: (
-        value is None or _are_lists(value, ('epoch', 'iou_kept', 'iou_all', 'iou_gap'))
+        value is None
+        or (
+            isinstance(value, dict)
+            and _are_lists(value, ('epoch', *(name for name in _OVERLAP if name in value)))
+        )
     ),
 }
 

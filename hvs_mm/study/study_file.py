@@ -143,7 +143,10 @@ def read_study(path: str, root: str | Path | None = None) -> Study:
     """
     if not osp.isfile(path):
         raise FileNotFoundError(f'study {path!r} does not exist.')
-    settings = Config.fromfile(path).to_dict()
+    try:
+        settings = Config.fromfile(path).to_dict()
+    except SyntaxError as error:
+        raise StudyError(f'{path}: line {error.lineno}: {error.msg}') from error
     try:
         return _parse(path, settings, Path(root) if root is not None else None)
     except StudyError as error:
@@ -287,6 +290,9 @@ def _evaluation(settings: Any) -> Evaluation:
     others = {key: value for key, value in knn.items() if key not in ('k', 'interval')}
     k = _whole('evaluation.knn.k', knn.get('k', 20), 1)
     interval = _whole('evaluation.knn.interval', knn.get('interval', 1), 1)
+    for name in ('temperature', 'batch_size'):
+        if name in others and not isinstance(others[name], (int, float)):
+            raise StudyError(f'evaluation.knn.{name}={others[name]!r}: expected a number.')
     try:
         neighbors = KNNSettings(k=k, **{'num_workers': 0, **others})
     except (TypeError, ValueError) as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from ..reports import markdown_rows, printable
@@ -22,12 +23,13 @@ def accuracy_table(results: Sequence[Result], relative_to: str = 'baseline') -> 
 
     Args:
         results: Of a study.
-        relative_to: The arm whose CPU time is 1, in runs of the same method, length and seeds.
+        relative_to: The arm whose time is 1, in runs of the same method, length and seeds.
     """
     cells = by_cell(results)
-    lines = [['method', 'arm', 'epochs', 'seeds', 'k-NN %', 'linear %', 'training s', 'CPU time']]
+    clock = _Clock.of(results)
+    lines = [['method', 'arm', 'epochs', 'seeds', 'k-NN %', 'linear %', 'training s', clock.name]]
     for (method, arm, epochs), found in cells.items():
-        ratio = cpu_ratio(found, cells.get((method, relative_to, epochs), []))
+        ratio = clock.ratio(found, cells.get((method, relative_to, epochs), []))
         lines.append(
             [
                 method,
@@ -37,10 +39,10 @@ def accuracy_table(results: Sequence[Result], relative_to: str = 'baseline') -> 
                 _mean(found, lambda r: r.knn),
                 _mean(found, lambda r: r.linear),
                 _mean(found, lambda r: r.seconds, 1),
-                _ratio(ratio),
+                ratio,
             ]
         )
-    return _table(lines)
+    return _table(lines, clock.notes)
 
 
 def differences_table(results: Sequence[Result], pairs: Sequence[dict[str, Any]]) -> str:
@@ -55,9 +57,10 @@ def differences_table(results: Sequence[Result], pairs: Sequence[dict[str, Any]]
         BlockError: If there are no such runs.
     """
     cells = by_cell(results)
+    clock = _Clock.of(results)
     methods = list(dict.fromkeys(method for method, _, _ in cells))
-    lines = [['method', 'difference', 'seeds', 'k-NN points', 'linear points', 'CPU time']]
-    notes = []
+    lines = [['method', 'difference', 'seeds', 'k-NN points', 'linear points', clock.name]]
+    notes = list(clock.notes)
     for method in methods:
         for pair in pairs:
             first = _choose(cells, method, pair, 'arm', 'epochs')
@@ -84,7 +87,7 @@ def differences_table(results: Sequence[Result], pairs: Sequence[dict[str, Any]]
                     str(number),
                     _signed(knn.interval),
                     _signed(linear.interval),
-                    _ratio(cpu_ratio(*runs)),
+                    clock.ratio(*runs),
                 ]
             )
     return _table(lines, notes)
@@ -121,21 +124,26 @@ def tuning_table(results: Sequence[Result]) -> str:
 
 
 def selection_table(results: Sequence[Result]) -> str:
-    """How much less the kept crops overlap than all, over the seeds, in three epochs of the runs.
+    """How much less kept crops overlap than all, over the seeds, in three epochs with selection.
 
     Args:
         results: Of a study. Those without selection are left out.
     """
     lines = [
         [
-            'method', 'arm', 'epochs', 'seeds', 'IoU of all', 'kept minus all, first epoch',
-            'middle epoch', 'last epoch',
+            'method', 'arm', 'epochs', 'seeds', 'IoU of all', 'kept minus all, first',
+            'middle', 'last', 'in epochs',
         ]
     ]  # fmt: skip
     for (method, arm, epochs), found in by_cell([r for r in results if r.selection]).items():
-        numbers = found[0].selection['epoch']
+        # Selection may begin late.
+        common = set.intersection(*(set(r.selection['epoch']) for r in found))
+        numbers = sorted(common)
+        if not numbers:
+            continue
         last = len(numbers) - 1
-        gaps = [_selected(found, 'iou_gap', numbers[place]) for place in (0, last // 2, last)]
+        shown = [numbers[0], numbers[last // 2], numbers[last]]
+        gaps = [_selected(found, 'iou_gap', epoch) for epoch in shown]
         overlap = _selected(found, 'iou_all', numbers[last])
         lines.append(
             [
@@ -145,6 +153,7 @@ def selection_table(results: Sequence[Result]) -> str:
                 str(len(found)),
                 f'{estimate(overlap).mean:.3f}' if overlap else _MISSING,
                 *(_signed(interval(values) if values else None, 4) for values in gaps),
+                ', '.join(map(str, shown)),
             ]
         )
     return _table(lines)
@@ -152,7 +161,7 @@ def selection_table(results: Sequence[Result]) -> str:
 
 def _selected(found: Sequence[Result], name: str, epoch: int) -> list[float]:
     """A statistic of the selection in an epoch, of the runs that have it."""
-    values = (dict(zip(r.selection['epoch'], r.selection[name])).get(epoch) for r in found)
+    values = (dict(zip(r.selection['epoch'], r.selection.get(name, []))).get(epoch) for r in found)
     return [value for value in values if value is not None]
 
 
@@ -175,6 +184,7 @@ def provenance_table(results: Sequence[Result], command: str | None = None) -> s
     names = dict.fromkeys(name for found in versions for name in found)
     started = sorted(str(record.get('started')) for record in records)
     cpu = [result.cpu_seconds for result in results]
+    resumed = sum(len(_starts(record)) > 1 for record in records)
     lines = [['', ''], ['runs', str(len(results))]]
     if command is not None:
         lines.append(['command', command])
@@ -185,6 +195,7 @@ def provenance_table(results: Sequence[Result], command: str | None = None) -> s
         ['threads of a run', told(lambda r: str(r.get('threads')))],
         ['runs at a time', told(lambda r: str(r.get('jobs')))],
         ['started, UTC', f'{started[0]} to {started[-1]}'],
+        ['went on after a stop', f'{resumed} runs'],
         ['training, hours', f'{sum(result.seconds for result in results) / 3600:.1f}'],
     ]
     if None not in cpu:
@@ -192,12 +203,39 @@ def provenance_table(results: Sequence[Result], command: str | None = None) -> s
     return _table(lines)
 
 
-def cpu_ratio(first: Sequence[Result], second: Sequence[Result]) -> float | None:
-    """CPU time of some runs over that of others, of the seeds that both have."""
-    one, other = (values_by_seed(found, lambda r: r.cpu_seconds) for found in (first, second))
-    common = one.keys() & other.keys()
-    below = sum(other[seed] for seed in sorted(common))
-    return sum(one[seed] for seed in sorted(common)) / below if below else None
+@dataclass(frozen=True)
+class _Clock:
+    """What the times of a table are of.
+
+    Attributes:
+        name: Of the column.
+        seconds: Of a run.
+        notes: Why they may mislead.
+    """
+
+    name: str
+    seconds: Callable[[Result], float | None]
+    notes: list[str]
+
+    @classmethod
+    def of(cls, results: Sequence[Result]) -> _Clock:
+        """CPU time where all runs have it, else that of the wall clock."""
+        devices = sorted({str(result.record.get('device')) for result in results})
+        notes = [f'times are of several devices, {", ".join(devices)}.'] if devices[1:] else []
+        if any(result.cpu_seconds is None for result in results):
+            return cls('time', lambda r: r.seconds, notes)
+        return cls('CPU time', lambda r: r.cpu_seconds, notes)
+
+    def ratio(self, first: Sequence[Result], second: Sequence[Result]) -> str:
+        """Time of some runs over that of others, of the seeds that both have, and its range."""
+        one, other = (values_by_seed(found, self.seconds) for found in (first, second))
+        common = sorted(seed for seed in one.keys() & other.keys() if other[seed])
+        if not common:
+            return _MISSING
+        ratio = sum(one[seed] for seed in common) / sum(other[seed] for seed in common)
+        each = [f'{one[seed] / other[seed]:.2f}' for seed in common]
+        low, high = (pick(each, key=float) for pick in (min, max))
+        return f'{ratio:.2f}' if low == high else f'{ratio:.2f} ({low} to {high})'
 
 
 def _choose(
@@ -238,15 +276,20 @@ def _signed(value: Interval | None, digits: int = 2) -> str:
     return f'{value.mean:+.{digits}f} ({low:+.{digits}f} to {high:+.{digits}f})'
 
 
-def _ratio(value: float | None) -> str:
-    return _MISSING if value is None else f'{value:.2f}'
-
-
 def _revision(record: dict[str, Any]) -> str:
     revision = record.get('revision')
     if revision is None:
         return 'no git checkout'
-    return f'{str(revision)[:10]}{" with changes" if record.get("dirty") else ""}'
+    # Those of all processes that the run had, without repetitions.
+    earlier = [start.get('revision') for start in _starts(record)[:-1]]
+    revisions = dict.fromkeys(str(name)[:10] for name in [*earlier, revision])
+    return f'{" then ".join(revisions)}{" with changes" if record.get("dirty") else ""}'
+
+
+def _starts(record: dict[str, Any]) -> list[dict[str, Any]]:
+    """The processes that a run had; lines of earlier revisions do not tell."""
+    starts = record.get('starts')
+    return [one for one in starts if isinstance(one, dict)] if isinstance(starts, list) else []
 
 
 def _version(record: dict[str, Any], name: str) -> str:

@@ -71,9 +71,10 @@ def test_it_goes_on_where_a_checkpoint_was_saved():
     hook.before_train(runner)
     train(hook, runner, 2)
     before = hook.curve
-    again = CurveHook(lambda _: 60.0)
+    again = CurveHook(lambda _: 60.0, start={'jobs': 2})
     again.before_train(runner)
     assert again.curve == before
+    assert again.starts == [{}, {'jobs': 2}]
     train(again, runner, 1)
     assert again.curve.knn == [50.0, 50.0, 50.0, 60.0]
     assert again.curve.seconds[:3] == before.seconds
@@ -83,6 +84,7 @@ def test_it_goes_on_where_a_checkpoint_was_saved():
     anew = CurveHook(lambda _: 70.0)
     anew.before_train(runner)
     assert anew.curve.knn == [70.0]
+    assert anew.starts == [{}]
 
 
 @pytest.mark.parametrize('losses', [(None, None), (None, 3.0)])
@@ -98,6 +100,16 @@ def test_the_time_of_workers_is_not_known():
     hook.before_train(runner)
     train(hook, runner, 1)
     assert hook.curve.cpu_seconds == [None, None]
+
+
+def test_the_time_of_a_gpu_is_not_that_of_the_process(monkeypatch):
+    monkeypatch.setattr('torch.cuda.is_available', lambda: True)
+    monkeypatch.setattr('torch.cuda.synchronize', lambda: None)
+    hook, runner = CurveHook(lambda _: 50.0), runner_of(1)
+    hook.before_train(runner)
+    train(hook, runner, 1)
+    assert hook.curve.cpu_seconds == [None, None]
+    assert hook.curve.seconds[1] >= 2 * ITERATION
 
 
 def test_what_json_has_no_numbers_for():

@@ -108,7 +108,7 @@ def test_a_method_that_lacks_an_arm_is_told(tmp_path):
 
 def test_one_seed_has_no_interval(tmp_path):
     records = [made_up('baseline', 0, 60.0), made_up('hardest', 0, 61.0, gaps=[-0.1, 0.0, 0.1])]
-    records[0]['cpu_seconds'] = records[0]['linear'] = None
+    records[0]['linear'] = None
     pairs = [dict(arm='hardest', minus='baseline')]
     path = page_with(
         tmp_path,
@@ -124,8 +124,8 @@ def test_one_seed_has_no_interval(tmp_path):
         records=records,
     )
     rows = rows_of(path)
-    assert rows[2] == ['simsiam', 'hardest - baseline', '1', '+1.00 (-)', '-', '-']
-    assert rows[5] == ['simsiam', 'baseline', '3', '1', '60.00', '-', '20.0', '-']
+    assert rows[2] == ['simsiam', 'hardest - baseline', '1', '+1.00 (-)', '-', '1.00']
+    assert rows[5] == ['simsiam', 'baseline', '3', '1', '60.00', '-', '20.0', '1.00']
 
 
 def test_tuning(tmp_path):
@@ -146,9 +146,83 @@ def test_selection(tmp_path):
         [
             'simsiam', 'hardest', '3', '3', '0.400',
             f'-0.0200 ({-0.02 - half:+.4f} to {-0.02 + half:+.4f})',
-            '-0.0200 (-0.0200 to -0.0200)', '-0.0300 (-0.0300 to -0.0300)',
+            '-0.0200 (-0.0200 to -0.0200)', '-0.0300 (-0.0300 to -0.0300)', '1, 2, 3',
         ]
     ]  # fmt: skip
+
+
+def test_selection_that_begins_late(tmp_path):
+    records = lines()[3:6]
+    for record in records:
+        for values in record['selection'].values():
+            del values[0]
+    del records[0]['selection']['iou_gap'][0], records[0]['selection']['epoch'][0]
+    del records[0]['selection']['iou_all'][0], records[0]['selection']['iou_kept'][0]
+    path = page_with(tmp_path, block(table='selection'), records=records)
+    _, _, *rows = rows_of(path)
+    assert rows[0][-1] == '3, 3, 3'
+    assert rows[0][5:8] == ['-0.0300 (-0.0300 to -0.0300)'] * 3
+
+
+def test_selection_without_overlaps(tmp_path):
+    """As where fewer than two target views are kept."""
+    records = lines()[3:6]
+    for record in records:
+        record['selection'] = {'epoch': [1, 2, 3], 'color_kept': [0.1, 0.1, 0.1]}
+    path = page_with(
+        tmp_path,
+        block(table='selection'),
+        block(plot='iou_over_epochs', file='a.svg'),
+        records=records,
+    )
+    _, _, *rows = rows_of(path)
+    assert rows == [['simsiam', 'hardest', '3', '3', '-', '-', '-', '-', '1, 2, 3']]
+
+
+def test_times_are_told_with_their_range(tmp_path):
+    records = [made_up('baseline', seed, 60.0, cpu=10.0) for seed in (0, 1)]
+    records += [made_up('hardest', seed, 60.0, cpu=cpu) for seed, cpu in ((0, 15.0), (1, 25.0))]
+    pairs = [dict(arm='hardest', minus='baseline')]
+    blocks = [block(table='differences', pairs=pairs), block(table='accuracy')]
+    rows = rows_of(page_with(tmp_path, *blocks, records=records))
+    assert rows[0][-1] == 'CPU time'
+    assert rows[2][-1] == '2.00 (1.50 to 2.50)'
+    assert rows[-1][-1] == '2.00 (1.50 to 2.50)'
+    # On a GPU there is no CPU time that says something.
+    for record in records:
+        record['cpu_seconds'] = None
+    records[0]['seconds'] = 40.0
+    records[3]['device'] = 'another'
+    path = page_with(tmp_path, *blocks, records=records)
+    rows = rows_of(path)
+    assert rows[0][-1] == 'time'
+    assert rows[2][-1] == f'{80 / 60:.2f} (0.75 to 2.50)'
+    assert path.read_text().count('Note: times are of several devices, another, none.\n') == 2
+
+
+def test_runs_that_went_on_are_told(tmp_path):
+    records = lines()
+    records[0]['starts'] = [{'revision': 'b' * 40}, {'revision': 'a' * 40}]
+    # Not of this tool.
+    records[1]['starts'], records[2]['starts'] = 3, ['x']
+    path = page_with(tmp_path, block(table='provenance'), records=records)
+    found = {row[0]: row[1] for row in rows_of(path)}
+    assert found['went on after a stop'] == '1 runs'
+    assert found['revision'] == 'aaaaaaaaaa (9 runs), bbbbbbbbbb then aaaaaaaaaa (1 runs)'
+
+
+def test_one_plot_does_not_overwrite_another(tmp_path):
+    plots = ('accuracy_over_epochs', 'accuracy_over_time')
+    path = page_with(tmp_path, *(block(plot=plot, file='a.svg') for plot in plots))
+    with pytest.raises(SystemExit, match=r"file='a\.svg' is that of a plot above"):
+        load_tool('study/report').main([str(path)])
+
+
+def test_a_plot_over_times_that_were_not_measured(tmp_path):
+    records = [{**made_up('baseline', 0, 60.0), 'cpu_seconds': None}]
+    path = page_with(tmp_path, block(plot='accuracy_over_time', file='a.svg'), records=records)
+    with pytest.raises(SystemExit, match="runs without CPU time: set clock='wall'"):
+        load_tool('study/report').main([str(path)])
 
 
 def test_provenance(tmp_path):
@@ -307,7 +381,8 @@ def test_blocks_without_an_end_are_refused(tmp_path):
         {'curve': {'epoch': [], 'seconds': [], 'cpu_seconds': [], 'knn': []}},
         {'curve': {'epoch': [0], 'seconds': [0], 'cpu_seconds': [0], 'knn': [1, 2]}},
         {'curve': {'epoch': [None], 'seconds': [0], 'cpu_seconds': [0], 'knn': [1]}},
-        {'selection': []}, {'selection': {'epoch': [1]}},
+        {'selection': []}, {'selection': {}}, {'selection': {'epoch': [1], 'iou_gap': []}},
+        {'selection': {'epoch': [1], 'iou_kept': ['x']}},
     ],
 )  # fmt: skip
 def test_lines_of_others_are_refused(tmp_path, changes):

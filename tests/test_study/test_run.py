@@ -19,7 +19,7 @@ from tests.tools import ROOT, load_tool
 
 STEPS = EPOCHS * IMAGES // BATCH
 #: What of a record is of the machine and the hour.
-OF_THE_HOUR = ('started', 'seconds', 'cpu_seconds', 'jobs')
+OF_THE_HOUR = ('started', 'starts', 'seconds', 'cpu_seconds', 'jobs')
 
 
 def command(study: Path, *arguments: str) -> list[str]:
@@ -136,7 +136,29 @@ def test_finished_runs_are_not_made_again(finished, capfd):
     assert (study.parent / 'out.jsonl').read_bytes() == before
     # With another setting they are other runs.
     run_here(study, '--list', '--cfg-options', 'optim_wrapper.optimizer.lr=0.5')
-    assert '2 runs, 0 of them finished' in capfd.readouterr().out
+    said = capfd.readouterr().out
+    assert '2 runs, 0 of them finished' in said
+    assert (
+        '2 lines there are of no run of it, or of other settings, and do not count: '
+        'simsiam-baseline-e2-s0, simsiam-hardest-e2-s0'
+    ) in said
+
+
+def test_settings_that_were_changed_meanwhile_are_told(tmp_path, capsys):
+    tool = load_tool('study/run')
+    job = tool.Job('simsiam-hardest-e2-s0', [], tmp_path / 'output.log')
+    progress = tool.Progress(2, lambda _: None)
+    progress(job, 0, 3.0)
+    assert 'made with other settings' in capsys.readouterr().out
+    assert [failed for failed, _ in progress.failed] == [job]
+
+
+def test_a_network_that_no_model_has_is_refused(tmp_path):
+    study = write_study(tmp_path)
+    study.write_text(study.read_text().replace('knn=dict(', "knn=dict(network='techer', "))
+    with pytest.raises(SystemExit, match=r"run simsiam-baseline-e2-s0: network='techer'"):
+        run_here(study)
+    assert not (tmp_path / 'work').exists()
 
 
 def test_a_run_that_was_killed_goes_on(finished, tmp_path, capfd):
@@ -156,13 +178,17 @@ def test_a_run_that_was_killed_goes_on(finished, tmp_path, capfd):
         'config_hash': '',
     }
     assert 0 < first['curve']['seconds'][1] < first['curve']['seconds'][2]
+    # Of both processes, the first of which has begun it.
+    assert len(whole['starts']) == 1
+    assert len(first['starts']) == 2
+    assert first['started'] == first['starts'][0]['started'] <= first['starts'][1]['started']
+    assert {start['revision'] for start in first['starts']} == {first['revision']}
     # From the last checkpoint there is nothing to train, and the clocks stand where they stood.
     (tmp_path / 'out.jsonl').unlink()
     run_here(study)
-    assert records_of(study)['hardest'] == {
-        **first,
-        'started': records_of(study)['hardest']['started'],
-    }
+    again = records_of(study)['hardest']
+    assert again.pop('starts')[:2] == first.pop('starts')
+    assert again == first
     assert not list((tmp_path / 'work').rglob('*.pth'))
 
 
@@ -183,7 +209,8 @@ def test_what_another_process_is_at_is_passed_over(tmp_path, capfd):
     assert not (tmp_path / 'out.jsonl').exists()
 
 
-def test_an_interrupt_ends_the_runs(tmp_path):
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGHUP])
+def test_an_interrupt_ends_the_runs(tmp_path, number):
     study = write_study(tmp_path, arms=('hardest',))
     study.write_text(study.read_text().replace(f"num_samples': {IMAGES}", "num_samples': 4096"))
     process = subprocess.Popen(
@@ -197,7 +224,7 @@ def test_an_interrupt_ends_the_runs(tmp_path):
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     assert process.wait(60) == 130
     assert 'the same command goes on' in process.stderr.read()
     # Its lock is free: the process is gone.

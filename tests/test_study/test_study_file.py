@@ -16,6 +16,8 @@ from hvs_mm.study import (
     PlannedRun,
     StudyError,
     config_hash,
+    key_of,
+    read_results,
     read_study,
     resolve_config,
     set_epochs,
@@ -63,6 +65,8 @@ def test_one_study_inherits_from_another(tmp_path):
     ('old', 'new', 'message'),
     [
         ("name = 'tiny'", "name = '../x'", r"name: '\.\./x' becomes a part of file names"),
+        ("name = 'tiny'", "name = 'tiny", r'study\.py: line 2: unterminated string'),
+        ('k=3', "k=3, temperature='x'", r"evaluation\.knn\.temperature='x': expected a number"),
         ("name = 'tiny'", 'x = 1', r'x=1: there is no such setting; expected one of'),
         ("name = 'tiny'", 'thread = 1', r"thread=1: there is no such setting; did you mean"),
         ("name = 'tiny'", '', r'name is missing'),
@@ -169,10 +173,24 @@ def test_the_studies_of_the_project(path):
     """Every method and arm has a config, and every length a schedule."""
     study = read_study(str(path), ROOT)
     assert study.name == path.stem
-    kinds = {(run.method, run.arm): run for run in study.runs}
-    assert len(kinds) == len(study.methods) * len(study.arms)
+    kinds = {(run.method, run.arm, run.epochs): run for run in study.runs}
+    # None of them is there for nothing.
+    assert {arm for _, arm, _ in kinds} == set(study.arms)
     hashes = {config_hash(resolve_config(study, run, {}), study) for run in kinds.values()}
     assert len(hashes) == len(kinds)
+
+
+LINES = sorted((ROOT / 'docs' / 'results').glob('*.jsonl'))
+
+
+@pytest.mark.parametrize('path', LINES, ids=lambda path: path.stem)
+def test_the_lines_of_the_project_are_of_these_settings(path):
+    """What was changed since would be averaged with what was not."""
+    tool = load_tool('study/run')
+    study = read_study(str(ROOT / 'tools/study/studies' / f'{path.stem}.py'), ROOT)
+    hashes = tool.check_study(study, tool.parse_args([study.path, '--list']))
+    planned = {(study.name, run.id, digest) for run, digest in hashes.items()}
+    assert set(map(key_of, read_results(path))) <= planned
 
 
 def test_fast_arms_are_those_of_the_fast_configs():

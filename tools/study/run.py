@@ -19,10 +19,11 @@ from hvs_mm.engine import (
     NonFiniteError,
     add_config_options,
     add_trust_option,
+    build_model,
     error_line,
     preflight,
 )
-from hvs_mm.evaluation import KNNEvaluation
+from hvs_mm.evaluation import KNNEvaluation, choose_network
 from hvs_mm.models import ViewsError
 from hvs_mm.reports import printable
 from hvs_mm.study import (
@@ -116,6 +117,8 @@ def check_run(study: Study, run: PlannedRun, cfg: Config, args: argparse.Namespa
     try:
         preflight(cfg, args.trust)
         KNNEvaluation(cfg, study.evaluation.knn)
+        if study.evaluation.knn.network is not None:
+            choose_network(build_model(cfg, args.trust), study.evaluation.knn.network)
     except (FileNotFoundError, ImportError, KeyError, TypeError, ValueError) as error:
         text = error_line(error).removeprefix('error: ')
         raise ValueError(f'{study.path}: run {run.id}: {text}') from error
@@ -154,13 +157,17 @@ class Progress:
 
     def __call__(self, job: Job, status: int, seconds: float) -> None:
         self.done += 1
-        if status == 0:
-            record = self.find(job)
+        record = self.find(job) if status == 0 else None
+        if record is not None:
             linear = record['linear']
             accuracy = f'k-NN {record["knn"]:.2f} %' + (
                 f', linear {linear:.2f} %' if linear is not None else ''
             )
             said = f'{accuracy}, {seconds:.0f} s'
+        elif status == 0:
+            # Its process has read the files anew.
+            said = 'made with other settings: the study or a config was changed meanwhile'
+            self.failed.append((job, said))
         elif status == BUSY:
             said = 'another process is at it, passed over'
         else:
@@ -185,11 +192,18 @@ def run_study(study: Study, args: argparse.Namespace, argv: Sequence[str]) -> No
         return records.get(ids[job.name])
 
     finished = set(map(key_of, read_results(args.results)))
+    others = {key for key in finished if key[0] == study.name} - set(ids.values())
     waiting = [run for run in study.runs if ids[run.id] not in finished]
     print(
         f'{study.name}: {len(study.runs)} runs, {len(study.runs) - len(waiting)} of them finished '
         f'in {printable(args.results)}'
     )
+    if others:
+        names = ', '.join(sorted(printable(run) for _, run, _ in others))
+        print(
+            f'{len(others)} lines there are of no run of it, or of other settings, and do not '
+            f'count: {names}'
+        )
     if args.list:
         for run in study.runs:
             print(f'{run.id}: {"waiting" if run in waiting else "finished"}')

@@ -33,7 +33,7 @@ arms = dict(
 runs = [
     dict(arms=['baseline', 'random', 'hardest'], epochs=[8], seeds=[0, 1, 2]),
     # As long as 8 epochs of hardest take.
-    dict(methods=['simsiam', 'simclr'], arms=['baseline'], epochs=[10], seeds=[0, 1, 2]),
+    dict(methods=['simsiam', 'simclr'], arms=['baseline'], epochs=[11], seeds=[0, 1, 2]),
     dict(methods=['dino'], arms=['baseline'], epochs=[14], seeds=[0, 1, 2]),
     dict(methods=['ibot'], arms=['baseline'], epochs=[16], seeds=[0, 1, 2]),
     dict(arms=['easiest', 'fast'], epochs=[8], seeds=[0, 1, 2]),
