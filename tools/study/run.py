@@ -51,6 +51,8 @@ from hvs_mm.study import (
 ROOT = Path(__file__).resolve().parents[2]
 #: What a user can solve.
 ERRORS = (ImportError, KeyError, OSError, SyntaxError, TypeError, ValueError)
+#: Names of lines that do not count.
+SHOWN = 5
 #: What a training ends with, beside.
 TRAINING_ERRORS = (BadImagesError, CheckpointError, NonFiniteError, ViewsError)
 
@@ -199,10 +201,11 @@ def run_study(study: Study, args: argparse.Namespace, argv: Sequence[str]) -> No
         f'in {printable(args.results)}'
     )
     if others:
-        names = ', '.join(sorted(printable(run) for _, run, _ in others))
+        names = sorted(printable(run) for _, run, _ in others)
+        more = f' and {len(names) - SHOWN} more' if names[SHOWN:] else ''
         print(
             f'{len(others)} lines there are of no run of it, or of other settings, and do not '
-            f'count: {names}'
+            f'count: {", ".join(names[:SHOWN])}{more}'
         )
     if args.list:
         for run in study.runs:
