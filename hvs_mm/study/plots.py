@@ -17,7 +17,7 @@ from .estimates import estimate
 from .results import Result, by_cell
 
 #: Inches.
-_PANEL, _HEIGHT, _LEFT, _GAP, _BOTTOM, _TOP, _LINE = 3.0, 2.6, 0.65, 0.55, 0.55, 0.35, 0.24
+_PANEL, _HEIGHT, _LEFT, _GAP, _BOTTOM, _TOP, _LINE = 3.0, 2.6, 0.85, 0.7, 0.55, 0.35, 0.24
 _LEGEND_COLUMNS = 3
 
 #: Of a run, by epoch: where on the x axis it stood and what it had come to; ``None`` where nothing
@@ -50,13 +50,13 @@ def draw_accuracy_over_time(results: Sequence[Result], clock: str = 'cpu') -> st
 
 def draw_iou_over_epochs(results: Sequence[Result]) -> str:
     """IoU of kept crops minus that of all over the epochs, as an SVG."""
-    selecting = [result for result in results if result.selection and 'iou_gap' in result.selection]
-    return _draw(
-        selecting,
-        lambda r: _points(r.selection, 'epoch', 'iou_gap'),
-        'epoch',
-        'IoU, kept minus all',
-    )
+    return _draw(results, _gaps, 'epoch', 'IoU, kept minus all')
+
+
+def _gaps(result: Result) -> _Points:
+    # Without selection, and without two target views, there are none.
+    has_gaps = result.selection and 'iou_gap' in result.selection
+    return _points(result.selection, 'epoch', 'iou_gap') if has_gaps else {}
 
 
 def _points(values: dict[str, list[float | None]], across: str, up: str) -> _Points:
@@ -68,9 +68,12 @@ def _draw(
 ) -> str:
     with _same_everywhere():
         cells = by_cell(results)
+        lines = list(dict.fromkeys((arm, epochs) for _, arm, epochs in cells))
+        # An arm looks the same in all plots of the same runs.
+        looks = {line: look(position) for position, line in enumerate(lines)}
+        cells = {cell: found for cell, found in cells.items() if any(map(points, found))}
         methods = list(dict.fromkeys(method for method, _, _ in cells))
         lines = list(dict.fromkeys((arm, epochs) for _, arm, epochs in cells))
-        looks = {line: look(position) for position, line in enumerate(lines)}
         lengths = {epochs for _, epochs in lines}
         titles = {
             (arm, epochs): arm if len(lengths) == 1 else f'{arm}, {epochs} epochs'

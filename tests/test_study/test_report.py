@@ -266,6 +266,9 @@ def test_plots_have_the_means_and_are_the_same_each_time(tmp_path, monkeypatch):
     assert drawn['hardest, 3 epochs'] == [
         (epoch, pytest.approx(20 + 45 * epoch / 3)) for epoch in range(4)
     ]
+    # An arm has its color in all three plots, also where others have nothing to show.
+    colors = {(args['label'].split(',')[0], args['color']) for args in _noted.calls}
+    assert len([color for arm, color in colors if arm == 'hardest']) == 1
 
 
 class _NotedPlot:
@@ -275,7 +278,8 @@ class _NotedPlot:
         self.calls: list[dict[str, Any]] = []
 
     def __call__(self, x, y, **style):
-        self.calls.append({'label': style['label'], 'points': list(zip(x, y))})
+        call = {'label': style['label'], 'points': list(zip(x, y)), 'color': style['color']}
+        self.calls.append(call)
 
 
 def test_check_tells_what_differs(tmp_path, capsys):
