@@ -218,6 +218,8 @@ def test_an_interrupt_ends_the_runs(tmp_path, number):
         cwd=ROOT,
         stderr=subprocess.PIPE,
         text=True,
+        # What runs in the background, as these tests may, ignores it.
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 120
     while not list((tmp_path / 'work').glob('*/*/vis_data/config.py')):
