@@ -184,7 +184,10 @@ def provenance_table(results: Sequence[Result], command: str | None = None) -> s
     names = dict.fromkeys(name for found in versions for name in found)
     started = sorted(str(record.get('started')) for record in records)
     cpu = [result.cpu_seconds for result in results]
-    resumed = sum(len(_starts(record)) > 1 for record in records)
+    starts = [len(_starts(record)) for record in records]
+    resumed = f'{sum(number > 1 for number in starts)} runs'
+    if 0 in starts:
+        resumed += f', and {starts.count(0)} do not tell'
     lines = [['', ''], ['runs', str(len(results))]]
     if command is not None:
         lines.append(['command', command])
@@ -195,7 +198,7 @@ def provenance_table(results: Sequence[Result], command: str | None = None) -> s
         ['threads of a run', told(lambda r: str(r.get('threads')))],
         ['runs at a time', told(lambda r: str(r.get('jobs')))],
         ['started, UTC', f'{started[0]} to {started[-1]}'],
-        ['went on after a stop', f'{resumed} runs'],
+        ['went on after a stop', resumed],
         ['training, hours', f'{sum(result.seconds for result in results) / 3600:.1f}'],
     ]
     if None not in cpu:

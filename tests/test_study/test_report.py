@@ -207,7 +207,8 @@ def test_runs_that_went_on_are_told(tmp_path):
     records[1]['starts'], records[2]['starts'] = 3, ['x']
     path = page_with(tmp_path, block(table='provenance'), records=records)
     found = {row[0]: row[1] for row in rows_of(path)}
-    assert found['went on after a stop'] == '1 runs'
+    # Lines of earlier revisions have no such thing.
+    assert found['went on after a stop'] == '1 runs, and 9 do not tell'
     assert found['revision'] == 'aaaaaaaaaa (9 runs), bbbbbbbbbb then aaaaaaaaaa (1 runs)'
 
 

@@ -1,6 +1,6 @@
-# Why selection harms SimCLR and DINO on the built-in shapes: crops that are larger, so that two of
-# an image have more in common; the harder of two random combinations instead of the hardest of all;
-# selection once the features are worth something.
+# What changes what hard views do to SimCLR and DINO on the built-in shapes: crops that are larger,
+# so that two of an image have more in common; the harder of two random combinations instead of the
+# hardest of all; selection once the features are worth something.
 _base_ = 'shapes.py'
 
 name = 'shapes_follow_up'
