@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import faulthandler
 import multiprocessing
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,14 +13,25 @@ import torch
 from torch import distributed
 from torch.multiprocessing import start_processes
 
+#: Seconds after which processes are taken to wait for each other forever. All tests need less than
+#: a third of it on busy cores.
+BOUND = 150
+
+
+def forkserver() -> Any:
+    """The context of processes that are forked from a server that has imported the package.
+
+    Otherwise each would take seconds to import it; and what is forked from this process, which may
+    have threads, has their locks, that nobody opens.
+    """
+    multiprocessing.set_forkserver_preload(['torch', 'hvs_mm', 'tests.tiny', 'tests.tiny_dino'])
+    return multiprocessing.get_context('forkserver')
+
 
 def run_ranks(
     function: Callable[..., None], world_size: int, folder: Path, *arguments: Any
 ) -> None:
     """Call a function in every process of a group, and wait for all of them.
-
-    The processes are forked from a server that has imported the package: otherwise each would take
-    seconds to import it.
 
     Args:
         function: Called with the rank and the arguments; importable by its name.
@@ -27,15 +40,32 @@ def run_ranks(
         *arguments: Handed on.
 
     Raises:
+        TimeoutError: With what they were at, if they have not ended in time.
         torch.multiprocessing.ProcessRaisedException: With the traceback of the first that failed.
     """
-    multiprocessing.set_forkserver_preload(['torch', 'hvs_mm', 'tests.tiny', 'tests.tiny_dino'])
-    start_processes(
+    forkserver()
+    context = start_processes(
         _rank,
         args=(function, world_size, str(folder), arguments),
         nprocs=world_size,
+        join=False,
         start_method='forkserver',
     )
+    deadline = time.monotonic() + BOUND
+    try:
+        while not context.join(timeout=1):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f'ranks have not ended after {BOUND} s:\n{_stacks(folder)}')
+    finally:
+        # Those that are left would keep this process from ending, too.
+        for process in context.processes:
+            process.kill()
+            process.join()
+
+
+def _stacks(folder: Path) -> str:
+    paths = sorted(folder.glob('stacks_of_rank_*.txt'))
+    return '\n'.join(f'{path.stem}:\n{path.read_text()}' for path in paths)
 
 
 def _rank(
@@ -50,16 +80,16 @@ def _rank(
 
     import hvs_mm  # noqa: F401
 
+    stacks = open(f'{folder}/stacks_of_rank_{rank}.txt', 'w')  # noqa: SIM115  until the process ends
+    faulthandler.dump_traceback_later(BOUND - 10, file=stacks)
     torch.set_num_threads(1)
     torch.manual_seed(0)
     MessageHub.get_current_instance().update_info('max_iters', 100)
     distributed.init_process_group(
         'gloo', init_method=f'file://{folder}/store', rank=rank, world_size=world_size
     )
-    try:
-        with DefaultScope.overwrite_default_scope('mmpretrain'):
-            function(rank, *arguments)
-        # With torch 2.5 a process that leaves early can keep the other one from leaving.
-        distributed.barrier()
-    finally:
-        distributed.destroy_process_group()
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        function(rank, *arguments)
+    # The group is left to the end of the process, which all reach together: with torch 2.5,
+    # destroying it hangs now and then, as does a process that another one has left behind.
+    distributed.barrier()

@@ -15,7 +15,6 @@ import torch
 from mmengine.dist import get_rank
 from mmengine.hooks import Hook
 from mmpretrain.registry import HOOKS, TASK_UTILS
-from torch import distributed, multiprocessing
 
 from hvs_mm.engine import SelectionStatsHook
 from hvs_mm.selection import SimSiamPairLoss, pair_ious
@@ -224,39 +223,26 @@ def test_a_run_trains_as_without_it(tmp_path, model):
     assert np.array_equal(with_hook.message_hub.log_scalars['train/loss'].data[0], scalars)
 
 
-def _train_a_rank(rank, folder, world_size):
-    import hvs_mm  # noqa: F401
-
-    torch.manual_seed(0)
-    distributed.init_process_group(
-        'gloo', init_method=f'file://{folder}/store', rank=rank, world_size=world_size
+def _train_a_rank(rank, folder):
+    runner = train(
+        folder / f'rank{rank}',
+        simsiam(selector='random'),
+        [HOOK],
+        batch_size=4,
+        num_batches=4,
+        model_wrapper_cfg=dict(type='CPUDistributedDataParallel'),
     )
-    try:
-        from mmengine.registry import DefaultScope
-
-        with DefaultScope.overwrite_default_scope('mmpretrain'):
-            runner = train(
-                f'{folder}/rank{rank}',
-                simsiam(selector='random'),
-                [HOOK],
-                batch_size=4,
-                num_batches=4,
-                model_wrapper_cfg=dict(type='CPUDistributedDataParallel'),
-            )
-        torch.save(
-            [
-                (iteration, selection.target_choice, boxes)
-                for iteration, selection, boxes in batches(runner).batches
-            ],
-            f'{folder}/batches{rank}.pt',
-        )
-        distributed.barrier()
-    finally:
-        distributed.destroy_process_group()
+    torch.save(
+        [
+            (iteration, selection.target_choice, boxes)
+            for iteration, selection, boxes in batches(runner).batches
+        ],
+        folder / f'batches{rank}.pt',
+    )
 
 
 def test_all_processes_count(tmp_path):
-    multiprocessing.spawn(_train_a_rank, args=(str(tmp_path), 2), nprocs=2)
+    run_ranks(_train_a_rank, 2, tmp_path, tmp_path)
     pairs = list(combinations(range(4), 2))
     first = []
     for rank in range(2):

@@ -8,10 +8,11 @@ import pytest
 import torch
 from mmengine.dataset import DefaultSampler, default_collate
 from mmpretrain.structures import DataSample
-from torch import distributed, multiprocessing, nn
+from torch import nn
 from torch.utils.data import DataLoader
 
 from hvs_mm.evaluation import LabeledFeatures, extract_features, knn_accuracy
+from tests.ranks import run_ranks
 
 KS = (1, 7, 30)
 NUM_BANK, NUM_QUERIES = 61, 23
@@ -129,25 +130,18 @@ def statistics_of_the_first_process(rank, world_size):
 
 
 def _rank(rank, folder, world_size):
-    torch.set_num_threads(1)
-    distributed.init_process_group(
-        'gloo', init_method=f'file://{folder}/store', rank=rank, world_size=world_size
-    )
     results = layouts(rank, world_size)
     bad_input(rank, world_size)
     statistics_of_the_first_process(rank, world_size)
     if world_size == 3:
         more_processes_than_images(rank)
-    torch.save(results, f'{folder}/{rank}.pt')
-    # The group is left to the end of the process: with torch 2.5 destroying one of three processes
-    # hangs now and then.
-    distributed.barrier()
+    torch.save(results, folder / f'{rank}.pt')
 
 
 @pytest.mark.parametrize('world_size', [2, 3])
 def test_several_processes(tmp_path, world_size):
     # One start of the processes for everything: it takes longer than all they do.
-    multiprocessing.spawn(_rank, args=(str(tmp_path), world_size), nprocs=world_size)
+    run_ranks(_rank, world_size, tmp_path, tmp_path, world_size)
     paths = sorted(tmp_path.glob('*.pt'))
     assert len(paths) == world_size
     for exact in (False, True):

@@ -9,14 +9,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from mmengine.registry import DefaultScope
 from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
-from torch import distributed, multiprocessing, nn
+from torch import nn
 
 from hvs_mm.engine import CPUDistributedDataParallel
 from hvs_mm.models import HVSAlgorithm, IBOTHead, IBOTNeck, ViewsError
 from hvs_mm.selection import ScoreWeights
+from tests.ranks import run_ranks
 from tests.tiny_dino import (
     GLOBAL,
     PATCH,
@@ -306,25 +306,16 @@ def _optimizer_of(model):
 
 
 def _train_a_rank(rank, folder):
-    torch.set_num_threads(1)
     torch.set_default_dtype(torch.float64)
-    distributed.init_process_group(
-        'gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2
-    )
-    try:
-        with DefaultScope.overwrite_default_scope('mmpretrain'):
-            model = _initial_model()
-            wrapped = CPUDistributedDataParallel(model, broadcast_buffers=False)
-            optimizer = _optimizer_of(model)
-            for step in range(2):
-                optimizer.zero_grad()
-                wrapped(**_batch_of_a_rank(rank, step), mode='loss')['loss'].backward()
-                optimizer.step()
-                model.update_teacher(0.1)
-        torch.save(model.state_dict(), f'{folder}/rank{rank}.pt')
-        distributed.barrier()
-    finally:
-        distributed.destroy_process_group()
+    model = _initial_model()
+    wrapped = CPUDistributedDataParallel(model, broadcast_buffers=False)
+    optimizer = _optimizer_of(model)
+    for step in range(2):
+        optimizer.zero_grad()
+        wrapped(**_batch_of_a_rank(rank, step), mode='loss')['loss'].backward()
+        optimizer.step()
+        model.update_teacher(0.1)
+    torch.save(model.state_dict(), folder / f'rank{rank}.pt')
 
 
 def test_training_on_two_processes(tmp_path):
@@ -332,7 +323,7 @@ def test_training_on_two_processes(tmp_path):
 
     One has no mask in the first step: every parameter must have a gradient all the same.
     """
-    multiprocessing.spawn(_train_a_rank, args=(str(tmp_path),), nprocs=2)
+    run_ranks(_train_a_rank, 2, tmp_path, tmp_path)
     first, second = (torch.load(tmp_path / f'rank{rank}.pt') for rank in range(2))
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)

@@ -8,7 +8,6 @@ from itertools import product
 import pytest
 import torch
 from lightly.loss import DINOLoss, IBOTPatchLoss
-from torch import distributed, multiprocessing
 
 from hvs_mm.models import DINOHead, IBOTHead
 from hvs_mm.models.heads.ibot_head import IBOTOutputs
@@ -21,6 +20,7 @@ from hvs_mm.selection import (
     with_diagonal,
 )
 from hvs_mm.selection.scores import ScoreWeights
+from tests.ranks import run_ranks
 
 B, T, S, K = 3, 2, 5, 64
 TAU_S, TAU_T, TAU_PATCH = 0.1, 0.05, 0.06
@@ -361,28 +361,19 @@ def _rank_outputs(rank, step):
 
 def _centers_of_a_rank(rank, folder):
     torch.set_default_dtype(torch.float64)
-    torch.set_num_threads(1)
-    distributed.init_process_group(
-        'gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2
-    )
-    try:
-        dino, ibot, reference = dino_head(), ibot_head(), lightly_dino()
-        for step in range(3):
-            outputs = _rank_outputs(rank, step)
-            dino.loss(outputs.student, outputs.teacher)
-            ibot.loss(outputs)
-            reference(list(outputs.teacher.unbind(1)), list(outputs.student.unbind(1)))
-        centers = (dino.center, ibot.center, ibot.patch_center, reference.center[0])
-        torch.save(centers, f'{folder}/rank{rank}.pt')
-        # With torch 2.5 a process that leaves early can keep the other one from leaving.
-        distributed.barrier()
-    finally:
-        distributed.destroy_process_group()
+    dino, ibot, reference = dino_head(), ibot_head(), lightly_dino()
+    for step in range(3):
+        outputs = _rank_outputs(rank, step)
+        dino.loss(outputs.student, outputs.teacher)
+        ibot.loss(outputs)
+        reference(list(outputs.teacher.unbind(1)), list(outputs.student.unbind(1)))
+    centers = (dino.center, ibot.center, ibot.patch_center, reference.center[0])
+    torch.save(centers, folder / f'rank{rank}.pt')
 
 
 def test_centers_are_means_over_all_ranks(tmp_path):
     """Also of the patches, of which every rank has another number."""
-    multiprocessing.spawn(_centers_of_a_rank, args=(str(tmp_path),), nprocs=2)
+    run_ranks(_centers_of_a_rank, 2, tmp_path, tmp_path)
     center, patch_center = torch.zeros(1, K), torch.zeros(1, K)
     for step in range(3):
         both = [_rank_outputs(rank, step) for rank in range(2)]

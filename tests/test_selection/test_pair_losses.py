@@ -8,7 +8,6 @@ from itertools import combinations, product
 import pytest
 import torch
 from mmpretrain.registry import TASK_UTILS
-from torch import distributed, multiprocessing
 
 from hvs_mm.models import HVSAlgorithm
 from hvs_mm.selection import (
@@ -21,6 +20,7 @@ from hvs_mm.selection import (
     registered_pair_losses,
     simsiam_pair_loss,
 )
+from tests.ranks import run_ranks
 from tests.tiny import BATCH_NORM, GROUP_NORM, algorithm_config, build_algorithm, random_views
 
 PAIRS = list(combinations(range(4), 2))
@@ -148,31 +148,20 @@ def test_simclr_against_upstream(batch_size):
 
 
 def _simclr_rank(rank, folder):
-    torch.manual_seed(0)
-    distributed.init_process_group(
-        'gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2
-    )
-    try:
-        from mmengine.registry import DefaultScope
-
-        with DefaultScope.overwrite_default_scope('mmpretrain'), torch.no_grad():
-            algorithm = build_algorithm('SimCLR', GROUP_NORM)
-            # Both ranks draw the global batch of 6 and keep their half of it.
-            views = [view[3 * rank : 3 * rank + 3] for view in random_views(batch_size=6)]
-            pair_loss = build_pair_loss(None, algorithm)(algorithm, views, 4)
-            upstream = {
-                pair: simclr_losses_per_sample(algorithm, views[pair[0]], views[pair[1]])
-                for pair in PAIRS
-            }
-        torch.save((pair_loss, upstream), f'{folder}/rank{rank}.pt')
-        # With torch 2.5 a process that leaves early can keep the other one from leaving.
-        distributed.barrier()
-    finally:
-        distributed.destroy_process_group()
+    with torch.no_grad():
+        algorithm = build_algorithm('SimCLR', GROUP_NORM)
+        # Both ranks draw the global batch of 6 and keep their half of it.
+        views = [view[3 * rank : 3 * rank + 3] for view in random_views(batch_size=6)]
+        pair_loss = build_pair_loss(None, algorithm)(algorithm, views, 4)
+        upstream = {
+            pair: simclr_losses_per_sample(algorithm, views[pair[0]], views[pair[1]])
+            for pair in PAIRS
+        }
+    torch.save((pair_loss, upstream), folder / f'rank{rank}.pt')
 
 
 def test_simclr_takes_negatives_from_all_ranks(tmp_path):
-    multiprocessing.spawn(_simclr_rank, args=(str(tmp_path),), nprocs=2)
+    run_ranks(_simclr_rank, 2, tmp_path, tmp_path)
     single = build_algorithm('SimCLR', GROUP_NORM)
     torch.manual_seed(0)
     single = build_algorithm('SimCLR', GROUP_NORM)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from hvs_mm.study import ResultsError, append_result, read_results
+from tests.ranks import forkserver
 from tests.studies import made_up, write_lines
 
 #: Beyond what the system writes in one piece.
@@ -38,9 +39,11 @@ def _write_many(path: Path, own: int, barrier: multiprocessing.Barrier) -> None:
 
 def test_processes_neither_tear_nor_repeat_lines(tmp_path):
     path = tmp_path / 'results.jsonl'
-    context = multiprocessing.get_context('fork')
-    barrier = context.Barrier(3)
-    writers = [context.Process(target=_write_many, args=(path, n, barrier)) for n in range(3)]
+    context = forkserver()
+    barrier = context.Barrier(3, timeout=100)
+    writers = [
+        context.Process(target=_write_many, args=(path, n, barrier), daemon=True) for n in range(3)
+    ]
     for writer in writers:
         writer.start()
     for writer in writers:

@@ -12,12 +12,12 @@ from mmengine.dataset import ConcatDataset, RepeatDataset
 from mmengine.visualization import Visualizer
 from mmpretrain.datasets import KFoldDataset
 from mmpretrain.registry import DATASETS
-from torch import distributed, multiprocessing
 from torch.utils.data import Subset
 
 from hvs_mm.datasets import draw_examples
 from hvs_mm.visualization import SelectionPanelHook, select_examples, shown_pair_loss
 from hvs_mm.visualization.selection_panel_hook import picture_name, shown_positions
+from tests.ranks import run_ranks
 from tests.test_engine.test_selection_stats_hook import (
     FIVE_ITERATIONS,
     batches,
@@ -95,34 +95,21 @@ def test_a_run_trains_as_without_it(tmp_path, model):
 
 
 def _train_a_rank(rank, folder):
-    import hvs_mm  # noqa: F401
-
-    torch.manual_seed(0)
-    distributed.init_process_group(
-        'gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2
+    model = dict(simsiam(), algorithm=algorithm_config('SimCLR'))
+    train(
+        folder / 'run',
+        model,
+        [HOOK],
+        batch_size=3,
+        num_batches=4,
+        max_epochs=1,
+        model_wrapper_cfg=dict(type='CPUDistributedDataParallel'),
     )
-    try:
-        from mmengine.registry import DefaultScope
-
-        with DefaultScope.overwrite_default_scope('mmpretrain'):
-            model = dict(simsiam(), algorithm=algorithm_config('SimCLR'))
-            train(
-                f'{folder}/run',
-                model,
-                [HOOK],
-                batch_size=3,
-                num_batches=4,
-                max_epochs=1,
-                model_wrapper_cfg=dict(type='CPUDistributedDataParallel'),
-            )
-        distributed.barrier()
-    finally:
-        distributed.destroy_process_group()
 
 
 def test_a_method_with_negatives_of_all_processes(tmp_path):
     """Were one process alone to select, it would wait for the others forever."""
-    multiprocessing.spawn(_train_a_rank, args=(str(tmp_path),), nprocs=2)
+    run_ranks(_train_a_rank, 2, tmp_path, tmp_path)
     assert {p.name for p in (tmp_path / 'run' / 'selection').iterdir()} == {
         'epoch_0.png',
         'epoch_1.png',
