@@ -50,6 +50,10 @@ _TEXTURE_CHROMA_STD = 6.0
 _NOISE_STD = 3.0
 _BGR_TO_LUMA = np.array([0.114, 0.587, 0.299], dtype=np.float32)
 
+# How many images a process keeps, and up to how many pixels along a side: 48 MiB.
+_KEPT_IMAGES = 4096
+_KEPT_SIZE = 64
+
 
 def _circle(radius: float) -> np.ndarray:
     """Return 64 points, shape (64, 2), on a circle around the origin."""
@@ -249,6 +253,16 @@ def draw_shapes(rng: np.random.Generator, label: int, size: int) -> np.ndarray:
     return np.clip(np.rint(image), 0, 255).astype(np.uint8)
 
 
+def _draw_sample(seed: int, split: str, number: int, label: int, size: int) -> np.ndarray:
+    """Draw the image of a sample, see :func:`draw_shapes`."""
+    rng = np.random.default_rng([seed, _SPLIT_NUMBERS[split], number])
+    return draw_shapes(rng, label, size)
+
+
+# Drawing takes longer than small crops and their augmentation; epochs have the same images.
+_draw_sample_once = lru_cache(maxsize=_KEPT_IMAGES)(_draw_sample)
+
+
 def _check_int(name: str, value: Any, minimum: int) -> None:
     """Raise a TypeError or ValueError unless ``value`` is an int of at least ``minimum``."""
     if isinstance(value, bool) or not isinstance(value, int):
@@ -259,7 +273,7 @@ def _check_int(name: str, value: Any, minimum: int) -> None:
 
 @DATASETS.register_module()
 class ShapesDataset(BaseDataset):
-    """Patterns of ten kinds of plain shapes, drawn when they are asked for.
+    """Patterns of ten kinds of plain shapes, drawn when they are first asked for.
 
     An image shows several copies of one shape, and its class is that shape and nothing else:
     the colors, areas, positions and angles of the copies, and the color and the texture of the
@@ -379,8 +393,10 @@ class ShapesDataset(BaseDataset):
             Any: What the last step of the pipeline returns; a dict if there is none.
         """
         data_info = self.get_data_info(idx)
-        rng = np.random.default_rng([self.seed, _SPLIT_NUMBERS[self.split], data_info['img_id']])
-        img = draw_shapes(rng, data_info['gt_label'], self.img_size)
+        draw = _draw_sample_once if self.img_size <= _KEPT_SIZE else _draw_sample
+        img = draw(
+            self.seed, self.split, data_info['img_id'], data_info['gt_label'], self.img_size
+        ).copy()
         data_info.update(img=img, img_shape=img.shape[:2], ori_shape=img.shape[:2])
         return self.pipeline(data_info)
 
