@@ -10,6 +10,7 @@ from mmengine.config import Config
 from torch import nn
 
 from .features import extract_features
+from .kept_in_memory import KeptInMemory
 from .knn import KNNResult, check_knn_settings, knn_accuracy
 from .knn_data import Images, knn_datasets, knn_loader
 
@@ -54,6 +55,11 @@ class KNNEvaluation:
     Args:
         cfg: Config of a pretraining run.
         settings: Of the evaluation.
+        in_memory: Prepare the images once for all calls, see :class:`KeptInMemory`; only without
+            worker processes, which would keep them for themselves.
+
+    Attributes:
+        loaders: Of the bank and of the queries.
 
     Raises:
         ValueError: If the images are missing, have no labels or are fewer than k, or if bank and
@@ -64,14 +70,16 @@ class KNNEvaluation:
         >>> evaluate(model).accuracy[20].top1
     """
 
-    def __init__(self, cfg: Config, settings: KNNSettings) -> None:
+    def __init__(self, cfg: Config, settings: KNNSettings, in_memory: bool = False) -> None:
         self.settings = settings
         num_workers = settings.num_workers
         if num_workers is None:
             num_workers = (cfg.get('train_dataloader') or {}).get('num_workers', 0)
         datasets = knn_datasets(cfg, settings.bank, settings.queries)
         check_knn_settings(settings.k, settings.temperature, len(datasets[0]))
-        self._bank, self._queries = (
+        if in_memory and num_workers == 0:
+            datasets = [KeptInMemory(dataset) for dataset in datasets]
+        self.loaders = tuple(
             knn_loader(dataset, settings.batch_size, num_workers) for dataset in datasets
         )
 
@@ -82,8 +90,7 @@ class KNNEvaluation:
         """
         settings = self.settings
         bank, queries = (
-            extract_features(model, loader, settings.network)
-            for loader in (self._bank, self._queries)
+            extract_features(model, loader, settings.network) for loader in self.loaders
         )
         device = next(model.parameters()).device
         return knn_accuracy(bank, queries, settings.k, settings.temperature, device)

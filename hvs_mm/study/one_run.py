@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.config import Config
 from torch import nn
 
 from ..engine import (
@@ -20,7 +19,6 @@ from ..engine import (
     trust_checkpoints,
 )
 from ..evaluation import KNNEvaluation, extract_features
-from ..evaluation.knn_data import knn_datasets, knn_loader
 from .curve_hook import CurveHook
 from .linear import LinearResult, linear_accuracy
 from .record import describe_code, describe_curve, describe_device, describe_selection, finite
@@ -82,7 +80,8 @@ def perform_run(
         trust_checkpoints(cfg)
     preflight(cfg, trust)
     k = study.evaluation.knn.k[0]
-    evaluate = KNNEvaluation(cfg, study.evaluation.knn)
+    # Epoch by epoch the same images.
+    evaluate = KNNEvaluation(cfg, study.evaluation.knn, in_memory=True)
     hook = CurveHook(
         lambda model: evaluate(model).accuracy[k].top1, study.evaluation.interval, start
     )
@@ -91,7 +90,7 @@ def perform_run(
     runner.register_hook(hook)
     check_batches(runner.train_loop.dataloader)
     runner.train()
-    linear = _evaluate_linear(cfg, runner.model, study)
+    linear = _evaluate_linear(evaluate, runner.model, study.evaluation.linear_c)
     curve = hook.curve
     return finite(
         {
@@ -124,20 +123,16 @@ def perform_run(
     )
 
 
-def _evaluate_linear(cfg: Config, model: nn.Module, study: Study) -> LinearResult | None:
-    evaluation = study.evaluation
-    if evaluation.linear_c is None:
+def _evaluate_linear(
+    evaluation: KNNEvaluation, model: nn.Module, c: float | None
+) -> LinearResult | None:
+    if c is None:
         return None
-    settings = evaluation.knn
     bank, queries = (
-        extract_features(
-            model,
-            knn_loader(dataset, settings.batch_size, settings.num_workers or 0),
-            settings.network,
-        )
-        for dataset in knn_datasets(cfg, settings.bank, settings.queries)
+        extract_features(model, loader, evaluation.settings.network)
+        for loader in evaluation.loaders
     )
-    return linear_accuracy(bank, queries, evaluation.linear_c)
+    return linear_accuracy(bank, queries, c)
 
 
 def remove_checkpoints(folder: Path) -> None:
