@@ -18,6 +18,7 @@ from tests.tiny_dino import (
     random_samples,
 )
 
+pytestmark = pytest.mark.slow
 METHODS = ['SimSiam', 'SimCLR', 'BYOL', 'DINO', 'IBOT']
 #: What upstream's own losses do, with or without selection.
 UPSTREAM = {'SimCLR': 'aten.masked_select', 'BYOL': 'ata-dependent branching|control flow'}
@@ -176,7 +177,9 @@ def test_a_run_with_all_of_it(name, tmp_path):
             deepcopy(model),
             max_epochs=1,
             num_batches=2,
-            optim_wrapper=dict(optimizer=dict(type='AdamW', lr=1e-4, fused=fused)),
+            # The gradient of the keys' biases is zero but for rounding, which AdamW with its own
+            # epsilon would enlarge to whole steps.
+            optim_wrapper=dict(optimizer=dict(type='AdamW', lr=1e-4, eps=1e-6, fused=fused)),
             **settings,
             **({'compile': dict(backend='aot_eager')} if fused else {}),
         )
