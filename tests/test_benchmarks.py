@@ -187,6 +187,7 @@ def weights(module: torch.nn.Module) -> dict[str, Any]:
     return {key: value.clone() for key, value in module.state_dict().items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
 def test_it_trains(path, tmp_path):
     cfg = tiny(path, tmp_path)
@@ -240,6 +241,7 @@ def test_schedule_of_the_transformer(tmp_path):
         assert rate * warmup.start_factor == pytest.approx(1e-6)
 
 
+@pytest.mark.slow
 def test_linear_evaluation_of_the_demo(tmp_path):
     pretraining = MODELS.build(Config.fromfile(ROOT / 'configs/demo/hvs_simsiam.py').model)
     start = {k: v.clone() for k, v in pretraining.state_dict().items() if k.startswith('backbone.')}

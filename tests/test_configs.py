@@ -55,6 +55,13 @@ ALLOWED = {
 }
 
 
+@cache
+def load(path: Path) -> Config:
+    """A config, read once: whoever changes it takes a copy."""
+    return Config.fromfile(path)
+
+
+@cache
 def baseline_of(path: Path) -> Config:
     """The first base that a config inherits from."""
     namespace: dict[str, Any] = {}
@@ -66,7 +73,7 @@ def baseline_of(path: Path) -> Config:
         from mmengine.hub import get_config
 
         return get_config(base)
-    return Config.fromfile(path.parent / base)
+    return load(path.parent / base)
 
 
 def without_scope(value: Any) -> Any:
@@ -95,7 +102,7 @@ def differences(first: Any, second: Any, path: str = '') -> set[str]:
 
 @pytest.mark.parametrize('path', HVS_CONFIGS, ids=lambda path: path.name)
 def test_only_the_selection_differs(path):
-    cfg, baseline = Config.fromfile(path), baseline_of(path)
+    cfg, baseline = load(path), baseline_of(path)
     ours, theirs = without_scope(cfg.to_dict()), without_scope(baseline.to_dict())
     assert differences(ours, theirs) <= ALLOWED
     assert ours['model']['algorithm'] == theirs['model']
@@ -109,14 +116,14 @@ def test_only_the_selection_differs(path):
     ids=lambda path: path.name,
 )
 def test_steps_of_numbers_that_are_not_finite_are_skipped(path):
-    hook = HOOKS.build(Config.fromfile(path).default_hooks.finite_step)
+    hook = HOOKS.build(load(path).default_hooks.finite_step)
     # What the loss scaler of float16 may skip at the start.
     assert hook.max_consecutive > 16
 
 
 @pytest.mark.parametrize('path', HVS_CONFIGS, ids=lambda path: path.name)
 def test_the_views_are_the_baselines_but_more(path):
-    cfg, baseline = Config.fromfile(path), baseline_of(path)
+    cfg, baseline = load(path), baseline_of(path)
     steps = {step['type']: step for step in cfg.train_dataloader.dataset.pipeline}
     theirs = {step['type']: step for step in baseline.train_dataloader.dataset.pipeline}
     views, multiview = steps['CandidateViews'], theirs['MultiView']
@@ -134,8 +141,8 @@ def test_the_views_are_the_baselines_but_more(path):
 
 @pytest.mark.parametrize('path', HVS_CONFIGS, ids=lambda path: path.name)
 def test_it_builds(path):
-    cfg = Config.fromfile(path)
-    model = MODELS.build({**cfg.model, 'data_preprocessor': cfg.data_preprocessor})
+    cfg = load(path)
+    model = build_on_meta(path)
     assert isinstance(model, HVSAlgorithm)
     for step in cfg.train_dataloader.dataset.pipeline:
         transform = TRANSFORMS.build(step)
@@ -164,12 +171,12 @@ CHEAP = {
 
 @pytest.mark.parametrize('path', FAST_CONFIGS, ids=lambda path: path.name)
 def test_only_the_cost_of_selection_differs(path):
-    cfg, full = Config.fromfile(path), baseline_of(path)
+    cfg, full = load(path), baseline_of(path)
     assert path.stem == f'{Path(full.filename).stem}_fast'
     ours, theirs = without_scope(cfg.to_dict()), without_scope(full.to_dict())
     options = {key: ours['model'].pop(key) for key in set(ours['model']) - set(theirs['model'])}
     assert ours == theirs
-    model = MODELS.build({**cfg.model, 'data_preprocessor': cfg.data_preprocessor})
+    model = build_on_meta(path)
     assert options == CHEAP[path.stem.split('_')[1]]
     # In every step, for every sample.
     assert model.schedule.is_complete
@@ -262,17 +269,19 @@ def of_baseline(function):
     return pytest.mark.parametrize(('name', 'expected'), PUBLISHED.items(), ids=PUBLISHED)(function)
 
 
-@cache
 def load_baseline(name: str) -> Config:
-    return Config.fromfile(CONFIGS / f'baselines/{name}.py')
+    return load(CONFIGS / f'baselines/{name}.py')
 
 
 @cache
-def build_on_meta(name: str) -> nn.Module:
+def build_on_meta(path: Path) -> nn.Module:
     """The model in full size, without memory for its weights."""
+    cfg = load(path)
+    backbone = cfg.model.get('algorithm', cfg.model).backbone
     # ResNet computes with tensors while it is built.
-    with torch.device('cpu' if 'resnet' in name else 'meta'):
-        return MODELS.build(load_baseline(name).model).to('meta')
+    with torch.device('cpu' if 'ResNet' in backbone.type else 'meta'):
+        model = MODELS.build({**cfg.model, 'data_preprocessor': cfg.data_preprocessor})
+    return model.to('meta')
 
 
 def steps_of(pipeline: Any) -> dict[str, Any]:
@@ -327,7 +336,7 @@ def test_learning_rate_and_weight_decay(name, expected):
 def test_optimizer(name, expected):
     """Its other settings, and that biases and norms do not decay."""
     cfg = load_baseline(name)
-    model = build_on_meta(name)
+    model = build_on_meta(CONFIGS / f'baselines/{name}.py')
     optimizer = build_optim_wrapper(model, cfg.optim_wrapper).optimizer
     options = optimizer.param_groups[0]
     if expected['optimizer'] is torch.optim.AdamW:
@@ -355,7 +364,11 @@ def test_teacher_and_gradients(name, expected):
     ]
     np.testing.assert_allclose(1 - np.array(momentum), cosine(0.996, 1.0, steps), rtol=1e-12)
     assert (gradient.clip, gradient.freeze_epochs) == (3.0, 1)
-    trained = {key for key, p in build_on_meta(name).named_parameters() if p.requires_grad}
+    trained = {
+        key
+        for key, p in build_on_meta(CONFIGS / f'baselines/{name}.py').named_parameters()
+        if p.requires_grad
+    }
     frozen = {key for key in trained if re.search(gradient.freeze, key)}
     norm = set() if expected['fixed_norm'] else {'neck.last_layer.weight_g'}
     assert frozen == {'neck.last_layer.weight_v'} | norm
@@ -388,7 +401,7 @@ def test_head(name, expected):
 
 @of_baseline
 def test_networks(name, expected):
-    model = build_on_meta(name)
+    model = build_on_meta(CONFIGS / f'baselines/{name}.py')
     assert type(model).__name__ == ('IBOT' if 'masks' in expected else 'DINO')
     backbone, neck = model.backbone, model.neck
     if expected['network'] == 'ResNet-50':
@@ -555,12 +568,13 @@ def test_there_are_configs_with_photometry_on_the_device():
 @pytest.mark.parametrize('path', DEVICE_CONFIGS, ids=lambda path: path.name)
 def test_only_the_place_of_photometry_differs(path):
     """From what they inherit, and from the same switch on the command line."""
-    cfg, plain = Config.fromfile(path), baseline_of(path)
+    cfg, plain = load(path), baseline_of(path)
     assert path.stem == f'{Path(plain.filename).stem}_device'
     assert differences(cfg.to_dict(), plain.to_dict()) == {
         'data_preprocessor.type',
         'train_dataloader.dataset.pipeline',
     }
+    plain = deepcopy(plain)
     check_overrides(plain, SWITCH)
     plain.merge_from_dict(SWITCH)
     assert cfg.to_dict() == plain.to_dict()
@@ -569,7 +583,7 @@ def test_only_the_place_of_photometry_differs(path):
 @pytest.mark.parametrize('path', [*HVS_CONFIGS, *DEVICE_CONFIGS], ids=lambda path: path.name)
 def test_photometry_can_be_on_the_device(path):
     """Every pipeline of this package: no transform in it is refused."""
-    cfg = Config.fromfile(path)
+    cfg = load(path)
     (step,) = (s for s in cfg.train_dataloader.dataset.pipeline if s.type == 'CandidateViews')
     TRANSFORMS.build({**step, 'photometry': 'device'})
     preprocessor = MODELS.build({**cfg.data_preprocessor, 'type': 'DevicePhotometry'})

@@ -21,6 +21,7 @@ from tests import tiny, tiny_dino
 from tests.brute_force import admissible_by_hand, pair_loss_by_hand, score_by_hand
 from tests.fuzzing import RefusedError, fuzz, may_refuse
 
+pytestmark = pytest.mark.slow
 TWO_VIEWS = ('SimSiam', 'BYOL', 'SimCLR')
 METHODS = (*TWO_VIEWS, 'DINO', 'IBOT')
 PATCH = tiny_dino.PATCH

@@ -17,6 +17,7 @@ import pytest
 from tests.studies import BATCH, EPOCHS, IMAGES, write_study
 from tests.tools import ROOT, load_tool
 
+pytestmark = pytest.mark.slow
 STEPS = EPOCHS * IMAGES // BATCH
 #: What of a record is of the machine and the hour.
 OF_THE_HOUR = ('started', 'starts', 'seconds', 'cpu_seconds', 'jobs')

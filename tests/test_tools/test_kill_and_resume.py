@@ -167,6 +167,7 @@ RANDOM = int(np.random.default_rng(7).integers(INTERVAL, LAST))
 KILLED = -signal.SIGKILL
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('method', 'workers', 'kills', 'deaths'),
     [
@@ -196,6 +197,7 @@ def test_a_killed_run_ends_as_if_it_had_not_been(tmp_path, method, workers, kill
     assert not list((killed.parent / 'run').glob('.*'))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('method', 'kills', 'deaths'),
     [
@@ -230,6 +232,7 @@ def test_a_run_without_a_seed_goes_on_with_its_own(tmp_path):
     assert logs(whole) == logs(killed)
 
 
+@pytest.mark.slow
 def test_damaged_checkpoints_and_a_full_disk(tmp_path):
     whole = write_config(tmp_path / 'whole', 'simsiam')
     train_through(whole, [])
