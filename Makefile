@@ -3,14 +3,14 @@
 #   STACK=openmmlab   OpenMMLab's own releases in a second environment, instead of the OneDL forks
 #   PYTHON=python3.11 the interpreter for a new environment (3.10 to 3.12)
 #   VENV=path         where the environment lives
-#   JOBS=N            compilers that `make detection` starts at a time, about 2 GB of memory each; one per core
+#   JOBS=N            compilers that `make ops` and `make detection` start at a time, about 2 GB of memory each; one per core
 #   ARGS='...'        passed on to the demo or to pytest
 
 .DEFAULT_GOAL := help
 .ONESHELL:
 SHELL := /bin/sh
 .SHELLFLAGS := -euc
-.PHONY: help demo test soak lint format detection setup venv dist clean key
+.PHONY: help demo test soak lint format ops detection setup venv dist clean key
 
 STACK ?= onedl
 PYTHON ?=
@@ -25,7 +25,7 @@ else ifeq ($(STACK),openmmlab)
   VENV ?= .venv-openmmlab
   MM_REQUIREMENTS := requirements/openmmlab.txt
   INSTALL_COST := about 4 minutes, 6 GB on disk
-  ifneq ($(filter detection,$(MAKECMDGOALS)),)
+  ifneq ($(filter ops detection,$(MAKECMDGOALS)),)
     $(error Detection needs STACK=onedl: mmdet 3.3.0 refuses the mmcv 2.2.0 of STACK=openmmlab)
   endif
 else
@@ -58,13 +58,17 @@ test: setup ## Run the test suite
 soak: setup ## Let a small run meet faults and check that it survives them (3 minutes; ARGS='--minutes 120')
 	@exec "$(VENV_PYTHON)" tools/dev/soak.py $(ARGS)
 
+define detection_fail
+fail() {
+    echo "make $@ failed: $$1. What was there before is still usable; start it again when that is solved." >&2
+    exit 1
+}
+endef
+
 # MMCV's sdist becomes a wheel with operators only if it is built outside of pip's isolation and cache, from its source;
 # --no-deps, or pip would replace torch. The wheel is kept: it depends on MMCV, torch, Python and the GPU alone.
-detection: setup ## Add MMDetection and MMCV's compiled operators (first time about 15 minutes on 2 cores)
-	@fail() {
-	    echo "make detection failed: $$1. What was there before is still usable; start it again when that is solved." >&2
-	    exit 1
-	}
+ops: setup ## Compile MMCV's operators for `make detection`, into the cache (about 15 minutes on 2 cores, once)
+	@$(detection_fail)
 	if [ "$$(cat "$(VENV)/.hvs-mm-detection" 2>/dev/null)" != "$(DETECTION_KEY)" ]; then
 	    $(PIP) install -q -c $(CONSTRAINTS) -r requirements/build-ops.txt || fail 'pip install -r requirements/build-ops.txt'
 	    key=$$("$(VENV_PYTHON)" tools/dev/mmcv_ops.py key) || fail 'tools/dev/mmcv_ops.py key'
@@ -85,6 +89,12 @@ detection: setup ## Add MMDetection and MMCV's compiled operators (first time ab
 	        mv "$(VENV)/mmcv-wheel" "$(WHEELS)/$$key.tmp"
 	        mv "$(WHEELS)/$$key.tmp" "$(WHEELS)/$$key"
 	    fi
+	fi
+
+detection: ops ## Add MMDetection and MMCV's compiled operators
+	@$(detection_fail)
+	if [ "$$(cat "$(VENV)/.hvs-mm-detection" 2>/dev/null)" != "$(DETECTION_KEY)" ]; then
+	    key=$$("$(VENV_PYTHON)" tools/dev/mmcv_ops.py key) || fail 'tools/dev/mmcv_ops.py key'
 	    echo "Installing MMCV's operators from $(WHEELS)/$$key, and MMDetection ..."
 	    $(PIP) install -q --no-deps --force-reinstall "$(WHEELS)/$$key"/*.whl || fail 'pip install of the wheel'
 	    $(PIP) install -q --build-constraint $(CONSTRAINTS) -c $(CONSTRAINTS) -r requirements/detection.txt ||
