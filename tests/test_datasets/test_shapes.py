@@ -16,7 +16,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from torch.utils.data import DataLoader
 
-from hvs_mm.datasets.shapes import CLASSES, ShapesDataset
+from hvs_mm.datasets.shapes import _KEPT_SIZE, CLASSES, ShapesDataset
 
 NUM_TRAIN, NUM_VAL = 1000, 500
 LUMA = np.array([0.114, 0.587, 0.299], dtype=np.float32)
@@ -98,6 +98,18 @@ class TestDeterminism:
         )
         line = next(x for x in result.stdout.splitlines() if x.startswith('digests:'))
         assert line.removeprefix('digests:').split(',') == first_digests(24)
+
+    @pytest.mark.parametrize('size', [_KEPT_SIZE, _KEPT_SIZE + 1])
+    def test_changes_to_an_image_are_not_kept(self, size: int) -> None:
+        dataset = ShapesDataset(num_samples=4, img_size=size)
+        expected = dataset[3]['img'].copy()
+        # As a pipeline may that works in place.
+        dataset[3]['img'][:] = 0
+        np.testing.assert_array_equal(dataset[3]['img'], expected)
+        # Not that of another size, seed or split.
+        for other in (dict(img_size=32), dict(seed=1), dict(split='val')):
+            settings = {'num_samples': 4, 'img_size': size, **other}
+            assert not np.array_equal(ShapesDataset(**settings)[3]['img'], expected)
 
     def test_through_two_workers(self) -> None:
         dataset = ShapesDataset(num_samples=24)
