@@ -19,7 +19,7 @@ import hvs_mm  # noqa: F401  registers what the tests build from configs
 
 @pytest.fixture(autouse=True, scope='session')
 def _quick_runners():
-    """What every Runner repeats, without which the suite takes half the time.
+    """Leave out what every Runner repeats, seconds of a test with a few steps.
 
     It collects garbage, which is slow among all that the imports have left, and it formats its
     config several times, of which no test needs the line breaks.

@@ -46,8 +46,7 @@ def test_two_epochs_of_the_demo(demo, tmp_path, name, is_centered):
     cfg = Config.fromfile(ROOT / f'configs/demo/{name}.py')
     cfg.work_dir = str(tmp_path)
     cfg.train_cfg.max_epochs = 2
-    # Half the network, images that this process has drawn for the run before: what is left takes
-    # some ten seconds of a core.
+    # Half the network, and images that this process has drawn for the run before.
     cfg.model.algorithm.backbone.arch.num_layers = 2
     cfg.train_dataloader.update(num_workers=0, persistent_workers=False)
     if name == 'hvs_dino':
