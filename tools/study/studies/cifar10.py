@@ -20,7 +20,12 @@ methods = dict(
     ibot=dict(baseline='configs/cifar10/ibot_vit.py', selection='configs/cifar10/hvs_ibot_vit.py'),
 )
 arms = dict(
-    baseline=dict(config='baseline'),
+    # With upstream's MultiView, which takes twice as long for a view, selection would gain time by
+    # its loader.
+    baseline=dict(
+        config='baseline',
+        cfg_options={'train_dataloader.dataset.pipeline.1.type': 'CandidateViews'},
+    ),
     random=dict(config='selection', cfg_options={'model.selector': 'random'}),
     hardest=dict(config='selection'),
 )

@@ -1,0 +1,43 @@
+# cifar10.py with networks of half the width, patches of 8 px and few epochs: hours on two cores.
+_base_ = 'cifar10.py'
+
+name = 'cifar10_cpu'
+_resnet = {'backbone.base_channels': 32, 'backbone.stem_channels': 32, 'neck.in_channels': 256}
+_simsiam = {
+    **_resnet,
+    'neck.hid_channels': 512,
+    'neck.out_channels': 512,
+    'head.predictor.in_channels': 512,
+    'head.predictor.hid_channels': 128,
+    'head.predictor.out_channels': 512,
+}
+_simclr = {**_resnet, 'neck.hid_channels': 256}
+_vit = {
+    'backbone.patch_size': 8,
+    'neck.hidden_channels': 256,
+    'neck.bottleneck_channels': 64,
+    'neck.out_channels': 256,
+    'head.out_channels': 256,
+}
+_small = dict(
+    baseline=dict(
+        simsiam={f'model.{k}': v for k, v in _simsiam.items()},
+        simclr={f'model.{k}': v for k, v in _simclr.items()},
+        dino={f'model.{k}': v for k, v in _vit.items()},
+        ibot={f'model.{k}': v for k, v in _vit.items()},
+    ),
+    selection=dict(
+        simsiam={f'model.algorithm.{k}': v for k, v in _simsiam.items()},
+        simclr={f'model.algorithm.{k}': v for k, v in _simclr.items()},
+        dino={f'model.algorithm.{k}': v for k, v in _vit.items()},
+        ibot={f'model.algorithm.{k}': v for k, v in _vit.items()},
+    ),
+)
+methods = dict(ibot=dict(cfg_options={'train_dataloader.dataset.pipeline.2.patch_size': 8}))
+arms = dict(
+    baseline=dict(per_method=_small['baseline']),
+    random=dict(per_method=_small['selection']),
+    hardest=dict(per_method=_small['selection']),
+)
+runs = [dict(arms=['baseline', 'random', 'hardest'], epochs=[5], seeds=[0, 1, 2])]
+evaluation = dict(knn=dict(interval=1))
