@@ -24,8 +24,8 @@ _START = '<!-- study:'
 _BLOCK = re.compile(r'<!-- study:(?P<settings>.*?)-->\n(?P<content>.*?)<!-- end -->', re.DOTALL)
 
 _TABLES: dict[str, tuple[Callable[..., str], set[str]]] = {
-    'accuracy': (accuracy_table, {'relative_to'}),
-    'differences': (differences_table, {'pairs'}),
+    'accuracy': (accuracy_table, {'relative_to', 'times'}),
+    'differences': (differences_table, {'pairs', 'times'}),
     'tuning': (tuning_table, set()),
     'selection': (selection_table, set()),
     'provenance': (provenance_table, {'command'}),
@@ -137,6 +137,8 @@ def _check_values(settings: dict[str, Any]) -> None:
             raise BlockError(f'{key}={settings[key]!r}: expected a text.')
     if settings.get('clock', 'cpu') not in ('cpu', 'wall'):
         raise BlockError(f"clock={settings['clock']!r}: expected 'cpu' or 'wall'.")
+    if not isinstance(settings.get('times', True), bool):
+        raise BlockError(f'times={settings["times"]!r}: expected true or false.')
     if 'plot' in settings:
         file = settings.get('file')
         if not isinstance(file, str) or not file.endswith('.svg'):

@@ -18,40 +18,46 @@ class BlockError(ValueError):
     """A block of a page that cannot be filled."""
 
 
-def accuracy_table(results: Sequence[Result], relative_to: str = 'baseline') -> str:
+def accuracy_table(
+    results: Sequence[Result], relative_to: str = 'baseline', times: bool = True
+) -> str:
     """Accuracies and times of each method, arm and length: means with standard errors.
 
     Args:
         results: Of a study.
         relative_to: The arm whose time is 1, in runs of the same method, length and seeds.
+        times: Whether to show times: those of different machines cannot be compared.
     """
     cells = by_cell(results)
     clock = _Clock.of(results)
-    lines = [['method', 'arm', 'epochs', 'seeds', 'k-NN %', 'linear %', 'training s', clock.name]]
+    header = ['method', 'arm', 'epochs', 'seeds', 'k-NN %', 'linear %']
+    lines = [[*header, 'training s', clock.name] if times else header]
     for (method, arm, epochs), found in cells.items():
-        ratio = clock.ratio(found, cells.get((method, relative_to, epochs), []))
-        lines.append(
-            [
-                method,
-                arm,
-                str(epochs),
-                str(len(found)),
-                _mean(found, lambda r: r.knn),
-                _mean(found, lambda r: r.linear),
-                _mean(found, lambda r: r.seconds, 1),
-                ratio,
-            ]
-        )
-    return _table(lines, clock.notes)
+        line = [
+            method,
+            arm,
+            str(epochs),
+            str(len(found)),
+            _mean(found, lambda r: r.knn),
+            _mean(found, lambda r: r.linear),
+        ]
+        if times:
+            line.append(_mean(found, lambda r: r.seconds, 1))
+            line.append(clock.ratio(found, cells.get((method, relative_to, epochs), [])))
+        lines.append(line)
+    return _table(lines, clock.notes if times else ())
 
 
-def differences_table(results: Sequence[Result], pairs: Sequence[dict[str, Any]]) -> str:
+def differences_table(
+    results: Sequence[Result], pairs: Sequence[dict[str, Any]], times: bool = True
+) -> str:
     """What one arm is above another, paired by seed, with 95 % confidence intervals.
 
     Args:
         results: Of a study.
         pairs: Each with ``arm`` and ``minus``, and with ``epochs`` and ``minus_epochs`` where an
             arm has runs of several lengths.
+        times: Whether to show the ratio of times: those of different machines cannot be compared.
 
     Raises:
         BlockError: If there are no such runs.
@@ -59,8 +65,9 @@ def differences_table(results: Sequence[Result], pairs: Sequence[dict[str, Any]]
     cells = by_cell(results)
     clock = _Clock.of(results)
     methods = list(dict.fromkeys(method for method, _, _ in cells))
-    lines = [['method', 'difference', 'seeds', 'k-NN points', 'linear points', clock.name]]
-    notes = list(clock.notes)
+    header = ['method', 'difference', 'seeds', 'k-NN points', 'linear points']
+    lines = [[*header, clock.name] if times else header]
+    notes = list(clock.notes) if times else []
     for method in methods:
         for pair in pairs:
             first = _choose(cells, method, pair, 'arm', 'epochs')
@@ -80,16 +87,8 @@ def differences_table(results: Sequence[Result], pairs: Sequence[dict[str, Any]]
                 seeds = ', '.join(map(str, knn.unpaired))
                 notes.append(f'{method}, {title}: without seeds that one of both lacks, {seeds}.')
             number = knn.interval.number if knn.interval else 0
-            lines.append(
-                [
-                    method,
-                    title,
-                    str(number),
-                    _signed(knn.interval),
-                    _signed(linear.interval),
-                    clock.ratio(*runs),
-                ]
-            )
+            line = [method, title, str(number), _signed(knn.interval), _signed(linear.interval)]
+            lines.append([*line, clock.ratio(*runs)] if times else line)
     return _table(lines, notes)
 
 

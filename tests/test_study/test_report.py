@@ -200,6 +200,23 @@ def test_times_are_told_with_their_range(tmp_path):
     assert path.read_text().count('Note: times are of several devices, another, none.\n') == 2
 
 
+def test_times_are_left_out(tmp_path):
+    """Those of different machines say nothing, and neither do notes about them."""
+    records = lines()
+    records[0]['device'] = 'another'
+    pairs = [dict(arm='hardest', minus='baseline', epochs=3, minus_epochs=3)]
+    blocks = [
+        block(table='differences', methods=['simsiam'], pairs=pairs, times=False),
+        block(table='accuracy', methods=['simsiam'], times=False),
+    ]
+    path = page_with(tmp_path, *blocks, records=records)
+    rows = rows_of(path)
+    assert rows[0] == ['method', 'difference', 'seeds', 'k-NN points', 'linear points']
+    assert rows[3] == ['method', 'arm', 'epochs', 'seeds', 'k-NN %', 'linear %']
+    assert [len(row) for row in rows] == [5] * 3 + [6] * 5
+    assert 'Note' not in path.read_text()
+
+
 def test_runs_that_went_on_are_told(tmp_path):
     records = lines()
     records[0]['starts'] = [{'revision': 'b' * 40}, {'revision': 'a' * 40}]
@@ -341,6 +358,8 @@ def test_pages_are_what_their_lines_give(path):
         (block(table='accuracy', arms='baseline'), "arms='baseline': expected a list of str"),
         (block(table='accuracy', seeds=[0], epochs=[6], arms=['hardest']), 'no runs of 6'),
         (block(table='accuracy', relative_to=3), 'relative_to=3: expected a text'),
+        (block(table='accuracy', times='no'), "times='no': expected true or false"),
+        (block(table='tuning', times=False), "'tuning' has no setting 'times'"),
         (block(table='differences'), 'pairs=None: expected a list of'),
         (block(table='differences', pairs=[{'arm': 'hardest'}]), 'pairs=.*expected a list of'),
         (
