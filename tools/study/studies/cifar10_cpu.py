@@ -39,5 +39,11 @@ arms = dict(
     random=dict(per_method=_small['selection']),
     hardest=dict(per_method=_small['selection']),
 )
-runs = [dict(arms=['baseline', 'random', 'hardest'], epochs=[5], seeds=[0, 1, 2])]
+runs = [
+    dict(arms=['baseline', 'random', 'hardest'], epochs=[5], seeds=[0, 1, 2]),
+    # As long as 5 epochs of hardest take.
+    dict(methods=['simsiam', 'dino'], arms=['baseline'], epochs=[8], seeds=[0, 1, 2]),
+    dict(methods=['simclr'], arms=['baseline'], epochs=[7], seeds=[0, 1, 2]),
+    dict(methods=['ibot'], arms=['baseline'], epochs=[9], seeds=[0, 1, 2]),
+]
 evaluation = dict(knn=dict(interval=1))
