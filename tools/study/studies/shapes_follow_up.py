@@ -1,6 +1,6 @@
 # What changes what hard views do to SimCLR and DINO on the built-in shapes: crops that are larger,
 # so that two of an image have more in common; the harder of two random combinations instead of the
-# hardest of all; selection once the features are worth something.
+# hardest of all; selection once the features are worth something; for DINO, of one kind of crops.
 _base_ = 'shapes.py'
 
 name = 'shapes_follow_up'
@@ -21,5 +21,20 @@ arms = dict(
         cfg_options={'model.selector': dict(type='hardest', max_comparisons=2)},
     ),
     hardest_late=dict(config='selection', cfg_options={'model.warmup': 4}),
+    hardest_globals=dict(config='selection', candidates=[2, 2, 4]),
+    hardest_locals=dict(config='selection', candidates=[1, 1, 8]),
 )
-runs = [dict(methods=['simclr', 'dino'], epochs=[8], seeds=[0, 1, 2])]
+runs = [
+    dict(
+        methods=['dino', 'simclr'],
+        arms=['baseline_larger_crops', 'hardest_larger_crops', 'hardest_late', 'harder_of_2'],
+        epochs=[8],
+        seeds=[0, 1, 2],
+    ),
+    dict(
+        methods=['dino'],
+        arms=['hardest_globals', 'hardest_locals'],
+        epochs=[8],
+        seeds=[0, 1, 2],
+    ),
+]
