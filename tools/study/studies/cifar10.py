@@ -1,6 +1,7 @@
 # What selection gives on CIFAR-10, for four methods: images in class folders,
 # data/cifar10/train/<class>/*.jpg and data/cifar10/val/<class>/*.jpg, or another folder with
-# --cfg-options train_dataloader.dataset.data_root=DIR. The lengths are for CPU cores.
+# --cfg-options train_dataloader.dataset.data_root=DIR. The length is for a GPU: cifar10_cpu.py is for
+# two CPU cores.
 name = 'cifar10'
 methods = dict(
     simsiam=dict(
@@ -29,5 +30,5 @@ arms = dict(
     random=dict(config='selection', cfg_options={'model.selector': 'random'}),
     hardest=dict(config='selection'),
 )
-runs = [dict(epochs=[8], seeds=[0, 1, 2])]
-evaluation = dict(knn=dict(k=20, interval=2), linear=dict(C=0.01))
+runs = [dict(epochs=[200], seeds=[0, 1, 2])]
+evaluation = dict(knn=dict(k=20, interval=10), linear=dict(C=0.01))

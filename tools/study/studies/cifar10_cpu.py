@@ -33,7 +33,11 @@ _small = dict(
         ibot={f'model.algorithm.{k}': v for k, v in _vit.items()},
     ),
 )
-methods = dict(ibot=dict(cfg_options={'train_dataloader.dataset.pipeline.2.patch_size': 8}))
+# The best of cifar10_cpu_tuning.py, for the baselines; the others' are those of their configs.
+methods = dict(
+    simsiam=dict(cfg_options={'optim_wrapper.optimizer.lr': 0.15, 'custom_hooks.0.lr': 0.15}),
+    ibot=dict(cfg_options={'train_dataloader.dataset.pipeline.2.patch_size': 8}),
+)
 arms = dict(
     baseline=dict(per_method=_small['baseline']),
     random=dict(per_method=_small['selection']),
