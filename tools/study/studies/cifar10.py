@@ -1,7 +1,7 @@
 # What selection gives on CIFAR-10, for four methods: images in class folders,
 # data/cifar10/train/<class>/*.jpg and data/cifar10/val/<class>/*.jpg, or another folder with
-# --cfg-options train_dataloader.dataset.data_root=DIR. The length is for a GPU: cifar10_cpu.py is for
-# two CPU cores.
+# --cfg-options train_dataloader.dataset.data_root=DIR. The length is for a GPU; cifar10_cpu.py is
+# for two CPU cores.
 name = 'cifar10'
 methods = dict(
     simsiam=dict(
