@@ -25,9 +25,9 @@ from ..selection import (
 )
 
 #: What goes into the log line. Everything goes to the visualizer.
-_LINE = ('iou', 'lowest_iou', 'score_gap', 'choice_entropy')
+_LINE = ('iou', 'lowest_iou', 'masked', 'score_gap', 'choice_entropy')
 _COLOR_LINE = ('color', 'strongest_color')
-#: What ``CandidateViews`` records of views, as ``image_statistics`` calls it.
+#: What ``CandidateViews`` records of all views, as ``image_statistics`` calls it.
 _RECORDED = ('boxes', 'flips', 'colors')
 #: Whose standard deviation is logged, too.
 _GAPS = ('iou_gap', 'score_gap')
@@ -94,6 +94,7 @@ class SelectionStatsHook(Hook):
       and what a random choice would give,
     - ``color_kept``, ``color_all``, ``strongest_color``, ``strongest_color_chance``: the same of
       the strength of the color jitter, from when on views differed in it,
+    - ``masked_kept``, ``masked_all``: mean share of masked patches, where there are masks (iBOT),
     - ``score_gap``: score of the kept combination minus the mean of all,
     - ``choice_entropy``: 1 if all combinations are kept equally often, 0 if always the same.
 
@@ -186,7 +187,7 @@ class SelectionStatsHook(Hook):
         selection = join_selections([selection for selection, _ in self._batches])
         views = {
             name: torch.cat([_of_selected(views[name], s) for s, views in self._batches])
-            for name in _RECORDED
+            for name in self._batches[0][1]
         }
         per_image = image_statistics(selection, **views)
         for name in _GAPS:
@@ -225,13 +226,14 @@ def recorded_views(data_samples: Sequence[Any]) -> dict[str, np.ndarray]:
         data_samples: B data samples.
 
     Returns:
-        ``boxes`` (B, S, 4), ``flips`` (B, S, 2) and ``colors`` (B, S, 7).
+        ``boxes`` (B, S, 4), ``flips`` (B, S, 2) and ``colors`` (B, S, 7); behind ``BlockMasks``
+        also ``masked`` (B, T), the share of masked patches of the T target views.
 
     Raises:
         ValueError: If the samples do not have them.
     """
     try:
-        return {
+        recorded = {
             name: np.stack([getattr(sample, f'view_{name}') for sample in data_samples])
             for name in _RECORDED
         }
@@ -240,6 +242,11 @@ def recorded_views(data_samples: Sequence[Any]) -> dict[str, np.ndarray]:
             f'{error}: the data samples do not tell where the views lie. Draw them with '
             'CandidateViews and pack them with PackViews, with its default meta_keys.'
         ) from error
+    if 'view_masks' in data_samples[0]:
+        # (B, T, h, w)
+        masks = np.stack([sample.view_masks for sample in data_samples])
+        recorded['masked'] = masks.mean((2, 3), dtype=np.float32)
+    return recorded
 
 
 def _of_selected(views: np.ndarray, selection: Selection) -> Tensor:

@@ -115,6 +115,7 @@ def image_statistics(
     boxes: Tensor,
     flips: Tensor | None = None,
     colors: Tensor | None = None,
+    masked: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """What was kept of each image against all its candidates.
 
@@ -123,6 +124,7 @@ def image_statistics(
         boxes: (B, S, 4) crop boxes ``x1, y1, x2, y2`` in pixels of the original images.
         flips: (B, S, 2) bool, mirrored horizontally, vertically.
         colors: (B, S, 7) as recorded by ``CandidateViews``.
+        masked: (B, T) share of masked patches of the T target views, from 0 to 1.
 
     Returns:
         By name (B,) float32 tensors, whose means over images are what is reported:
@@ -143,7 +145,8 @@ def image_statistics(
         - with ``colors``: ``color``, ``brightness``, ``contrast``, ``saturation``, ``hue``,
           ``blur``, ``grayscale`` and ``solarize``, the mean deviation from unchanged colors over
           the target views (``color`` is :func:`color_strength`), each with ``_kept``, ``_all``,
-          ``strongest_...`` and ``strongest_..._chance``.
+          ``strongest_...`` and ``strongest_..._chance``;
+        - with ``masked``: ``masked_kept`` and ``masked_all``, the mean over the target views.
     """
     groups, choice = selection.groups, selection.target_choice
     choices = groups.target_combinations()
@@ -177,6 +180,9 @@ def image_statistics(
             compared = compare_choice(mean_over_views(values, choices), choice, highest=True)
             found[f'{name}_kept'], found[f'{name}_all'] = compared.kept, compared.all
             found[f'strongest_{name}'], found[f'strongest_{name}_chance'] = compared[2:]
+    if masked is not None:
+        compared = compare_choice(mean_over_views(masked, choices), choice)
+        found['masked_kept'], found['masked_all'] = compared.kept, compared.all
     return found
 
 

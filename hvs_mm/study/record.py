@@ -32,6 +32,8 @@ _SELECTION = (
     'center_distance_all',
     'color_kept',
     'color_all',
+    'masked_kept',
+    'masked_all',
     'score_gap',
     'choice_entropy',
 )

@@ -35,11 +35,12 @@ class _KeepBatches(Hook):
     """Remembers what every iteration selected and where the random generators stand."""
 
     def before_train(self, runner):
-        self.batches, self.states = [], []
+        self.batches, self.states, self.masks = [], [], []
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
         boxes = torch.tensor(np.stack([s.view_boxes for s in data_batch['data_samples']]))
         self.batches.append((runner.iter + 1, runner.model.last_selection, boxes))
+        self.masks.append([getattr(s, 'view_masks', None) for s in data_batch['data_samples']])
         self.states.append(
             (torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist())
         )
@@ -127,6 +128,20 @@ def test_what_is_logged(tmp_path, model):
     # The views differ in nothing but their crops.
     assert logged[0]['selection/color_all'] == logged[0]['selection/blur_kept'] == 0
     assert logged[0]['selection/strongest_color_chance'] == 1
+
+
+def test_masks_of_kept_views(tmp_path):
+    runner = train(tmp_path, ibot(), [HOOK], batch_size=3, num_batches=2, max_epochs=1)
+    (entry,) = entries(tmp_path)
+    kept, of_all = [], []
+    for (_, selection, _), masks in zip(batches(runner).batches, batches(runner).masks):
+        for sample, mask in enumerate(masks):
+            targets = selection.indices[sample, :2].tolist()
+            kept += [mask[target].sum() / mask[target].size for target in targets]
+            of_all.append(mask.sum() / mask.size)
+    assert entry['selection/masked_kept'] == pytest.approx(np.mean(kept))
+    assert entry['selection/masked_all'] == pytest.approx(np.mean(of_all)) != 0
+    assert 'train/masked_kept' in runner.message_hub.log_scalars
 
 
 def test_scores_that_are_not_finite(tmp_path):

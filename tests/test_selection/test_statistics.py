@@ -102,7 +102,8 @@ def test_against_loops_over_images(candidates, keep, num_target_groups):
     pair_loss = torch.rand(7, groups.num_targets, groups.num_views)
     selection = HardestSelector()(pair_loss, groups)
     views = random_views(7, groups.num_views)
-    found = image_statistics(selection, **views)
+    masked = torch.rand(7, groups.num_targets)
+    found = image_statistics(selection, **views, masked=masked)
     choices = groups.target_combinations()
     everything = list(combinations(range(groups.num_views), 2))
     strength = color_strength(views['colors'])
@@ -135,6 +136,10 @@ def test_against_loops_over_images(candidates, keep, num_target_groups):
         assert value('strongest_color') == (own >= max(colors) - 1e-5)
         blur = views['colors'][sample, :, 4]
         assert value('blur_kept') == pytest.approx(blur[targets].mean().item(), abs=1e-6)
+        shares = masked[sample].tolist()
+        assert value('masked_kept') == pytest.approx(masked[sample, targets].mean().item())
+        of_all = [sum(shares[view] for view in chosen) / len(chosen) for chosen in choices]
+        assert value('masked_all') == pytest.approx(sum(of_all) / len(of_all))
         for view in range(groups.num_views):
             assert value(f'kept_view_{view}') == (view in kept)
         assert value('score_gap') == pytest.approx(
@@ -180,4 +185,5 @@ def test_a_single_target_has_no_pair():
     selection = HardestSelector()(torch.rand(3, 2, 6), ViewGroups([2, 4], [1, 2]))
     found = image_statistics(selection, torch.rand(3, 6, 4).cumsum(2) + 1)
     assert 'iou_kept' not in found
+    assert 'masked_kept' not in found
     assert found['local_iou_kept'].shape == (3,)

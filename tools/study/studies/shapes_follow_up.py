@@ -1,6 +1,7 @@
-# What changes what hard views do to SimCLR and DINO on the built-in shapes: crops that are larger,
-# so that two of an image have more in common; the harder of two random combinations instead of the
-# hardest of all; selection once the features are worth something; for DINO, of one kind of crops.
+# What changes what hard views do to DINO, SimCLR and iBOT on the built-in shapes: crops that are
+# larger, so that two of an image have more in common; the harder of two random combinations instead
+# of the hardest of all; selection once the features are worth something; for DINO, of one kind of
+# crops; for iBOT, as many masked patches in every view, so that none is hard by its mask.
 _base_ = 'shapes.py'
 
 name = 'shapes_follow_up'
@@ -12,6 +13,10 @@ _larger_crops = dict(
         'train_dataloader.dataset.pipeline.0.transforms.2.0.crop_ratio_range': (0.1, 0.4),
     },
 )
+_equal_masks = {
+    'train_dataloader.dataset.pipeline.1.ratio': 0.15,
+    'train_dataloader.dataset.pipeline.1.ratio_spread': 0.0,
+}
 arms = dict(
     _delete_=True,
     baseline_larger_crops=dict(config='baseline', per_method=_larger_crops),
@@ -23,11 +28,19 @@ arms = dict(
     hardest_late=dict(config='selection', cfg_options={'model.warmup': 4}),
     hardest_globals=dict(config='selection', candidates=[2, 2, 4]),
     hardest_locals=dict(config='selection', candidates=[1, 1, 8]),
+    baseline_equal_masks=dict(config='baseline', per_method=dict(ibot=_equal_masks)),
+    hardest_equal_masks=dict(config='selection', per_method=dict(ibot=_equal_masks)),
 )
 runs = [
     dict(
         methods=['dino', 'simclr'],
         arms=['baseline_larger_crops', 'hardest_larger_crops', 'hardest_late', 'harder_of_2'],
+        epochs=[8],
+        seeds=[0, 1, 2],
+    ),
+    dict(
+        methods=['ibot'],
+        arms=['hardest_late', 'baseline_equal_masks', 'hardest_equal_masks'],
         epochs=[8],
         seeds=[0, 1, 2],
     ),
