@@ -12,6 +12,7 @@ from typing import Any
 from .plots import draw_accuracy_over_epochs, draw_accuracy_over_time, draw_iou_over_epochs
 from .results import Result, load_results
 from .tables import (
+    SELECTED_QUANTITIES,
     BlockError,
     accuracy_table,
     differences_table,
@@ -27,7 +28,7 @@ _TABLES: dict[str, tuple[Callable[..., str], set[str]]] = {
     'accuracy': (accuracy_table, {'relative_to', 'times'}),
     'differences': (differences_table, {'pairs', 'times'}),
     'tuning': (tuning_table, set()),
-    'selection': (selection_table, set()),
+    'selection': (selection_table, {'quantity'}),
     'provenance': (provenance_table, {'command'}),
 }
 _PLOTS: dict[str, tuple[Callable[..., str], set[str]]] = {
@@ -137,6 +138,9 @@ def _check_values(settings: dict[str, Any]) -> None:
             raise BlockError(f'{key}={settings[key]!r}: expected a text.')
     if settings.get('clock', 'cpu') not in ('cpu', 'wall'):
         raise BlockError(f"clock={settings['clock']!r}: expected 'cpu' or 'wall'.")
+    quantity = settings.get('quantity', 'iou')
+    if not isinstance(quantity, str) or quantity not in SELECTED_QUANTITIES:
+        raise BlockError(f'quantity={quantity!r}: expected one of {sorted(SELECTED_QUANTITIES)}.')
     if not isinstance(settings.get('times', True), bool):
         raise BlockError(f'times={settings["times"]!r}: expected true or false.')
     if 'plot' in settings:

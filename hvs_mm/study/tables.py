@@ -12,6 +12,14 @@ from .estimates import Estimate, Interval, estimate, interval, paired_difference
 from .results import Cell, Result, by_cell, values_by_seed
 
 _MISSING = '-'
+#: What ``SelectionStatsHook`` logs of kept views and of all, and what a table calls it.
+SELECTED_QUANTITIES = {
+    'iou': 'IoU',
+    'local_iou': 'IoU with local crops',
+    'center_distance': 'distance of centers',
+    'color': 'color jitter',
+    'masked': 'masked share',
+}
 
 
 class BlockError(ValueError):
@@ -122,16 +130,17 @@ def tuning_table(results: Sequence[Result]) -> str:
     return _table(lines, notes)
 
 
-def selection_table(results: Sequence[Result]) -> str:
-    """How much less kept crops overlap than all, over the seeds, in three epochs with selection.
+def selection_table(results: Sequence[Result], quantity: str = 'iou') -> str:
+    """How kept views differ from all, over the seeds, in three epochs with selection.
 
     Args:
         results: Of a study. Those without selection are left out.
+        quantity: One of :data:`SELECTED_QUANTITIES`.
     """
     lines = [
         [
-            'method', 'arm', 'epochs', 'seeds', 'IoU of all', 'kept minus all, first',
-            'middle', 'last', 'in epochs',
+            'method', 'arm', 'epochs', 'seeds', f'{SELECTED_QUANTITIES[quantity]} of all',
+            'kept minus all, first', 'middle', 'last', 'in epochs',
         ]
     ]  # fmt: skip
     for (method, arm, epochs), found in by_cell([r for r in results if r.selection]).items():
@@ -142,20 +151,29 @@ def selection_table(results: Sequence[Result]) -> str:
             continue
         last = len(numbers) - 1
         shown = [numbers[0], numbers[last // 2], numbers[last]]
-        gaps = [_selected(found, 'iou_gap', epoch) for epoch in shown]
-        overlap = _selected(found, 'iou_all', numbers[last])
+        gaps = [_gaps(found, quantity, epoch) for epoch in shown]
+        of_all = _selected(found, f'{quantity}_all', numbers[last])
         lines.append(
             [
                 method,
                 arm,
                 str(epochs),
                 str(len(found)),
-                f'{estimate(overlap).mean:.3f}' if overlap else _MISSING,
+                f'{estimate(of_all).mean:.3f}' if of_all else _MISSING,
                 *(_signed(interval(values) if values else None, 4) for values in gaps),
                 ', '.join(map(str, shown)),
             ]
         )
     return _table(lines)
+
+
+def _gaps(found: Sequence[Result], quantity: str, epoch: int) -> list[float]:
+    """Of the kept views minus that of all, of the runs that have it in an epoch."""
+    if quantity == 'iou':
+        # With more digits than the difference of what was rounded.
+        return _selected(found, 'iou_gap', epoch)
+    kept, of_all = (_selected(found, f'{quantity}_{of}', epoch) for of in ('kept', 'all'))
+    return [one - other for one, other in zip(kept, of_all, strict=True)]
 
 
 def _selected(found: Sequence[Result], name: str, epoch: int) -> list[float]:

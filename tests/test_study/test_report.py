@@ -151,6 +151,28 @@ def test_selection(tmp_path):
     ]  # fmt: skip
 
 
+def test_what_else_was_selected(tmp_path):
+    records = lines()[3:6]
+    for record, kept in zip(records, (0.2, 0.25, 0.3)):
+        record['selection']['masked_kept'] = [kept, 0.2, 0.1]
+        record['selection']['masked_all'] = [0.15, 0.15, 0.16]
+    blocks = [
+        block(table='selection', quantity='masked'),
+        block(table='selection', quantity='color'),
+    ]
+    header, _, masked, _, _, color = rows_of(page_with(tmp_path, *blocks, records=records))
+    assert header[4] == 'masked share of all'
+    # Of 0.05, 0.1, 0.15: a standard error of 0.05 / sqrt(3).
+    half = 4.302653 * 0.05 / sqrt(3)
+    assert masked[4:8] == [
+        '0.160',
+        f'+0.1000 ({0.1 - half:+.4f} to {0.1 + half:+.4f})',
+        '+0.0500 (+0.0500 to +0.0500)',
+        '-0.0600 (-0.0600 to -0.0600)',
+    ]
+    assert color[4:8] == ['-'] * 4
+
+
 def test_selection_that_begins_late(tmp_path):
     records = lines()[3:6]
     for record in records:
@@ -359,6 +381,8 @@ def test_pages_are_what_their_lines_give(path):
         (block(table='accuracy', seeds=[0], epochs=[6], arms=['hardest']), 'no runs of 6'),
         (block(table='accuracy', relative_to=3), 'relative_to=3: expected a text'),
         (block(table='accuracy', times='no'), "times='no': expected true or false"),
+        (block(table='selection', quantity='hue'), r"quantity='hue': expected one of \['center"),
+        (block(table='selection', quantity=[]), r'quantity=\[\]: expected one of'),
         (block(table='tuning', times=False), "'tuning' has no setting 'times'"),
         (block(table='differences'), 'pairs=None: expected a list of'),
         (block(table='differences', pairs=[{'arm': 'hardest'}]), 'pairs=.*expected a list of'),
