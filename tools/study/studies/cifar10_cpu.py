@@ -42,9 +42,13 @@ arms = dict(
     baseline=dict(per_method=_small['baseline']),
     random=dict(per_method=_small['selection']),
     hardest=dict(per_method=_small['selection']),
+    # Random views first: while the features are worth nothing, hardness may be noise.
+    hardest_late=dict(
+        config='selection', cfg_options={'model.warmup': 2}, per_method=_small['selection']
+    ),
 )
 runs = [
-    dict(arms=['baseline', 'random', 'hardest'], epochs=[5], seeds=[0, 1, 2]),
+    dict(epochs=[5], seeds=[0, 1, 2]),
     # As long as 5 epochs of hardest take.
     dict(methods=['simsiam', 'dino'], arms=['baseline'], epochs=[8], seeds=[0, 1, 2]),
     dict(methods=['simclr'], arms=['baseline'], epochs=[7], seeds=[0, 1, 2]),
