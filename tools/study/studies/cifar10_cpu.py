@@ -50,8 +50,8 @@ arms = dict(
 runs = [
     dict(epochs=[5], seeds=[0, 1, 2]),
     # As long as 5 epochs of hardest take.
-    dict(methods=['simsiam', 'dino'], arms=['baseline'], epochs=[8], seeds=[0, 1, 2]),
+    dict(methods=['simsiam'], arms=['baseline'], epochs=[8], seeds=[0, 1, 2]),
     dict(methods=['simclr'], arms=['baseline'], epochs=[7], seeds=[0, 1, 2]),
-    dict(methods=['ibot'], arms=['baseline'], epochs=[9], seeds=[0, 1, 2]),
+    dict(methods=['dino', 'ibot'], arms=['baseline'], epochs=[9], seeds=[0, 1, 2]),
 ]
 evaluation = dict(knn=dict(interval=1))
