@@ -15,7 +15,6 @@ arms = dict(
     **{
         setting: dict(
             config='baseline',
-            cfg_options=_base_.arms.baseline.cfg_options,
             per_method={
                 method: {
                     **_base_.arms.baseline.per_method[method],
