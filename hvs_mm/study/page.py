@@ -149,18 +149,27 @@ def _check_values(settings: dict[str, Any]) -> None:
             raise BlockError(f'file={file!r}: expected where the plot goes, a name ending in .svg.')
     if settings.get('table') == 'differences':
         pairs = settings.get('pairs')
-        known = {'arm': str, 'minus': str, 'epochs': int, 'minus_epochs': int}
-        if not isinstance(pairs, list) or not pairs:
-            pairs = [None]
-        for pair in pairs:
-            is_fit = isinstance(pair, dict) and {'arm', 'minus'} <= pair.keys()
-            if not is_fit or not all(
-                key in known and isinstance(value, known[key]) for key, value in pair.items()
-            ):
-                raise BlockError(
-                    f'pairs={settings.get("pairs")!r}: expected a list of {{"arm": ..., "minus": '
-                    '...}, with "epochs" and "minus_epochs" where there are several lengths.'
-                )
+        if (
+            not isinstance(pairs, list)
+            or not pairs
+            or not all(isinstance(pair, dict) and _is_pair(pair) for pair in pairs)
+        ):
+            raise BlockError(
+                f'pairs={pairs!r}: expected a list of {{"arm": ..., "minus": ...}}, with "epochs" '
+                'and "minus_epochs" where there are several lengths, "since" an epoch, and a list '
+                'of "methods" if it is not of all.'
+            )
+
+
+def _is_pair(pair: dict[str, Any]) -> bool:
+    known = {'arm': str, 'minus': str, 'epochs': int, 'minus_epochs': int, 'since': int}
+    names = pair.get('methods', [])
+    return (
+        {'arm', 'minus'} <= pair.keys() <= known.keys() | {'methods'}
+        and all(isinstance(pair[key], kind) for key, kind in known.items() if key in pair)
+        and isinstance(names, list)
+        and all(isinstance(name, str) for name in names)
+    )
 
 
 def _kind(settings: dict[str, Any]) -> str:

@@ -64,11 +64,12 @@ def differences_table(
     Args:
         results: Of a study.
         pairs: Each with ``arm`` and ``minus``, and with ``epochs`` and ``minus_epochs`` where an
-            arm has runs of several lengths.
+            arm has runs of several lengths; with ``since`` it is the difference of what k-NN
+            accuracy both have gained after that epoch; ``methods`` are all by default.
         times: Whether to show the ratio of times: those of different machines cannot be compared.
 
     Raises:
-        BlockError: If there are no such runs.
+        BlockError: If there are no such runs, or none that were evaluated after epoch ``since``.
     """
     cells = by_cell(results)
     clock = _Clock.of(results)
@@ -76,8 +77,14 @@ def differences_table(
     header = ['method', 'difference', 'seeds', 'k-NN points', 'linear points']
     lines = [[*header, clock.name] if times else header]
     notes = list(clock.notes) if times else []
+    for pair in pairs:
+        for method in pair.get('methods', []):
+            if method not in methods:
+                raise BlockError(f'pairs: there are no runs of method {method!r}.')
     for method in methods:
         for pair in pairs:
+            if method not in pair.get('methods', methods):
+                continue
             first = _choose(cells, method, pair, 'arm', 'epochs')
             second = _choose(cells, method, pair, 'minus', 'minus_epochs')
             title = f'{_title(cells, first)} - {_title(cells, second)}'
@@ -87,10 +94,14 @@ def differences_table(
                 notes.append(f'{method} has no runs of {" and ".join(lacking)}.')
                 continue
             runs = (cells[first], cells[second])
-            knn = paired_difference(*(values_by_seed(found, lambda r: r.knn) for found in runs))
-            linear = paired_difference(
-                *(values_by_seed(found, lambda r: r.linear) for found in runs)
+            since = pair.get('since')
+            if since is not None:
+                title += f', gained after epoch {since}'
+            (knn_of_first, linear_of_first), (knn_of_second, linear_of_second) = (
+                _accuracies(found, since) for found in runs
             )
+            knn = paired_difference(knn_of_first, knn_of_second)
+            linear = paired_difference(linear_of_first, linear_of_second)
             if knn.unpaired:
                 seeds = ', '.join(map(str, knn.unpaired))
                 notes.append(f'{method}, {title}: without seeds that one of both lacks, {seeds}.')
@@ -270,6 +281,28 @@ def _choose(
             raise BlockError(f'{name}={arm!r} has runs of {lengths} epochs: choose with {length}.')
         epochs = lengths[0]
     return method, arm, epochs
+
+
+def _accuracies(
+    found: Sequence[Result], since: int | None
+) -> tuple[dict[int, float], dict[int, float]]:
+    """k-NN and linear accuracies by seed, or what they have gained after an epoch.
+
+    The linear one is of the end alone: nobody knows what it has gained.
+    """
+    if since is None:
+        return values_by_seed(found, lambda r: r.knn), values_by_seed(found, lambda r: r.linear)
+    return values_by_seed(found, lambda r: r.knn - _knn_after(r, since)), {}
+
+
+def _knn_after(result: Result, epoch: int) -> float:
+    accuracy = dict(zip(result.curve['epoch'], result.curve['knn'])).get(epoch)
+    if accuracy is None:
+        known = result.curve['epoch']
+        raise BlockError(
+            f'since={epoch}: run {result.record["run"]} has k-NN accuracies after epochs {known}.'
+        )
+    return accuracy
 
 
 def _title(cells: dict[Cell, Any], cell: Cell) -> str:

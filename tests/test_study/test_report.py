@@ -98,6 +98,33 @@ def test_differences(tmp_path):
     ) in path.read_text()
 
 
+def test_what_was_gained_after_an_epoch(tmp_path):
+    records = [made_up('baseline', seed, 60.0) for seed in (0, 1)]
+    records += [made_up('late', seed, knn) for seed, knn in ((0, 63.0), (1, 67.0))]
+    for record, after in zip(records, (50.0, 52.0, 51.0, 51.0)):
+        record['curve']['knn'] = [20.0, after, 59.0, record['knn']]
+    pairs = [dict(arm='late', minus='baseline', since=epoch) for epoch in (1, 3)]
+    path = page_with(tmp_path, block(table='differences', pairs=pairs), records=records)
+    _, _, *rows = rows_of(path)
+    # 12 - 10 and 16 - 8, and 12.7062 times half of what they differ by.
+    assert rows[0] == [
+        'simsiam', 'late - baseline, gained after epoch 1', '2',
+        f'+5.00 ({5 - 12.7062 * 3:+.2f} to {5 + 12.7062 * 3:+.2f})', '-', '1.00',
+    ]  # fmt: skip
+    assert rows[1][3] == '+0.00 (+0.00 to +0.00)'
+
+
+def test_pairs_of_some_methods(tmp_path):
+    pairs = [
+        dict(arm='hardest', minus='baseline', epochs=3, minus_epochs=3, methods=['simsiam']),
+        dict(arm='baseline', minus='baseline', epochs=3, minus_epochs=3, methods=['dino']),
+    ]
+    path = page_with(tmp_path, block(table='differences', pairs=pairs))
+    _, _, *rows = rows_of(path)
+    assert [row[0] for row in rows] == ['simsiam', 'dino']
+    assert 'Note' not in path.read_text()
+
+
 def test_a_method_that_lacks_an_arm_is_told(tmp_path):
     pairs = [dict(arm='hardest', minus='baseline')]
     path = page_with(tmp_path, block(table='differences', epochs=[3], pairs=pairs))
@@ -389,6 +416,20 @@ def test_pages_are_what_their_lines_give(path):
         (
             block(table='differences', pairs=[dict(arm='hardest', minus='baseline')]),
             r"minus='baseline' has runs of \[3, 6\] epochs: choose with minus_epochs",
+        ),
+        *(
+            (
+                block(table='differences', pairs=[dict(arm='hardest', minus='hardest', **pair)]),
+                message,
+            )
+            for pair, message in (
+                ({'since': 7}, r'since=7: run simsiam-hardest-e3-s0 has .* epochs \[0, 1, 2, 3\]'),
+                ({'since': 'x'}, 'pairs=.*expected a list of'),
+                ({'later': 1}, 'pairs=.*expected a list of'),
+                ({'methods': 'dino'}, 'pairs=.*expected a list of'),
+                ({'methods': [1]}, 'pairs=.*expected a list of'),
+                ({'methods': ['byol']}, "pairs: there are no runs of method 'byol'"),
+            )
         ),
         (
             block(table='differences', pairs=[dict(arm='x', minus='baseline')]),
