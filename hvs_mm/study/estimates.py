@@ -97,8 +97,8 @@ def interval(values: Sequence[float]) -> Interval:
 def paired_difference(first: Mapping[int, float], second: Mapping[int, float]) -> Difference:
     """What the first is above the second, seed by seed.
 
-    Runs of one seed start from the same weights and see the same images in the same order, so
-    that much of what differs between seeds is in both and drops out.
+    Runs of one seed start from the same weights and see the same images in the same order. What
+    these decide is in both and drops out; what the views decide is not and does not.
 
     Args:
         first: Values by seed.

@@ -31,6 +31,8 @@ def accuracy_table(
 ) -> str:
     """Accuracies and times of each method, arm and length: means with standard errors.
 
+    Beside them is the k-NN accuracy before training, which features have by their architecture.
+
     Args:
         results: Of a study.
         relative_to: The arm whose time is 1, in runs of the same method, length and seeds.
@@ -38,7 +40,7 @@ def accuracy_table(
     """
     cells = by_cell(results)
     clock = _Clock.of(results)
-    header = ['method', 'arm', 'epochs', 'seeds', 'k-NN %', 'linear %']
+    header = ['method', 'arm', 'epochs', 'seeds', 'untrained k-NN %', 'k-NN %', 'linear %']
     lines = [[*header, 'training s', clock.name] if times else header]
     for (method, arm, epochs), found in cells.items():
         line = [
@@ -46,6 +48,7 @@ def accuracy_table(
             arm,
             str(epochs),
             str(len(found)),
+            _mean(found, lambda r: _knn_at(r, 0)),
             _mean(found, lambda r: r.knn),
             _mean(found, lambda r: r.linear),
         ]
@@ -296,13 +299,18 @@ def _accuracies(
 
 
 def _knn_after(result: Result, epoch: int) -> float:
-    accuracy = dict(zip(result.curve['epoch'], result.curve['knn'])).get(epoch)
+    accuracy = _knn_at(result, epoch)
     if accuracy is None:
         known = result.curve['epoch']
         raise BlockError(
             f'since={epoch}: run {result.record["run"]} has k-NN accuracies after epochs {known}.'
         )
     return accuracy
+
+
+def _knn_at(result: Result, epoch: int) -> float | None:
+    """k-NN accuracy after an epoch, 0 for before training; ``None`` if it was not evaluated."""
+    return dict(zip(result.curve['epoch'], result.curve['knn'])).get(epoch)
 
 
 def _title(cells: dict[Cell, Any], cell: Cell) -> str:

@@ -62,13 +62,34 @@ def rows_of(path: Path) -> list[list[str]]:
 def test_accuracy(tmp_path):
     _, _, *rows = rows_of(page_with(tmp_path, block(table='accuracy')))
     # Deviations of 2 and 4 over three seeds.
-    two, four = (f'± {n / sqrt(3):.2f}' for n in (2, 4))
+    zero, two, four = (f'± {n / sqrt(3):.2f}' for n in (0, 2, 4))
     assert rows == [
-        ['simsiam', 'baseline', '3', '3', f'62.00 {two}', f'63.00 {two}', '20.0 ± 0.0', '1.00'],
-        ['simsiam', 'baseline', '6', '3', '63.00 ± 0.00', '64.00 ± 0.00', '40.0 ± 0.0', '1.00'],
-        ['simsiam', 'hardest', '3', '3', f'65.00 {four}', f'66.00 {four}', '40.0 ± 0.0', '2.00'],
-        ['dino', 'baseline', '3', '1', '40.00', '41.00', '20.0', '1.00'],
+        [
+            'simsiam', 'baseline', '3', '3', f'20.00 {zero}', f'62.00 {two}', f'63.00 {two}',
+            '20.0 ± 0.0', '1.00',
+        ],
+        [
+            'simsiam', 'baseline', '6', '3', f'20.00 {zero}', f'63.00 {zero}', f'64.00 {zero}',
+            '40.0 ± 0.0', '1.00',
+        ],
+        [
+            'simsiam', 'hardest', '3', '3', f'20.00 {zero}', f'65.00 {four}', f'66.00 {four}',
+            '40.0 ± 0.0', '2.00',
+        ],
+        ['dino', 'baseline', '3', '1', '20.00', '40.00', '41.00', '20.0', '1.00'],
     ]  # fmt: skip
+
+
+def test_accuracy_before_training(tmp_path):
+    records = [made_up('baseline', seed, 60.0) for seed in (0, 1)]
+    for record, before in zip(records, (24.0, 26.0)):
+        record['curve']['knn'][0] = before
+    path = page_with(tmp_path, block(table='accuracy'), records=records)
+    assert rows_of(path)[2][4] == '25.00 ± 1.00'
+    for record in records:
+        record['curve']['epoch'][0] = 1
+    path = page_with(tmp_path, block(table='accuracy'), records=records)
+    assert rows_of(path)[2][4] == '-'
 
 
 def test_differences(tmp_path):
@@ -152,7 +173,7 @@ def test_one_seed_has_no_interval(tmp_path):
     )
     rows = rows_of(path)
     assert rows[2] == ['simsiam', 'hardest - baseline', '1', '+1.00 (-)', '-', '1.00']
-    assert rows[5] == ['simsiam', 'baseline', '3', '1', '60.00', '-', '20.0', '1.00']
+    assert rows[5] == ['simsiam', 'baseline', '3', '1', '20.00', '60.00', '-', '20.0', '1.00']
 
 
 def test_tuning(tmp_path):
@@ -261,8 +282,8 @@ def test_times_are_left_out(tmp_path):
     path = page_with(tmp_path, *blocks, records=records)
     rows = rows_of(path)
     assert rows[0] == ['method', 'difference', 'seeds', 'k-NN points', 'linear points']
-    assert rows[3] == ['method', 'arm', 'epochs', 'seeds', 'k-NN %', 'linear %']
-    assert [len(row) for row in rows] == [5] * 3 + [6] * 5
+    assert rows[3][-3:] == ['untrained k-NN %', 'k-NN %', 'linear %']
+    assert [len(row) for row in rows] == [5] * 3 + [7] * 5
     assert 'Note' not in path.read_text()
 
 
