@@ -17,6 +17,7 @@ from tests.tools import ROOT, load_tool
 
 #: Pages with tables and plots that must be what their lines give.
 PAGES = [
+    ROOT / 'README.md',
     ROOT / 'tests' / 'test_study' / 'data' / 'page.md',
     *(path for path in sorted((ROOT / 'docs').glob('results*.md'))),
 ]
