@@ -1,7 +1,8 @@
 # What changes what hard views do to DINO, SimCLR and iBOT on the built-in shapes: crops that are
 # larger, so that two of an image have more in common; the harder of two random combinations instead
-# of the hardest of all; selection once the features are worth something; for DINO, of one kind of
-# crops; for iBOT, as many masked patches in every view, so that none is hard by its mask.
+# of the hardest of all; selection once the features are worth something, or in every other step;
+# for DINO, of one kind of crops; for iBOT, as many masked patches in every view, so that none is
+# hard by its mask.
 _base_ = 'shapes.py'
 
 name = 'shapes_follow_up'
@@ -26,6 +27,8 @@ arms = dict(
         cfg_options={'model.selector': dict(type='hardest', max_comparisons=2)},
     ),
     hardest_late=dict(config='selection', cfg_options={'model.warmup': 4}),
+    # As many hard steps as with hardest_late, from the start.
+    hardest_every_2nd=dict(config='selection', cfg_options={'model.interval': 2}),
     hardest_globals=dict(config='selection', candidates=[2, 2, 4]),
     hardest_locals=dict(config='selection', candidates=[1, 1, 8]),
     baseline_equal_masks=dict(config='baseline', per_method=dict(ibot=_equal_masks)),
@@ -46,7 +49,7 @@ runs = [
     ),
     dict(
         methods=['dino'],
-        arms=['hardest_globals', 'hardest_locals'],
+        arms=['hardest_every_2nd', 'hardest_globals', 'hardest_locals'],
         epochs=[8],
         seeds=[0, 1, 2],
     ),
