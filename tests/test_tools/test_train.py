@@ -148,7 +148,6 @@ def test_resume_prefers_the_own_checkpoint_to_the_weights_it_started_from(tmp_pa
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
-        (['configs/nothing.py'], "config 'configs/nothing.py' does not exist"),
         (['configs/hvs_simsiam_100e.py'], "'data/imagenet/' does not exist"),
         ([DEMO, '--cfg-options', 'model.keep=[5]'], 'keeps 5 views of group 0'),
         ([DEMO, '--cfg-options', 'model.kept=[2]'], "did you mean 'keep'"),
@@ -188,12 +187,22 @@ def test_resume_prefers_the_own_checkpoint_to_the_weights_it_started_from(tmp_pa
         ),
     ],
 )
-def test_errors_are_one_line_and_leave_nothing_behind(tmp_path, arguments, message):
-    process = train(*arguments[:1], '--work-dir', tmp_path / 'run', *arguments[1:])
+def test_errors_are_one_line_and_leave_nothing_behind(tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(ROOT)
+    command = [arguments[0], '--work-dir', str(tmp_path / 'run'), *arguments[1:]]
+    with pytest.raises(SystemExit) as stop:
+        load_tool('train').main(command)
+    (line,) = stop.value.code.splitlines()
+    assert line.startswith('error: ')
+    assert message in line
+    assert not (tmp_path / 'run').exists()
+
+
+def test_an_error_of_the_command_is_one_line(tmp_path):
+    process = train('configs/nothing.py', '--work-dir', tmp_path / 'run')
     assert process.returncode == 1
     last = process.stderr.strip().splitlines()[-1]
-    assert last.startswith('error: ')
-    assert message in last
+    assert last.startswith("error: config 'configs/nothing.py' does not exist")
     assert 'Traceback' not in process.stderr
     assert not (tmp_path / 'run').exists()
 
