@@ -50,5 +50,11 @@ runs = [
         epochs=[8],
         seeds=[3, 4, 5, 6, 7, 8, 9],
     ),
+    dict(
+        methods=['simsiam', 'simclr'],
+        arms=['baseline'],
+        epochs=[11],
+        seeds=[3, 4, 5, 6, 7, 8, 9],
+    ),
 ]
 evaluation = dict(knn=dict(k=20, interval=1), linear=dict(C=1.0))
