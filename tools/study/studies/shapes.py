@@ -33,7 +33,12 @@ arms = dict(
 runs = [
     dict(arms=['baseline', 'random', 'hardest'], epochs=[8], seeds=[0, 1, 2]),
     # As long as 8 epochs of hardest take.
-    dict(methods=['simsiam', 'simclr'], arms=['baseline'], epochs=[11], seeds=[0, 1, 2]),
+    dict(
+        methods=['simsiam', 'simclr'],
+        arms=['baseline'],
+        epochs=[11],
+        seeds=[0, 1, 2, 3, 4, 5, 6, 7, 8, 9],
+    ),
     dict(methods=['dino'], arms=['baseline'], epochs=[14], seeds=[0, 1, 2]),
     dict(methods=['ibot'], arms=['baseline'], epochs=[16], seeds=[0, 1, 2]),
     dict(arms=['easiest', 'fast'], epochs=[8], seeds=[0, 1, 2]),
@@ -48,12 +53,6 @@ runs = [
         methods=['simsiam', 'simclr'],
         arms=['baseline', 'random', 'hardest'],
         epochs=[8],
-        seeds=[3, 4, 5, 6, 7, 8, 9],
-    ),
-    dict(
-        methods=['simsiam', 'simclr'],
-        arms=['baseline'],
-        epochs=[11],
         seeds=[3, 4, 5, 6, 7, 8, 9],
     ),
 ]
