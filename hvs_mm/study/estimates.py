@@ -98,7 +98,8 @@ def paired_difference(first: Mapping[int, float], second: Mapping[int, float]) -
     """What the first is above the second, seed by seed.
 
     Runs of one seed start from the same weights and see the same images in the same order. What
-    these decide is in both and drops out; what the views decide is not and does not.
+    these decide is in both and drops out; what the views decide is not and does not. Where that is
+    nearly all, pairs are worth no more than two samples, and have half the degrees of freedom.
 
     Args:
         first: Values by seed.

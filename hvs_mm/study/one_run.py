@@ -21,7 +21,15 @@ from ..engine import (
 from ..evaluation import KNNEvaluation, extract_features
 from .curve_hook import CurveHook
 from .linear import LinearResult, linear_accuracy
-from .record import describe_code, describe_curve, describe_device, describe_selection, finite
+from .record import (
+    any_dirty,
+    describe_code,
+    describe_curve,
+    describe_device,
+    describe_machine,
+    describe_selection,
+    finite,
+)
 from .resolved_config import config_hash, resolve_config
 from .study_file import PlannedRun, Study
 
@@ -69,7 +77,9 @@ def perform_run(
     start = {
         'started': started.isoformat(timespec='seconds'),
         'revision': code['revision'],
+        'dirty': code['dirty'],
         'device': describe_device(),
+        'machine': describe_machine(),
         'jobs': jobs,
     }
     cfg = resolve_config(study, run, options)
@@ -102,7 +112,10 @@ def perform_run(
             'seed': run.seed,
             'config_hash': digest,
             **code,
+            # Of any of the processes: what was changed for one of them is in the weights.
+            'dirty': any_dirty(hook.starts),
             'device': start['device'],
+            'machine': start['machine'],
             'threads': study.threads,
             'jobs': jobs,
             'started': hook.starts[0]['started'],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import math
 import platform
@@ -102,6 +103,19 @@ def describe_code() -> dict[str, Any]:
     }
 
 
+def any_dirty(starts: Sequence[Mapping[str, Any]]) -> bool | None:
+    """Whether any of the processes of a run had code that was changed.
+
+    Args:
+        starts: What is known of each, with ``dirty``.
+
+    Returns:
+        ``None`` if none was, and one does not tell.
+    """
+    told = [start.get('dirty') for start in starts]
+    return True if any(told) else None if None in told else False
+
+
 def describe_device() -> str:
     """The name of the GPU, or of the CPU if there is none."""
     if torch.cuda.is_available():
@@ -112,6 +126,20 @@ def describe_device() -> str:
         lines = []
     names = [line.partition(':')[2].strip() for line in lines if line.startswith('model name')]
     return names[0] if names else platform.machine()
+
+
+def describe_machine() -> str | None:
+    """What tells this machine from others of the same device, until it is started again.
+
+    Returns:
+        Eight hexadecimal digits, of which nobody learns anything else; ``None`` where the system
+        has no ID of its start, which Linux has.
+    """
+    try:
+        boot = Path('/proc/sys/kernel/random/boot_id').read_bytes()
+    except OSError:
+        return None
+    return hashlib.sha256(b'hvs_mm.study ' + boot.strip()).hexdigest()[:8]
 
 
 def _git(*arguments: str) -> str | None:

@@ -18,8 +18,8 @@ class ResultsError(ValueError):
 def read_results(path: str | Path) -> list[dict[str, Any]]:
     """All results of a file, in its order.
 
-    A last line that does not end, of a machine that lost its power, is left out: that run is
-    made again.
+    A last line that breaks off, of a machine that lost its power, is left out: that run is made
+    again. One that lacks nothing but its end, as editors leave it, is read.
 
     Args:
         path: Of the file. None is like an empty one.
@@ -30,23 +30,32 @@ def read_results(path: str | Path) -> list[dict[str, Any]]:
     path = Path(path)
     if not path.exists():
         return []
-    *lines, _ = path.read_bytes().split(b'\n')
+    *lines, last = path.read_bytes().split(b'\n')
     found = []
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
-        try:
-            record = json.loads(line)
-        except (RecursionError, ValueError):
-            record = None
-        names = ('study', 'run', 'config_hash')
-        if not isinstance(record, dict) or not all(isinstance(record.get(n), str) for n in names):
+        record = _parse(line)
+        if record is None:
             raise ResultsError(
                 f'{path}, line {number}: not a result of a study, which is JSON with study, run '
                 'and config_hash. Remove the line, or name another file.'
             )
         found.append(record)
-    return found
+    record = _parse(last)
+    return found if record is None else [*found, record]
+
+
+def _parse(line: bytes) -> dict[str, Any] | None:
+    """The record of a line; what breaks off is no JSON."""
+    try:
+        record = json.loads(line)
+    except (RecursionError, ValueError):
+        return None
+    names = ('study', 'run', 'config_hash')
+    if isinstance(record, dict) and all(isinstance(record.get(name), str) for name in names):
+        return record
+    return None
 
 
 def key_of(record: dict[str, Any]) -> tuple[str, str, str]:
@@ -76,13 +85,14 @@ def append_result(path: str | Path, record: dict[str, Any]) -> bool:
     with _locked(path) as file:
         if key_of(record) in map(key_of, read_results(path)):
             return False
-        size = file.seek(0, os.SEEK_END)
-        if size:
-            file.seek(size - 1)
-            if file.read(1) != b'\n':
-                # What is left of a line that was being written when the power went.
-                file.seek(0)
-                file.truncate(file.read().rfind(b'\n') + 1)
+        file.seek(0)
+        before = file.read()
+        last = before[before.rfind(b'\n') + 1 :]
+        if _parse(last) is not None:
+            line = '\n' + line
+        elif last:
+            # What is left of a line that was being written when the power went.
+            file.truncate(len(before) - len(last))
         file.seek(0, os.SEEK_END)
         file.write(line.encode())
         file.flush()

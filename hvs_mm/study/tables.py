@@ -42,7 +42,9 @@ def accuracy_table(
     clock = _Clock.of(results)
     header = ['method', 'arm', 'epochs', 'seeds', 'untrained k-NN %', 'k-NN %', 'linear %']
     lines = [[*header, 'training s', clock.name] if times else header]
+    notes = list(clock.notes) if times else []
     for (method, arm, epochs), found in cells.items():
+        notes += _without_linear(f'{method}, {_title(cells, (method, arm, epochs))}', found)
         line = [
             method,
             arm,
@@ -56,7 +58,7 @@ def accuracy_table(
             line.append(_mean(found, lambda r: r.seconds, 1))
             line.append(clock.ratio(found, cells.get((method, relative_to, epochs), [])))
         lines.append(line)
-    return _table(lines, clock.notes if times else ())
+    return _table(lines, notes)
 
 
 def differences_table(
@@ -108,6 +110,8 @@ def differences_table(
             if knn.unpaired:
                 seeds = ', '.join(map(str, knn.unpaired))
                 notes.append(f'{method}, {title}: without seeds that one of both lacks, {seeds}.')
+            if since is None:
+                notes += _without_linear(f'{method}, {title}', *runs)
             number = knn.interval.number if knn.interval else 0
             line = [method, title, str(number), _signed(knn.interval), _signed(linear.interval)]
             lines.append([*line, clock.ratio(*runs)] if times else line)
@@ -141,6 +145,8 @@ def tuning_table(results: Sequence[Result]) -> str:
             )
         if len(set(seeds.values())) > 1:
             notes.append(f'{method}: the settings were not run with the same seeds.')
+        if len({epochs for _, _, epochs in own}) > 1:
+            notes.append(f'{method}: the settings were not run for the same number of epochs.')
     return _table(lines, notes)
 
 
@@ -256,6 +262,14 @@ class _Clock:
         """CPU time where all runs have it, else that of the wall clock."""
         devices = sorted({str(result.record.get('device')) for result in results})
         notes = [f'times are of several devices, {", ".join(devices)}.'] if devices[1:] else []
+        machines = {
+            str(one['machine'])
+            for result in results
+            for one in _starts(result.record)
+            if one.get('machine')
+        }
+        if len(machines) > 1 and not notes:
+            notes = [f'times are of {len(machines)} machines, or of one that was started again.']
         if any(result.cpu_seconds is None for result in results):
             return cls('time', lambda r: r.seconds, notes)
         return cls('CPU time', lambda r: r.cpu_seconds, notes)
@@ -313,6 +327,14 @@ def _knn_at(result: Result, epoch: int) -> float | None:
     return dict(zip(result.curve['epoch'], result.curve['knn'])).get(epoch)
 
 
+def _without_linear(title: str, *arms: Sequence[Result]) -> list[str]:
+    """A note on seeds that all arms have, but not all with a linear accuracy that others have."""
+    seeds = set.intersection(*({result.seed for result in found} for found in arms))
+    linear = set.intersection(*(set(values_by_seed(found, lambda r: r.linear)) for found in arms))
+    lacking = ', '.join(map(str, sorted(seeds - linear)))
+    return [f'{title}: linear without seeds {lacking}.'] if linear and lacking else []
+
+
 def _title(cells: dict[Cell, Any], cell: Cell) -> str:
     lengths = {epochs for _, _, epochs in cells}
     return cell[1] if len(lengths) == 1 else f'{cell[1]} ({cell[2]} epochs)'
@@ -344,7 +366,8 @@ def _revision(record: dict[str, Any]) -> str:
     # Those of all processes that the run had, without repetitions.
     earlier = [start.get('revision') for start in _starts(record)[:-1]]
     revisions = dict.fromkeys(str(name)[:10] for name in [*earlier, revision])
-    return f'{" then ".join(revisions)}{" with changes" if record.get("dirty") else ""}'
+    dirty = record.get('dirty') or any(start.get('dirty') for start in _starts(record))
+    return f'{" then ".join(revisions)}{" with changes" if dirty else ""}'
 
 
 def _starts(record: dict[str, Any]) -> list[dict[str, Any]]:

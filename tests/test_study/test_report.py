@@ -185,6 +185,10 @@ def test_tuning(tmp_path):
     path = page_with(tmp_path, block(table='tuning'))
     assert len(rows_of(path)) == 6
     assert 'Note: simsiam: the settings were not run with the same seeds.' in path.read_text()
+    assert (
+        'Note: simsiam: the settings were not run for the same number of epochs.'
+        in path.read_text()
+    )
 
 
 def test_selection(tmp_path):
@@ -271,6 +275,45 @@ def test_times_are_told_with_their_range(tmp_path):
     assert path.read_text().count('Note: times are of several devices, another, none.\n') == 2
 
 
+def test_times_of_several_machines_are_told(tmp_path):
+    """Of one name they can be of different speed, and a run can go on on another."""
+    records = [made_up('baseline', seed, 60.0, starts=[{'machine': 'a'}]) for seed in (0, 1)]
+    blocks = [block(table='accuracy')]
+    path = page_with(tmp_path, *blocks, records=records)
+    rows_of(path)
+    assert 'Note' not in path.read_text()
+    records[1]['starts'] = [{'machine': 'a'}, {'machine': 'b'}, {'machine': None}, {}]
+    path = page_with(tmp_path, *blocks, records=records)
+    rows_of(path)
+    note = 'Note: times are of 2 machines, or of one that was started again.\n'
+    assert path.read_text().count(note) == 1
+    # Other devices are other machines.
+    records[0]['device'] = 'another'
+    path = page_with(tmp_path, *blocks, records=records)
+    rows_of(path)
+    assert 'several devices' in path.read_text()
+    assert note not in path.read_text()
+
+
+def test_seeds_without_a_linear_accuracy_are_told(tmp_path):
+    records = lines()[:6]
+    records[1]['linear'] = None
+    pairs = [dict(arm='hardest', minus='baseline')]
+    path = page_with(
+        tmp_path,
+        block(table='differences', pairs=pairs),
+        block(table='accuracy'),
+        records=records,
+    )
+    rows = rows_of(path)
+    # Of 1 and 5.
+    assert rows[2][4] == f'+3.00 ({3 - 12.7062 * 2:+.2f} to {3 + 12.7062 * 2:+.2f})'
+    text = path.read_text()
+    assert text.count('Note: ') == 2
+    assert 'Note: simsiam, hardest - baseline: linear without seeds 1.\n' in text
+    assert 'Note: simsiam, baseline: linear without seeds 1.\n' in text
+
+
 def test_times_are_left_out(tmp_path):
     """Those of different machines say nothing, and neither do notes about them."""
     records = lines()
@@ -291,13 +334,16 @@ def test_times_are_left_out(tmp_path):
 def test_runs_that_went_on_are_told(tmp_path):
     records = lines()
     records[0]['starts'] = [{'revision': 'b' * 40}, {'revision': 'a' * 40}]
+    records[3]['starts'] = [{'revision': 'a' * 40, 'dirty': True}, {'revision': 'a' * 40}]
     # Not of this tool.
     records[1]['starts'], records[2]['starts'] = 3, ['x']
     path = page_with(tmp_path, block(table='provenance'), records=records)
     found = {row[0]: row[1] for row in rows_of(path)}
     # Lines of earlier revisions have no such thing.
-    assert found['went on after a stop'] == '1 runs, and 9 do not tell'
-    assert found['revision'] == 'aaaaaaaaaa (9 runs), bbbbbbbbbb then aaaaaaaaaa (1 runs)'
+    assert found['went on after a stop'] == '2 runs, and 8 do not tell'
+    assert found['revision'] == (
+        'aaaaaaaaaa (8 runs), aaaaaaaaaa with changes (1 runs), bbbbbbbbbb then aaaaaaaaaa (1 runs)'
+    )
 
 
 def test_one_plot_does_not_overwrite_another(tmp_path):

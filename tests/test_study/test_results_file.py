@@ -67,6 +67,19 @@ def test_half_a_line_is_no_result(tmp_path):
     assert [record['seed'] for record in read_results(path)] == [1]
 
 
+def test_a_line_that_lacks_its_end_is_whole(tmp_path):
+    """As editors leave it, in which someone has removed other lines."""
+    kept = [made_up('baseline', seed, 50.0) for seed in (0, 1)]
+    path = write_lines(tmp_path / 'x.jsonl', kept)
+    path.write_text(path.read_text().rstrip('\n'))
+    assert read_results(path) == kept
+    assert not append_result(path, kept[1])
+    another = made_up('baseline', 2, 51.0)
+    assert append_result(path, another)
+    assert read_results(path) == [*kept, another]
+    assert path.read_text().count('\n') == 3
+
+
 @pytest.mark.parametrize('line', ['x', '[]', '{"run": "a"}', '{"study": 1, "run": 2}', '[' * 9999])
 def test_other_files_are_refused(tmp_path, line):
     path = write_lines(tmp_path / 'x.jsonl', [made_up('baseline', 0, 50.0)])

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from hvs_mm.study.record import describe_machine
 from tests.studies import BATCH, EPOCHS, IMAGES, write_study
 from tests.tools import ROOT, load_tool
 
@@ -81,6 +82,8 @@ def test_every_run_has_a_line(finished):
         assert (record['steps'], record['images']) == (STEPS, EPOCHS * IMAGES)
         assert (record['threads'], record['jobs'], record['skipped_steps']) == (1, 2, 0)
         assert len(record['config_hash']) == 64
+        assert record['starts'][0]['dirty'] == record['dirty']
+        assert record['starts'][0]['machine'] == record['machine'] == describe_machine()
         assert record['versions']['python'] == sys.version.split()[0]
         assert {'hvs_mm', 'torch', 'mmengine', 'mmpretrain', 'mmcv'} < set(record['versions'])
         curve = record['curve']
