@@ -366,8 +366,7 @@ def _revision(record: dict[str, Any]) -> str:
     # Those of all processes that the run had, without repetitions.
     earlier = [start.get('revision') for start in _starts(record)[:-1]]
     revisions = dict.fromkeys(str(name)[:10] for name in [*earlier, revision])
-    dirty = record.get('dirty') or any(start.get('dirty') for start in _starts(record))
-    return f'{" then ".join(revisions)}{" with changes" if dirty else ""}'
+    return f'{" then ".join(revisions)}{" with changes" if record.get("dirty") else ""}'
 
 
 def _starts(record: dict[str, Any]) -> list[dict[str, Any]]:

@@ -334,16 +334,13 @@ def test_times_are_left_out(tmp_path):
 def test_runs_that_went_on_are_told(tmp_path):
     records = lines()
     records[0]['starts'] = [{'revision': 'b' * 40}, {'revision': 'a' * 40}]
-    records[3]['starts'] = [{'revision': 'a' * 40, 'dirty': True}, {'revision': 'a' * 40}]
     # Not of this tool.
     records[1]['starts'], records[2]['starts'] = 3, ['x']
     path = page_with(tmp_path, block(table='provenance'), records=records)
     found = {row[0]: row[1] for row in rows_of(path)}
     # Lines of earlier revisions have no such thing.
-    assert found['went on after a stop'] == '2 runs, and 8 do not tell'
-    assert found['revision'] == (
-        'aaaaaaaaaa (8 runs), aaaaaaaaaa with changes (1 runs), bbbbbbbbbb then aaaaaaaaaa (1 runs)'
-    )
+    assert found['went on after a stop'] == '1 runs, and 9 do not tell'
+    assert found['revision'] == 'aaaaaaaaaa (9 runs), bbbbbbbbbb then aaaaaaaaaa (1 runs)'
 
 
 def test_one_plot_does_not_overwrite_another(tmp_path):
