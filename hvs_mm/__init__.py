@@ -1,16 +1,26 @@
 """Hard View Selection for MMPretrain. Importing the package registers what configs name."""
 
-from . import datasets, engine, evaluation, models, selection, visualization
+from . import datasets, engine, evaluation, losses, models, selection, visualization, weights
 from .apis import get_config
+from .datasets import CandidateViews
+from .models import HVSAlgorithm
+from .selection import PairLoss, Selection, Selector
 from .version import __version__
 
 __all__ = [
+    'CandidateViews',
+    'HVSAlgorithm',
+    'PairLoss',
+    'Selection',
+    'Selector',
     '__version__',
     'datasets',
     'engine',
     'evaluation',
     'get_config',
+    'losses',
     'models',
     'selection',
     'visualization',
+    'weights',
 ]

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from hvs_mm import get_config
+from hvs_mm.apis import get_config
 
 
 def test_own_configs():

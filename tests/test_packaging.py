@@ -39,7 +39,7 @@ PIP_OPTIONS = ('-q', '--disable-pip-version-check', '--no-index', '--no-deps')
 USE_INSTALLED = """
 import json
 import hvs_mm
-configs = [hvs_mm.get_config(f'hvs_mm::{name}') for name in %r]
+configs = [hvs_mm.apis.get_config(f'hvs_mm::{name}') for name in %r]
 print(json.dumps({
     'package': hvs_mm.__file__,
     'configs': [config.filename for config in configs],

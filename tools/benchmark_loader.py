@@ -36,7 +36,7 @@ from mmengine.registry import DefaultScope
 from mmpretrain.datasets.transforms import MultiView, PackInputs
 from mmpretrain.registry import TRANSFORMS
 
-from hvs_mm.datasets import CandidateViews, PackViews, own_random_numbers
+from hvs_mm.datasets import CandidateViews, PackViews
 from hvs_mm.engine import (
     add_config_options,
     build_training_dataset,
@@ -44,6 +44,7 @@ from hvs_mm.engine import (
     merge_options,
     read_config,
 )
+from hvs_mm.utils.random_state import own_random_numbers
 
 _EXTENSIONS = ('.jpg', '.jpeg', '.png', '.bmp', '.webp')
 #: Height and width of synthetic images, as most of ImageNet's.

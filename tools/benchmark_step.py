@@ -40,8 +40,8 @@ from hvs_mm.engine import (
     trust_checkpoints,
 )
 from hvs_mm.models import HVSAlgorithm
-from hvs_mm.profiling import StepCost, Times, measure_step, random_batch
-from hvs_mm.profiling.step import PARTS, Steps
+from hvs_mm.profiling import StepCost, Steps, Times, measure_step, random_batch
+from hvs_mm.profiling.step import PARTS
 
 _DTYPES = {'fp32': None, 'bf16': torch.bfloat16}
 

@@ -23,13 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from hvs_mm.datasets import draw_examples
-from hvs_mm.engine import (
-    add_trust_option,
-    build_model,
-    check_trust,
-    error_line,
-    trust_checkpoints,
-)
+from hvs_mm.engine import add_trust_option, build_model, check_trust, error_line, trust_checkpoints
 from hvs_mm.evaluation import KNNEvaluation, KNNSettings
 from hvs_mm.selection import pair_ious
 from hvs_mm.visualization import draw_examples_panel, select_examples

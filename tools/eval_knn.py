@@ -44,9 +44,9 @@ from hvs_mm.evaluation import (
     configured_settings,
     feature_networks,
 )
-from hvs_mm.models.backbone_weights import NETWORKS, fit_backbone
-from hvs_mm.models.checkpoint_files import load_checkpoint
 from hvs_mm.reports import is_work_dir, printable
+from hvs_mm.weights.backbone_weights import NETWORKS, fit_backbone
+from hvs_mm.weights.checkpoint_files import load_checkpoint
 
 #: What a method with one network calls it.
 PREFIXES = {**NETWORKS, 'backbone': NETWORKS['student']}

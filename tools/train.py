@@ -9,7 +9,6 @@ import sys
 import torch
 from mmengine.config import Config, ConfigDict
 
-from hvs_mm.bad_images import BadImagesError
 from hvs_mm.engine import (
     CheckpointError,
     EqualBatchesHook,
@@ -21,15 +20,16 @@ from hvs_mm.engine import (
     error_line,
     merge_options,
     parse_launched,
-    preflight,
     prepare_cpu_distributed,
     read_config,
     resumed_checkpoint,
     set_work_dir,
     trust_checkpoints,
 )
+from hvs_mm.engine.checks import preflight
 from hvs_mm.evaluation import check_configured
 from hvs_mm.models import ViewsError
+from hvs_mm.utils.bad_images import BadImagesError
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:

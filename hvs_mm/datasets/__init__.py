@@ -1,10 +1,9 @@
 from .block_masks import BlockMasks
-from .candidate_views import CandidateViews, PackViews
-from .checked_image import LoadCheckedImage
-from .examples import Examples, draw_example_batches, draw_examples, whole_batches
-from .geometry import ViewGeometry
-from .random_state import own_random_numbers
+from .loading.checked_image import LoadCheckedImage
+from .loading.examples import Examples, draw_example_batches, draw_examples, whole_batches
 from .shapes import ShapesDataset
+from .views.candidate_views import CandidateViews, PackViews
+from .views.recorded_geometry import ViewGeometry
 
 __all__ = [
     'BlockMasks',
@@ -16,6 +15,5 @@ __all__ = [
     'ViewGeometry',
     'draw_example_batches',
     'draw_examples',
-    'own_random_numbers',
     'whole_batches',
 ]

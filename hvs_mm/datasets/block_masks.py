@@ -10,7 +10,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 from mmpretrain.registry import TRANSFORMS
 
-from .geometry import image_size
+from .views.recorded_geometry import image_size
 
 #: Rectangles are between this ratio of sides and its inverse.
 _MIN_ASPECT = 0.3

@@ -1,10 +1,21 @@
-from .autocast_optim_wrapper import AutocastOptimWrapper
-from .bad_images_hook import BadImagesHook
-from .building import build_model, build_runner, build_training_dataset
-from .checkpoint_checks import resumed_checkpoint
-from .checkpoint_place import CheckpointError
-from .checkpoint_trust import CheckpointTrustHook, check_trust, trust_checkpoints
-from .command_line import (
+from .checks.checkpoint_checks import resumed_checkpoint
+from .checks.overrides import check_overrides
+from .checks.preflight import preflight, preflight_test
+from .hooks.bad_images_hook import BadImagesHook
+from .hooks.equal_batches_hook import EqualBatchesHook, check_batches
+from .hooks.finite_step_hook import FiniteStepHook, NonFiniteError, step_was_skipped
+from .hooks.gradient_hook import GradientHook, clip_each_gradient
+from .hooks.progress_hook import ProgressHook
+from .hooks.safe_checkpoint_hook import SafeCheckpointHook
+from .hooks.scalar_history_hook import ScalarHistoryHook
+from .hooks.selection_stats_hook import SelectionStatsHook
+from .hooks.teacher_hook import TeacherHook, cosine_schedule
+from .optim.autocast_optim_wrapper import AutocastOptimWrapper
+from .optim.weight_decay import CosineWeightDecay
+from .runners.building import build_model, build_runner, build_training_dataset
+from .runners.checkpoint_paths import CheckpointError
+from .runners.checkpoint_trust import CheckpointTrustHook, check_trust, trust_checkpoints
+from .runners.command_line import (
     add_config_options,
     add_example_options,
     add_trust_option,
@@ -16,21 +27,10 @@ from .command_line import (
     read_config,
     set_work_dir,
 )
-from .cpu_distributed import CPUDistributedDataParallel, prepare_cpu_distributed
-from .equal_batches_hook import EqualBatchesHook, check_batches
-from .finite_step_hook import FiniteStepHook, NonFiniteError, step_was_skipped
-from .gradient_hook import GradientHook, clip_each_gradient
-from .overrides import check_overrides
-from .preflight import preflight, preflight_test
-from .progress_hook import ProgressHook
-from .reliable_runner import ReliableRunner
-from .resumable_loop import ResumableEpochLoop
-from .safe_checkpoint_hook import SafeCheckpointHook
-from .scalar_history_hook import ScalarHistoryHook
-from .selection_stats_hook import SelectionStatsHook
-from .teacher_hook import TeacherHook, cosine_schedule
-from .trained_model import load_selecting_model
-from .weight_decay import CosineWeightDecay
+from .runners.cpu_distributed import CPUDistributedDataParallel, prepare_cpu_distributed
+from .runners.reliable_runner import ReliableRunner
+from .runners.resumable_loop import ResumableEpochLoop
+from .runners.trained_model import load_selecting_model
 
 __all__ = [
     'AutocastOptimWrapper',

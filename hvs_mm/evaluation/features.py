@@ -14,7 +14,8 @@ from mmengine.model import is_model_wrapper
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from ..models import HVSAlgorithm, preserve_state
+from ..models.hvs_algorithm import HVSAlgorithm
+from ..utils.state_guard import preserve_state
 from .labeled_features import LabeledFeatures
 
 

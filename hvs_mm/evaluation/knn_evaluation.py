@@ -9,8 +9,8 @@ from typing import Any
 from mmengine.config import Config
 from torch import nn
 
+from .caching import KeptInMemory
 from .features import extract_features
-from .kept_in_memory import KeptInMemory
 from .knn import KNNResult, check_knn_settings, knn_accuracy
 from .knn_data import Images, knn_datasets, knn_loader
 

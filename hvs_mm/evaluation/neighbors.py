@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..selection import full_precision
+from ..utils.precision import full_precision
 from .labeled_features import MAX_INDEX
 
 #: Less than every neighbor.

@@ -1,22 +1,22 @@
-from .backbone_weights import BackboneLoad, backbone_state, load_backbone
-from .backbones import LastLayersVisionTransformer, MaskedVisionTransformer
+from .backbones.last_layers_vit import LastLayersVisionTransformer
+from .backbones.masked_vit import MaskedVisionTransformer
+from .backbones.vit_init import ViTTruncNormal
+from .cheap_pass.selection_pass import SelectionPass
 from .checks import ViewsError, check_batch_size
-from .heads import DINOHead, IBOTHead, check_warmup_epochs
+from .heads.dino_head import DINOHead, check_warmup_epochs
+from .heads.ibot_head import IBOTHead
 from .hvs_algorithm import HVSAlgorithm, selecting_model
-from .necks import DINONeck, IBOTNeck, SimpleFeaturePyramid
-from .photometry import DevicePhotometry
-from .pretrained import PretrainedBackbone, check_checkpoint_given
-from .selection_pass import SelectionPass
+from .necks.dino_neck import DINONeck, IBOTNeck
+from .necks.simple_feature_pyramid import SimpleFeaturePyramid
+from .photometry.device_photometry import DevicePhotometry
 from .selection_schedule import SelectionSchedule
-from .selfsup import DINO, IBOT
+from .selfsup.dino import DINO
+from .selfsup.ibot import IBOT
 from .selfsup.teacher import is_random
-from .state import preserve_state
-from .vit_init import ViTTruncNormal
 
 __all__ = [
     'DINO',
     'IBOT',
-    'BackboneLoad',
     'DINOHead',
     'DINONeck',
     'DevicePhotometry',
@@ -25,18 +25,13 @@ __all__ = [
     'IBOTNeck',
     'LastLayersVisionTransformer',
     'MaskedVisionTransformer',
-    'PretrainedBackbone',
     'SelectionPass',
     'SelectionSchedule',
     'SimpleFeaturePyramid',
     'ViTTruncNormal',
     'ViewsError',
-    'backbone_state',
     'check_batch_size',
-    'check_checkpoint_given',
     'check_warmup_epochs',
     'is_random',
-    'load_backbone',
-    'preserve_state',
     'selecting_model',
 ]

@@ -12,23 +12,18 @@ from mmpretrain.models.selfsup.base import BaseSelfSupervisor
 from mmpretrain.registry import MODELS
 from torch import Tensor, nn
 
-from ..selection import (
-    PairLoss,
-    Selection,
-    Selector,
-    ViewGroups,
-    build_pair_loss,
-    build_selector,
-    full_precision,
-    index_tensor,
-    send,
-)
+from ..selection.groups import ViewGroups
+from ..selection.pair_losses.base import PairLoss, build_pair_loss
+from ..selection.record import Selection
+from ..selection.selectors import Selector, build_selector
+from ..utils.compile_guards import compile_guards
+from ..utils.precision import full_precision
+from ..utils.state_guard import preserve_state
+from ..utils.to_device import index_tensor, to_device
+from .cheap_pass.selection_pass import SelectionPass
 from .checks import FiniteViewsCheck, check_batch_size, check_samples, check_views
-from .compiling import between_graphs
-from .photometry import check_photometry_done
-from .selection_pass import SelectionPass
+from .photometry.device_photometry import check_photometry_done
 from .selection_schedule import SelectionSchedule
-from .state import preserve_state
 
 #: What makes up the state of a module. Shared with the wrapped algorithm, not copied.
 _STATE = (
@@ -218,7 +213,7 @@ class HVSAlgorithm(BaseModel):
             return self.loss(inputs, data_samples)
         return self.algorithm(inputs, data_samples, mode)
 
-    @between_graphs
+    @compile_guards
     def loss(
         self, inputs: list[Tensor], data_samples: list[Any] | None = None
     ) -> dict[str, Tensor]:
@@ -302,7 +297,7 @@ class HVSAlgorithm(BaseModel):
         """Indices (B, kept) of the views that samples keep if none are selected for them."""
         return index_tensor([groups.first_views()], inputs[0].device).expand(len(inputs[0]), -1)
 
-    @between_graphs
+    @compile_guards
     @torch.no_grad()
     def _select(
         self,
@@ -321,7 +316,7 @@ class HVSAlgorithm(BaseModel):
         """
         if samples is not None:
             target_inputs = {name: value[samples] for name, value in target_inputs.items()}
-            samples = send(samples, inputs[0].device)
+            samples = to_device(samples, inputs[0].device)
             inputs = [view[samples] for view in inputs]
         pass_, algorithm = self.selection_pass, self.algorithm
         subsets = pass_.draw_subsets()

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ..models import HVSAlgorithm
+from ..models.hvs_algorithm import HVSAlgorithm
 from .random_batch import Batch
 
 #: What torch's collectives do, and which argument holds the tensors that a process hands in.

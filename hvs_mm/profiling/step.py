@@ -16,8 +16,9 @@ from torch.utils.flop_counter import (
     sdpa_flop_count,
 )
 
-from ..models import HVSAlgorithm, preserve_state
-from ..selection import full_precision
+from ..models.hvs_algorithm import HVSAlgorithm
+from ..utils.precision import full_precision
+from ..utils.state_guard import preserve_state
 from .clock import Clock, Times, summarize
 from .memory import peak_memory
 from .random_batch import Batch

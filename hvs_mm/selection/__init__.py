@@ -1,32 +1,12 @@
 """The heart of hard view selection: pair losses, selectors, the record of the kept views."""
 
-from .agreement import Agreement, agreement_with
-from .color import COLOR_CHANGES, ViewColors, color_deviation, color_strength
-from .geometry import PairGeometry, pair_geometry, pair_ious
 from .groups import ViewGroups
-from .indexing import index_tensor, send
-from .pair_losses import (
-    BYOLPairLoss,
-    DINOPairLoss,
-    IBOTPairLoss,
-    MaskedPatches,
-    PairLoss,
-    SimCLRPairLoss,
-    SimSiamPairLoss,
-    build_pair_loss,
-    byol_pair_loss,
-    cosine_similarities,
-    dino_pair_loss,
-    find_masked,
-    forward_views,
-    masked_patch_loss,
-    mean_of_cross_terms,
-    ntxent_pair_loss,
-    registered_pair_losses,
-    simsiam_pair_loss,
-    with_diagonal,
-)
-from .precision import full_precision
+from .pair_losses.base import PairLoss, build_pair_loss, forward_views, registered_pair_losses
+from .pair_losses.byol import BYOLPairLoss
+from .pair_losses.dino import DINOPairLoss
+from .pair_losses.ibot import IBOTPairLoss
+from .pair_losses.simclr import SimCLRPairLoss
+from .pair_losses.simsiam import SimSiamPairLoss
 from .record import Selection, join_selections
 from .scores import ScoreWeights
 from .selectors import (
@@ -38,7 +18,8 @@ from .selectors import (
     combination_scores,
     kept_scores,
 )
-from .statistics import (
+from .statistics.agreement import Agreement, agreement_with
+from .statistics.choice import (
     Comparison,
     choice_entropy,
     compare_choice,
@@ -47,6 +28,8 @@ from .statistics import (
     mean_over_views,
     pairs_within,
 )
+from .statistics.color import COLOR_CHANGES, ViewColors, color_deviation, color_strength
+from .statistics.geometry import PairGeometry, pair_geometry, pair_ious
 
 __all__ = [
     'COLOR_CHANGES',
@@ -57,7 +40,6 @@ __all__ = [
     'EasiestSelector',
     'HardestSelector',
     'IBOTPairLoss',
-    'MaskedPatches',
     'PairGeometry',
     'PairLoss',
     'RandomSelector',
@@ -71,31 +53,19 @@ __all__ = [
     'agreement_with',
     'build_pair_loss',
     'build_selector',
-    'byol_pair_loss',
     'choice_entropy',
     'color_deviation',
     'color_strength',
     'combination_scores',
     'compare_choice',
-    'cosine_similarities',
-    'dino_pair_loss',
-    'find_masked',
     'forward_views',
-    'full_precision',
     'image_statistics',
-    'index_tensor',
     'join_selections',
     'kept_scores',
-    'masked_patch_loss',
-    'mean_of_cross_terms',
     'mean_over_pairs',
     'mean_over_views',
-    'ntxent_pair_loss',
     'pair_geometry',
     'pair_ious',
     'pairs_within',
     'registered_pair_losses',
-    'send',
-    'simsiam_pair_loss',
-    'with_diagonal',
 ]

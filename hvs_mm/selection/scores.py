@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .indexing import index_tensor
+from ..utils.to_device import index_tensor
 
 
 @dataclass(frozen=True)

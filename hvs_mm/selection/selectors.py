@@ -11,10 +11,10 @@ import torch
 from mmpretrain.registry import TASK_UTILS
 from torch import Tensor
 
+from ..utils.registry import look_up
+from ..utils.to_device import index_tensor
 from .groups import ViewGroups
-from .indexing import index_tensor
 from .record import Selection
-from .registered import registered
 from .scores import ScoreWeights, cross_sums, diagonal_means, num_cross_terms
 
 
@@ -299,7 +299,7 @@ def build_selector(selector: str | dict[str, Any] | Selector) -> Selector:
         )
     arguments = {key: value for key, value in selector.items() if key not in ('type', '_scope_')}
     name = selector['type']
-    cls = SELECTORS.get(name) or registered(name) if isinstance(name, str) else name
+    cls = SELECTORS.get(name) or look_up(name) if isinstance(name, str) else name
     if not (isinstance(cls, type) and issubclass(cls, Selector)):
         raise ValueError(
             f'selector={name!r} is not known: expected one of {sorted(SELECTORS)} or the name of '

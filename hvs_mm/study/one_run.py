@@ -11,14 +11,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..engine import (
-    EqualBatchesHook,
-    build_runner,
-    check_batches,
-    preflight,
-    trust_checkpoints,
-)
-from ..evaluation import KNNEvaluation, extract_features
+from ..engine.checks import preflight
+from ..engine.hooks.equal_batches_hook import EqualBatchesHook, check_batches
+from ..engine.runners.building import build_runner
+from ..engine.runners.checkpoint_trust import trust_checkpoints
+from ..evaluation.features import extract_features
+from ..evaluation.knn_evaluation import KNNEvaluation
 from .curve_hook import CurveHook
 from .linear import LinearResult, linear_accuracy
 from .record import (

@@ -13,7 +13,9 @@ from typing import Any
 
 import torch
 
-from ..reports import Period, read_runs, selection_series
+from ..reports import selection_series
+from ..reports.run import read_runs
+from ..reports.selection_series import Period
 from .curve_hook import Curve
 
 _ROOT = Path(__file__).resolve().parents[2]

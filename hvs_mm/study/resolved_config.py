@@ -12,7 +12,7 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from ..engine import merge_options, read_config
+from ..engine.runners.command_line import merge_options, read_config
 from .schedule import set_epochs
 from .study_file import PlannedRun, Study, StudyError
 

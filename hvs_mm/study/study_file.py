@@ -12,7 +12,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from ..evaluation import KNNSettings
+from ..evaluation.knn_evaluation import KNNSettings
 
 #: What stands in run ids, and so in the names of folders.
 _NAME = re.compile(r'[A-Za-z0-9][A-Za-z0-9_.]*')

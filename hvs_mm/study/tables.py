@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..reports import markdown_rows, printable
+from ..reports import printable
+from ..reports.tables import markdown_rows
 from .estimates import Estimate, Interval, estimate, interval, paired_difference
 from .results import Cell, Result, by_cell, values_by_seed
 

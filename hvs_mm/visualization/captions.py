@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..selection import COLOR_CHANGES
+from ..selection.statistics.color import COLOR_CHANGES
 
 #: How the changes of colors are written.
 _FACTORS = {'brightness': 'bri', 'contrast': 'con', 'saturation': 'sat'}

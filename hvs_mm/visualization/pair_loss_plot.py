@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from ..evaluation import Importance
+from ..evaluation.importance import Importance
 
 _COLOR, _MEAN = '#0072B2', '#D55E00'
 _DPI = 150

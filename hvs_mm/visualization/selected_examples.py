@@ -9,10 +9,13 @@ import torch
 from matplotlib.figure import Figure
 from torch import nn
 
-from ..datasets import Examples, own_random_numbers
-from ..models import preserve_state
-from ..models.photometry import PHOTOMETRY_FIELD, apply_photometry, stack_operations
-from ..selection import Selection, pair_ious
+from ..datasets.loading.examples import Examples
+from ..models.photometry.batch import apply_photometry
+from ..selection.record import Selection
+from ..selection.statistics.geometry import pair_ious
+from ..utils.photometry_operations import PHOTOMETRY_FIELD, stack_operations
+from ..utils.random_state import own_random_numbers
+from ..utils.state_guard import preserve_state
 from .captions import describe_view
 from .panel import draw_selection
 

@@ -12,8 +12,8 @@ from mmengine.runner import EpochBasedTrainLoop, Runner
 from mmengine.visualization import Visualizer
 from mmpretrain.registry import HOOKS
 
-from ..datasets import draw_examples
-from ..models import selecting_model
+from ..datasets.loading.examples import draw_examples
+from ..models.hvs_algorithm import selecting_model
 from .panel import to_rgb
 from .selected_examples import draw_examples_panel, select_examples
 

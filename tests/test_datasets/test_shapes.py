@@ -16,7 +16,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from torch.utils.data import DataLoader
 
-from hvs_mm.datasets.shapes import _KEPT_SIZE, CLASSES, ShapesDataset
+from hvs_mm.datasets import ShapesDataset
+from hvs_mm.datasets.shapes import _KEPT_SIZE, CLASSES
 
 NUM_TRAIN, NUM_VAL = 1000, 500
 LUMA = np.array([0.114, 0.587, 0.299], dtype=np.float32)

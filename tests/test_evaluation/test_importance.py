@@ -7,13 +7,7 @@ import pytest
 import torch
 from scipy.stats import pearsonr
 
-from hvs_mm.evaluation import (
-    correlate,
-    pair_properties,
-    rank_importance,
-    varying,
-    within_images,
-)
+from hvs_mm.evaluation import correlate, pair_properties, rank_importance, varying, within_images
 from hvs_mm.selection import ViewColors, pair_ious
 
 PAIRS = list(combinations(range(4), 2))

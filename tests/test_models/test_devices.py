@@ -10,7 +10,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from hvs_mm.models import DevicePhotometry, HVSAlgorithm, ViewsError
-from tests.test_models.test_device_photometry import NORMALIZE, batch_of
+from tests.test_models.test_photometry.test_device_photometry import NORMALIZE, batch_of
 from tests.tiny import GROUP_NORM, build_hvs, random_views
 from tests.tiny_dino import build_dino, candidate_crops, random_samples
 
@@ -95,10 +95,10 @@ def pin_memory(tensor):
 def as_on_a_gpu(monkeypatch, device):
     """Let the CPU pass for a device that the host must not ask; a GPU needs no help."""
     if device == 'cpu':
-        for module in ('pair_losses.ibot', 'indexing'):
-            monkeypatch.setattr(f'hvs_mm.selection.{module}.is_asynchronous', lambda device: True)
+        for module in ('selection.pair_losses.ibot', 'utils.to_device'):
+            monkeypatch.setattr(f'hvs_mm.{module}.is_asynchronous', lambda device: True)
         monkeypatch.setattr(
-            'hvs_mm.selection.indexing.is_on_host', lambda tensor: not isinstance(tensor, Sent)
+            'hvs_mm.utils.to_device.is_on_host', lambda tensor: not isinstance(tensor, Sent)
         )
         monkeypatch.setattr(torch.Tensor, 'pin_memory', pin_memory)
 

@@ -6,14 +6,8 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from hvs_mm.selection import (
-    ViewGroups,
-    build_selector,
-    byol_pair_loss,
-    dino_pair_loss,
-    ntxent_pair_loss,
-    simsiam_pair_loss,
-)
+from hvs_mm.losses import byol_pair_loss, dino_pair_loss, ntxent_pair_loss, simsiam_pair_loss
+from hvs_mm.selection import ViewGroups, build_selector
 
 # samples, target views, online views, dimensions
 B, T, S, K = 4, 4, 20, 96

@@ -16,8 +16,8 @@ from mmengine.logging import HistoryBuffer
 from mmengine.runner import load_checkpoint
 from mmpretrain.registry import MODELS
 
-from hvs_mm.models import checkpoint_files
-from hvs_mm.models.conversion import from_published
+from hvs_mm.weights import checkpoint_files
+from hvs_mm.weights.published import from_published
 from tests.tools import load_tool
 
 from .. import published

@@ -19,9 +19,9 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from hvs_mm.engine import CheckpointTrustHook, build_model, check_trust, trust_checkpoints
-from hvs_mm.models import PretrainedBackbone
-from hvs_mm.models.checkpoint_files import load_checkpoint
 from hvs_mm.study import config_hash, read_study, resolve_config, run_folder
+from hvs_mm.weights import PretrainedBackbone
+from hvs_mm.weights.checkpoint_files import load_checkpoint
 from tests.studies import write_study
 from tests.tools import ROOT, load_tool
 
@@ -387,7 +387,7 @@ def test_checkpoints_of_runs_are_read(tmp_path: Path) -> None:
 MEMORY_OF_READING = """
 import os, sys
 import torch
-from hvs_mm.models.checkpoint_files import load_checkpoint
+from hvs_mm.weights.checkpoint_files import load_checkpoint
 
 def resident():
     pages = open('/proc/self/statm').read().split()[1]

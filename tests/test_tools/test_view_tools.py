@@ -14,7 +14,7 @@ from mmpretrain.registry import DATASETS, MODELS
 from PIL import Image
 
 from hvs_mm.datasets import draw_examples
-from hvs_mm.engine.trained_model import tell_epoch
+from hvs_mm.engine.runners.trained_model import tell_epoch
 from hvs_mm.evaluation import correlate, within_images
 from hvs_mm.visualization import describe_view, draw_candidates, draw_pair_loss
 from tests.tools import load_tool

@@ -18,7 +18,7 @@ from hvs_mm.datasets import draw_examples
 from hvs_mm.visualization import SelectionPanelHook, select_examples, shown_pair_loss
 from hvs_mm.visualization.selection_panel_hook import picture_name, shown_positions
 from tests.ranks import run_ranks
-from tests.test_engine.test_selection_stats_hook import (
+from tests.test_engine.test_hooks.test_selection_stats_hook import (
     FIVE_ITERATIONS,
     batches,
     dino,

@@ -18,7 +18,6 @@ from mmengine.dataset import BaseDataset, default_collate
 from mmpretrain.registry import MODELS
 from torch import nn
 
-from hvs_mm.datasets import own_random_numbers
 from hvs_mm.engine import (
     add_config_options,
     build_training_dataset,
@@ -26,6 +25,7 @@ from hvs_mm.engine import (
     merge_options,
     read_config,
 )
+from hvs_mm.utils.random_state import own_random_numbers
 
 #: By place: the preprocessor.
 PLACES = {'loader': 'SelfSupDataPreprocessor', 'device': 'DevicePhotometry'}

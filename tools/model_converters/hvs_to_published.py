@@ -6,9 +6,9 @@ import argparse
 import sys
 
 from hvs_mm.engine import add_trust_option, error_line
-from hvs_mm.models.checkpoint_files import check_output, load_checkpoint, save_checkpoint
-from hvs_mm.models.conversion import to_published
 from hvs_mm.reports import printable
+from hvs_mm.weights.checkpoint_files import check_output, load_checkpoint, save_checkpoint
+from hvs_mm.weights.published import to_published
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:

@@ -13,9 +13,9 @@ from torch import nn
 
 import hvs_mm
 from hvs_mm.engine import add_trust_option, error_line
-from hvs_mm.models.checkpoint_files import check_output, load_checkpoint, save_checkpoint
-from hvs_mm.models.conversion import check_fit, from_published, summary
 from hvs_mm.reports import printable
+from hvs_mm.weights.checkpoint_files import check_output, load_checkpoint, save_checkpoint
+from hvs_mm.weights.published import check_fit, from_published, summary
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -52,7 +52,7 @@ def convert(args: argparse.Namespace) -> None:
         for note in check_fit(state_dict, build_model(args.config), args.config):
             print(f'note: {printable(note)}')
         print(f'fits: {printable(args.config)}')
-    meta = {'hvs_mm_version': hvs_mm.__version__, 'published': osp.basename(args.source)}
+    meta = {'hvs_mm_version': hvs_mm.version.__version__, 'published': osp.basename(args.source)}
     save_checkpoint({'state_dict': state_dict, 'meta': meta}, args.target)
     print(f'written: {printable(args.target)}')
 

@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from mmengine.config import Config
 
-from hvs_mm.bad_images import BadImagesError
 from hvs_mm.engine import (
     CheckpointError,
     NonFiniteError,
@@ -21,8 +20,8 @@ from hvs_mm.engine import (
     add_trust_option,
     build_model,
     error_line,
-    preflight,
 )
+from hvs_mm.engine.checks import preflight
 from hvs_mm.evaluation import KNNEvaluation, choose_network
 from hvs_mm.models import ViewsError
 from hvs_mm.reports import printable
@@ -47,6 +46,7 @@ from hvs_mm.study import (
     slot_environments,
     visible_gpus,
 )
+from hvs_mm.utils.bad_images import BadImagesError
 
 ROOT = Path(__file__).resolve().parents[2]
 #: What a user can solve.

@@ -11,8 +11,8 @@ from mmengine.model import BaseModule
 from mmpretrain.registry import MODELS
 from torch import Tensor
 
-from ...selection import dino_pair_loss, mean_of_cross_terms
-from ..compiling import between_graphs
+from ...losses.dino import dino_pair_loss, mean_of_cross_terms
+from ...utils.compile_guards import compile_guards
 
 
 @torch.compiler.disable
@@ -175,7 +175,7 @@ class DINOHead(BaseModule):
             self.warmup_teacher_temp, self.teacher_temp, self.warmup_teacher_temp_epochs
         )
 
-    @between_graphs
+    @compile_guards
     def pair_loss(self, student: Tensor, teacher: Tensor) -> Tensor:
         """The loss of every pair of views.
 
@@ -190,7 +190,7 @@ class DINOHead(BaseModule):
             student, teacher, self.center, self.student_temp, self.current_teacher_temp()
         )
 
-    @between_graphs
+    @compile_guards
     def loss(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Mean over pairs of different views and samples; then update the center.
 

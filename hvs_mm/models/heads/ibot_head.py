@@ -11,8 +11,9 @@ from mmengine.logging import MessageHub
 from mmpretrain.registry import MODELS
 from torch import Tensor
 
-from ...selection import masked_patch_loss, mean_of_cross_terms, with_diagonal
-from ..compiling import between_graphs
+from ...losses.dino import mean_of_cross_terms
+from ...losses.ibot import masked_patch_loss, with_diagonal
+from ...utils.compile_guards import compile_guards
 from .dino_head import (
     DINOHead,
     check_temperatures,
@@ -124,7 +125,7 @@ class IBOTHead(DINOHead):
             self.mask_start_epoch,
         )
 
-    @between_graphs
+    @compile_guards
     def pair_loss(self, outputs: IBOTOutputs) -> Tensor:
         """The [CLS] loss of pairs of different views, the patch loss of a view on the diagonal.
 
@@ -145,7 +146,7 @@ class IBOTHead(DINOHead):
         cls = super().pair_loss(outputs.student, outputs.teacher)
         return with_diagonal(cls, patches.unflatten(0, (num_samples, num_targets)))
 
-    @between_graphs
+    @compile_guards
     def loss(self, outputs: IBOTOutputs) -> dict[str, Tensor]:
         """Weighted sum of both means; then update the centers.
 

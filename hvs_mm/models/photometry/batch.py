@@ -10,7 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...selection import full_precision, send
+from ...utils.photometry_operations import OPERATIONS
+from ...utils.precision import full_precision
+from ...utils.to_device import to_device
 from .blur import blur, blur_kernels
 from .colors import (
     LUMA,
@@ -22,7 +24,6 @@ from .colors import (
     turn_gray,
 )
 from .kornia_import import require_kornia
-from .operations import OPERATIONS
 
 _FUNCTIONS = {
     'brightness': change_brightness,
@@ -134,8 +135,8 @@ def _apply(images: Tensor, groups: Sequence[_Group]) -> Tensor:
     # One copy for all groups: (total n) and (total n w, and the weights of gray)
     rows = np.concatenate([group.rows for group in groups])
     values = np.concatenate([*(group.values.ravel() for group in groups), np.float32(LUMA)])
-    rows = send(torch.from_numpy(rows), images.device)
-    values = send(torch.from_numpy(values), images.device)
+    rows = to_device(torch.from_numpy(rows), images.device)
+    values = to_device(torch.from_numpy(values), images.device)
     *values, luma = values.split([*(group.values.size for group in groups), len(LUMA)])
     rows = rows.split([len(group.rows) for group in groups])
     images = images.flip(1).float()

@@ -9,12 +9,9 @@ from mmpretrain.models.utils import SelfSupDataPreprocessor
 from mmpretrain.registry import MODELS
 from torch import Tensor
 
+from ...utils.photometry_operations import PHOTOMETRY_FIELD, stack_operations
 from .batch import apply_photometry
 from .kornia_import import require_kornia
-from .operations import stack_operations
-
-#: Where a data sample holds what is still to be done to the colors of its views.
-PHOTOMETRY_FIELD = 'view_photometry'
 
 
 @MODELS.register_module()

@@ -10,11 +10,12 @@ from mmpretrain.models.selfsup.base import BaseSelfSupervisor
 from mmpretrain.registry import MODELS
 from torch import Tensor, nn
 
-from ...selection import forward_views
+from ...selection.pair_losses.base import forward_views
+from ...utils.compile_guards import plain_drop_path
 from ..checks import ViewsError
-from ..compiling import plain_drop_path
-from ..heads import DINOHead, IBOTHead
-from ..necks import DINONeck, IBOTNeck
+from ..heads.dino_head import DINOHead
+from ..heads.ibot_head import IBOTHead
+from ..necks.dino_neck import DINONeck, IBOTNeck
 from .teacher import build_teacher, is_per_sample, loaded_names, update_ema
 
 

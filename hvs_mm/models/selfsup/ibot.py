@@ -10,13 +10,14 @@ import torch
 from mmpretrain.registry import MODELS
 from torch import Tensor
 
-from ...selection import find_masked, forward_views, send
-from ..backbones import MaskedVisionTransformer
+from ...losses.ibot import find_masked
+from ...selection.pair_losses.base import forward_views
+from ...utils.compile_guards import compile_guards
+from ...utils.to_device import to_device
+from ..backbones.masked_vit import MaskedVisionTransformer
 from ..checks import ViewsError
-from ..compiling import between_graphs
-from ..heads import IBOTHead
-from ..heads.ibot_head import IBOTOutputs
-from ..necks import IBOTNeck
+from ..heads.ibot_head import IBOTHead, IBOTOutputs
+from ..necks.dino_neck import IBOTNeck
 from .dino import DINO, check_prototypes, global_views
 
 
@@ -98,7 +99,7 @@ class IBOT(DINO):
         with torch.no_grad():
             return forward_views(lambda x: self.teacher['backbone'](x)[-1], views)
 
-    @between_graphs
+    @compile_guards
     def outputs(
         self,
         views: Sequence[Tensor],
@@ -116,7 +117,7 @@ class IBOT(DINO):
             num_targets: T.
             masks: (B, T, h, w) bool; those of a GPU are waited for unless ``max_masked`` is given.
             max_masked: At least as many patches as are masked; see
-                :func:`hvs_mm.selection.find_masked`.
+                :func:`hvs_mm.losses.find_masked`.
             teacher_logits: (B, T, K) of the [CLS] tokens, if they are known already.
             teacher_patches: (M, K') of the patches that ``find_masked`` lists; known together
                 with ``teacher_logits``.
@@ -133,9 +134,9 @@ class IBOT(DINO):
         # (B, T, h, w) -> (B, T, 1, n)
         left = masks if visible is None else masks.flatten(2)[:, :, None, visible]
         found = find_masked(left, max_masked)
-        rows, patches = send(found.rows, device), send(found.patches, device)
+        rows, patches = to_device(found.rows, device), to_device(found.patches, device)
         # (B, T, h, w) -> (T * B, h, w), in the order in which forward_views joins the views
-        joined = send(masks, device).transpose(0, 1).flatten(0, 1)
+        joined = to_device(masks, device).transpose(0, 1).flatten(0, 1)
         student, student_patches = self._student_outputs(views, num_targets, joined, rows, patches)
         if teacher_logits is None:
             teacher_logits, teacher_patches = self._teacher_outputs(

@@ -10,8 +10,8 @@ import torch
 from mmpretrain.registry import TASK_UTILS
 from torch import Tensor, nn
 
+from ...utils.registry import look_up
 from ..groups import ViewGroups
-from ..registered import registered
 from ..scores import ScoreWeights
 
 
@@ -107,7 +107,7 @@ class PairLoss(ABC):
         """Forward the candidates.
 
         Called without gradient and with the state of the algorithm guarded, see
-        :func:`hvs_mm.models.preserve_state`.
+        :func:`hvs_mm.utils.preserve_state`.
 
         Args:
             algorithm: The self-supervised algorithm, in its current state.
@@ -239,7 +239,7 @@ def build_pair_loss(pair_loss: dict[str, Any] | PairLoss | None, algorithm: nn.M
             f'pair_loss={pair_loss!r} must be None, a dict with a "type", or a PairLoss.'
         )
     name = pair_loss['type']
-    cls = registered(name) if isinstance(name, str) else name
+    cls = look_up(name) if isinstance(name, str) else name
     if not (isinstance(cls, type) and issubclass(cls, PairLoss)):
         raise ValueError(
             f'pair_loss={name!r} is not a registered pair loss. Registered: '

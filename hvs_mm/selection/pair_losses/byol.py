@@ -8,22 +8,10 @@ import torch
 from mmpretrain.registry import TASK_UTILS
 from torch import Tensor, nn
 
+from ...losses.byol import byol_pair_loss
 from ..groups import ViewGroups
 from .base import PairLoss, forward_views
-from .cosine import cosine_loss_factors, cosine_similarities, project_and_predict
-
-
-def byol_pair_loss(prediction: Tensor, target_projection: Tensor) -> Tensor:
-    """``L[b, t, s] = 2 - 2 cos(p_s, z'_t)``.
-
-    Args:
-        prediction: (B, S, D) predictor outputs ``p`` of the online network.
-        target_projection: (B, T, D) projector outputs ``z'`` of the target network.
-
-    Returns:
-        (B, T, S) float32, from 0 to 4.
-    """
-    return 2 - 2 * cosine_similarities(prediction, target_projection)
+from .cosine import cosine_loss_factors, project_and_predict
 
 
 @TASK_UTILS.register_module()

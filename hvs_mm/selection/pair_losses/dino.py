@@ -4,59 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from mmpretrain.registry import TASK_UTILS
 from torch import Tensor, nn
 
 from ..groups import ViewGroups
-from ..precision import full_precision
 from .base import PairLoss
-
-
-@full_precision
-def dino_pair_loss(
-    student: Tensor,
-    teacher: Tensor,
-    center: Tensor,
-    student_temperature: float,
-    teacher_temperature: float,
-) -> Tensor:
-    """``L[b, t, s] = H(softmax((y_t - center) / tau_t), softmax(x_s / tau_s))``.
-
-    The teacher's probabilities sum to one, so the cross-entropy is the log-partition of the
-    student minus the inner product of probabilities and logits: one matrix product and one
-    logsumexp for all pairs, and no log-softmax per pair.
-
-    Args:
-        student: (B, S, K) logits ``x``, any floating-point dtype.
-        teacher: (B, T, K) logits ``y``.
-        center: (K,) or (1, K) running mean of teacher logits.
-        student_temperature: ``tau_s``.
-        teacher_temperature: ``tau_t``.
-
-    Returns:
-        (B, T, S) in float32, or float64 if both inputs are.
-    """
-    dtype = torch.promote_types(torch.promote_types(student.dtype, teacher.dtype), torch.float32)
-    logits = student.to(dtype) / student_temperature
-    target = ((teacher.to(dtype) - center.to(dtype)) / teacher_temperature).softmax(-1)
-    # b = batch, t = target views, s = online views, k = prototypes
-    return logits.logsumexp(-1)[:, None, :] - torch.einsum('btk,bsk->bts', target, logits)
-
-
-def mean_of_cross_terms(pair_loss: Tensor) -> Tensor:
-    """Mean over the pairs of different views, per sample.
-
-    Args:
-        pair_loss: (B, T, S); the first ``T`` online views are the target views.
-
-    Returns:
-        (B,)
-    """
-    num_targets, num_views = pair_loss.shape[1:]
-    itself = torch.eye(num_targets, num_views, dtype=torch.bool, device=pair_loss.device)
-    terms = num_targets * (num_views - 1)
-    return pair_loss.masked_fill(itself, 0).sum((1, 2)) / terms
 
 
 @TASK_UTILS.register_module()

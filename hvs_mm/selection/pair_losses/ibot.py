@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,95 +10,11 @@ from mmpretrain.registry import TASK_UTILS
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ...losses.ibot import find_masked, most_masked
+from ...utils.to_device import is_asynchronous, to_device
 from ..groups import ViewGroups
-from ..indexing import is_asynchronous, send
-from ..precision import full_precision
 from ..scores import ScoreWeights
 from .dino import DINOPairLoss
-
-
-@dataclass(frozen=True)
-class MaskedPatches:
-    """Where the masked patches of a batch of views are.
-
-    Attributes:
-        positions: (M,) int64, positions in the flattened mask (R, N) of R views with N patches.
-        rows: (M,) int64, the view of each.
-        patches: (M,) int64, its number within the view.
-        is_masked: (M,) bool; ``None`` if all are. Others fill up to a number known beforehand.
-    """
-
-    positions: Tensor
-    rows: Tensor
-    patches: Tensor
-    is_masked: Tensor | None
-
-
-@torch.compiler.disable
-def find_masked(masks: Tensor, max_masked: int | None = None) -> MaskedPatches:
-    """List the masked patches, in the order of views and patches.
-
-    Args:
-        masks: (..., h, w) bool. Of a mask on a GPU the host does not know how many patches are
-            masked, and would have to wait for it.
-        max_masked: At least as many as are masked: so many are listed then, without waiting,
-            the masked ones first.
-    """
-    flat, num_patches = masks.flatten(), masks.shape[-2] * masks.shape[-1]
-    if max_masked is None:
-        positions, is_masked = flat.nonzero(as_tuple=True)[0], None
-    else:
-        positions = flat.byte().argsort(descending=True, stable=True)[:max_masked]
-        is_masked = flat[positions]
-    return MaskedPatches(positions, positions // num_patches, positions % num_patches, is_masked)
-
-
-@full_precision
-def masked_patch_loss(
-    student: Tensor,
-    teacher: Tensor,
-    center: Tensor,
-    student_temperature: float,
-    teacher_temperature: float,
-    rows: Tensor,
-    num_rows: int,
-    is_masked: Tensor | None = None,
-) -> Tensor:
-    """Mean over the masked patches of a view of the cross-entropy of teacher and student.
-
-    Args:
-        student: (M, K) logits of masked patches, of all views together.
-        teacher: (M, K) logits of the same patches.
-        center: (K,) or (1, K) running mean of teacher logits.
-        student_temperature: ``tau_s``.
-        teacher_temperature: ``tau_t`` for patches.
-        rows: (M,) int64, the view that each patch belongs to.
-        num_rows: R, the number of views.
-        is_masked: (M,) bool, which of the patches count; by default all do.
-
-    Returns:
-        (R,) in float32, or float64 if the inputs are; zero for a view without a masked patch.
-    """
-    dtype = torch.promote_types(torch.promote_types(student.dtype, teacher.dtype), torch.float32)
-    logits = student.to(dtype) / student_temperature
-    target = ((teacher.to(dtype) - center.to(dtype)) / teacher_temperature).softmax(-1)
-    # (M,): the probabilities of the teacher sum to one
-    loss = logits.logsumexp(-1) - (target * logits).sum(-1)
-    one = torch.ones_like(loss)
-    if is_masked is not None:
-        loss, one = (torch.where(is_masked, value, 0) for value in (loss, one))
-    total = loss.new_zeros(num_rows).index_add(0, rows, loss)
-    count = loss.new_zeros(num_rows).index_add(0, rows, one)
-    return total / count.clamp(min=1)
-
-
-def with_diagonal(pair_loss: Tensor, diagonal: Tensor) -> Tensor:
-    """Replace ``L[:, t, t]`` of (B, T, S) by (B, T)."""
-    num_targets, num_views = pair_loss.shape[1:]
-    # (B, T, T) -> (B, T, S)
-    diagonal = F.pad(torch.diag_embed(diagonal), (0, num_views - num_targets))
-    itself = torch.eye(num_targets, num_views, dtype=torch.bool, device=pair_loss.device)
-    return torch.where(itself, diagonal, pair_loss)
 
 
 @TASK_UTILS.register_module()
@@ -165,7 +80,7 @@ class IBOTPairLoss(DINOPairLoss):
         values = dict(values)
         masks, teacher_patches = values.pop('masks'), values.pop('teacher_patches', None)
         counts = masks.flatten(2).sum(2)
-        masks = send(masks, kept_targets.device)
+        masks = to_device(masks, kept_targets.device)
         kept = super().of_kept({**values, 'masks': masks}, kept_targets, groups)
         if is_asynchronous(kept_targets.device):
             # Which views are kept is known to the device alone, and so is the number of their
@@ -178,17 +93,3 @@ class IBOTPairLoss(DINOPairLoss):
             found = find_masked(kept['masks'], kept.get('max_masked'))
             kept['teacher_patches'] = teacher_patches[rows[found.positions]]
         return kept
-
-
-def most_masked(counts: Tensor, groups: ViewGroups) -> int:
-    """How many patches the kept target views of a batch can have masked at most.
-
-    Args:
-        counts: (B, T) int64 on the host, masked patches of every target view.
-        groups: The groups the views come in.
-    """
-    spans = list(zip(groups.spans(), groups.keep))[: groups.num_target_groups]
-    return sum(
-        int(counts[:, span.start : span.stop].topk(kept, dim=1).values.sum())
-        for span, kept in spans
-    )

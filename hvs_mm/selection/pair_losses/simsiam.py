@@ -7,22 +7,10 @@ from collections.abc import Sequence
 from mmpretrain.registry import TASK_UTILS
 from torch import Tensor, nn
 
+from ...losses.simsiam import simsiam_pair_loss
 from ..groups import ViewGroups
 from .base import PairLoss
-from .cosine import cosine_loss_factors, cosine_similarities, project_and_predict
-
-
-def simsiam_pair_loss(prediction: Tensor, projection: Tensor) -> Tensor:
-    """``L[b, t, s] = -cos(p_s, z_t)``.
-
-    Args:
-        prediction: (B, S, D) predictor outputs ``p``.
-        projection: (B, T, D) projector outputs ``z``.
-
-    Returns:
-        (B, T, S) float32, from -1 to 1.
-    """
-    return -cosine_similarities(prediction, projection)
+from .cosine import cosine_loss_factors, project_and_predict
 
 
 @TASK_UTILS.register_module()

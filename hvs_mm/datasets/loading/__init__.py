@@ -1,0 +1,1 @@
+"""Images that are checked before they are used."""

@@ -1,0 +1,183 @@
+"""Load images of which some may be broken."""
+
+from __future__ import annotations
+
+import errno
+from typing import Any
+
+import cv2
+import mmcv
+import numpy as np
+from mmcv.transforms import LoadImageFromFile
+from mmengine import fileio
+from mmpretrain.registry import TRANSFORMS
+
+from ...utils.bad_images import SKIPPED_FIELD, BadImage, BadImagesError, describe
+from .image_headers import declared_size
+
+#: A quarter of a gibibyte of decoded pixels, as Pillow's ``MAX_IMAGE_PIXELS``.
+MAX_PIXELS = 2**30 // 4 // 3
+_BACKENDS = ('cv2', 'pillow')
+_COLOR_TYPES = (
+    'color',
+    'color_ignore_orientation',
+    'grayscale',
+    'grayscale_ignore_orientation',
+    'unchanged',
+)
+#: The machine's own trouble, which no other file would be spared.
+_OF_THE_MACHINE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+
+
+@TRANSFORMS.register_module()
+class LoadCheckedImage(LoadImageFromFile):
+    """Load an image as upstream's ``LoadImageFromFile``, and refuse one that is broken.
+
+    A good image has upstream's pixels, to the bit. Bad is a file that cannot be opened or is empty,
+    is no image, is truncated, declares more than ``max_pixels`` (it is not decoded), or that the
+    decoder refuses.
+
+    With ``bad_images='skip'`` the pipeline gives up on a bad image, and MMEngine's ``BaseDataset``
+    draws another one in its place. The next good sample tells of it: it has the key
+    ``skipped_images``, from which :class:`PackViews` makes a field of the data sample, and
+    ``BadImagesHook`` counts and warns in the training process. With ``bad_images='error'`` a bad
+    image is an error that names it, as evaluation needs it: MMEngine draws no other one there.
+
+    **Required Keys:** ``img_path``.
+
+    **Added Keys:** ``img``, uint8 (H, W, 3) BGR; ``img_shape``, ``ori_shape``, both (H, W);
+    ``skipped_images``, a list of :class:`hvs_mm.utils.bad_images.BadImage`, which whoever passes
+    it on empties; absent if no image was refused since then.
+
+    Args:
+        max_pixels: Most pixels, width times height, that a file may declare.
+        bad_images: ``'skip'`` or ``'error'``.
+        max_in_row: So many bad images one after the other, in one worker, are an error with
+            ``'skip'``, too: MMEngine would go on drawing.
+        to_float32, color_type, imdecode_backend, backend_args: As upstream's; the backend is
+            ``'cv2'`` or ``'pillow'``.
+
+    Raises:
+        ValueError: If an argument is none of these.
+    """
+
+    def __init__(
+        self,
+        max_pixels: int = MAX_PIXELS,
+        bad_images: str = 'skip',
+        max_in_row: int = 100,
+        to_float32: bool = False,
+        color_type: str = 'color',
+        imdecode_backend: str = 'cv2',
+        backend_args: dict[str, Any] | None = None,
+    ) -> None:
+        for name, value in (('max_pixels', max_pixels), ('max_in_row', max_in_row)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ValueError(f'{name}={value!r} must be an integer, at least 1.')
+        for name, value, known in (
+            ('bad_images', bad_images, ('skip', 'error')),
+            ('color_type', color_type, _COLOR_TYPES),
+            ('imdecode_backend', imdecode_backend, _BACKENDS),
+        ):
+            if value not in known:
+                raise ValueError(f'{name}={value!r} must be one of {list(known)}.')
+        super().__init__(
+            to_float32=to_float32,
+            color_type=color_type,
+            imdecode_backend=imdecode_backend,
+            backend_args=backend_args,
+        )
+        self.max_pixels = max_pixels
+        self.bad_images = bad_images
+        self.max_in_row = max_in_row
+        self._untold: list[BadImage] = []
+        self._in_row: list[BadImage] = []
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any] | None:
+        """Load the image; ``None`` if it is bad and is to be skipped.
+
+        Raises:
+            BadImagesError: If it is bad and must not be skipped, or is one too many in a row.
+            MemoryError: If there is no memory for the image.
+            OSError: If the machine cannot open any more files.
+        """
+        path = results['img_path']
+        try:
+            image = self.decode(self._read(path))
+        except _BadImageError as error:
+            return self._refuse(BadImage(str(path), str(error)))
+        self._in_row.clear()
+        if self._untold:
+            # The list itself: should a later transform give up on this image, it is still there.
+            results[SKIPPED_FIELD] = self._untold
+        results['img'] = image.astype(np.float32) if self.to_float32 else image
+        results['img_shape'] = results['ori_shape'] = image.shape[:2]
+        return results
+
+    def decode(self, content: bytes) -> np.ndarray:
+        """Decode an image file that has passed the checks.
+
+        Args:
+            content: The whole file.
+
+        Returns:
+            The pixels as upstream's transform has them.
+
+        Raises:
+            ValueError: If the image is bad; with what is wrong, in words.
+            MemoryError: If there is no memory for the image.
+        """
+        try:
+            width, height = declared_size(content)
+        except ValueError as error:
+            raise _BadImageError(str(error)) from error
+        if width * height > self.max_pixels:
+            raise _BadImageError(
+                f'too large: declares {width} x {height} pixels, max_pixels={self.max_pixels}'
+            )
+        try:
+            image = mmcv.imfrombytes(content, flag=self.color_type, backend=self.imdecode_backend)
+        # Hostile bytes end in errors of many types, which differ between decoders.
+        except Exception as error:
+            if isinstance(error, MemoryError):
+                raise
+            if isinstance(error, cv2.error) and error.code == cv2.Error.StsNoMem:
+                raise MemoryError(str(error)) from error
+            raise _BadImageError(f'cannot be decoded: {error}') from error
+        if image is None:
+            raise _BadImageError(f'cannot be decoded by {self.imdecode_backend}')
+        return image
+
+    def _read(self, path: str) -> bytes:
+        try:
+            return fileio.get(path, backend_args=self.backend_args)
+        except OSError as error:
+            if error.errno in _OF_THE_MACHINE:
+                raise
+            raise _BadImageError(f'cannot be read: {error.strerror or error}') from error
+
+    def _refuse(self, image: BadImage) -> None:
+        if self.bad_images == 'error':
+            raise BadImagesError(
+                f'{image.path}: {image.reason}. No other image can take its place here: replace '
+                'the file, or take it out of the data set.'
+            )
+        self._untold.append(image)
+        self._in_row.append(image)
+        if len(self._in_row) >= self.max_in_row:
+            raise BadImagesError(
+                f'{len(self._in_row)} bad images one after the other, max_in_row='
+                f'{self.max_in_row} of LoadCheckedImage: {describe(self._in_row)}. Look at the '
+                'files, and whether their disk is still there.'
+            )
+
+    def __repr__(self) -> str:
+        return (
+            f'{type(self).__name__}(max_pixels={self.max_pixels}, bad_images={self.bad_images!r}, '
+            f'max_in_row={self.max_in_row}, color_type={self.color_type!r}, '
+            f'imdecode_backend={self.imdecode_backend!r})'
+        )
+
+
+class _BadImageError(ValueError):
+    """What is wrong with an image, in words."""

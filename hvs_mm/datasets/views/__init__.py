@@ -1,0 +1,1 @@
+"""Candidate views and the transforms they draw."""

@@ -1,0 +1,302 @@
+"""No step of the optimizer on numbers that are not finite, and nothing left of it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from mmengine.dist import all_reduce
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.optim import OptimWrapper, OptimWrapperDict
+from mmengine.runner import Runner
+from mmpretrain.registry import HOOKS
+from torch import Tensor, nn
+
+from ..optim.finiteness import finite_gradients, finite_values, first_nonfinite
+from ..runners.checkpoint_paths import CheckpointPaths
+from ..runners.latest_checkpoint import latest_readable_checkpoint
+from .forward_snapshot import ForwardSnapshot
+
+
+class NonFiniteError(RuntimeError):
+    """A run cannot go on because its numbers are not finite."""
+
+
+@HOOKS.register_module()
+class FiniteStepHook(Hook):
+    """Skips every optimizer step on a loss, gradient or buffer that is NaN or infinite.
+
+    A skipped step leaves no trace: parameters, the optimizer's averages, the statistics of
+    BatchNorm, the centers of DINO and iBOT, and teachers are bit for bit what they were before the
+    step. Schedules go on. Under gradient accumulation all iterations since the last step are lost
+    with it. Of several processes all skip the step if one has to.
+
+    The loss is judged as the model returns it; the gradient right before the optimizer step, after
+    a loss scaler, which may already have skipped the step; and all buffers, but for those that
+    are not finite when training starts, such as a mask of ``-inf``. A gradient also counts as not
+    finite where its squares overflow (a norm above 1.8e19). With ``clip_grad`` of the optimizer
+    wrapper MMEngine's ``grad_norm`` tells that, as what was infinite is 0 after the clipping; with
+    ``clip_grad.type='value'`` nothing does, and only NaN is seen.
+
+    Works with any :class:`mmengine.optim.OptimWrapper` of a single optimizer that leaves
+    parameters without a gradient alone, as torch's and LARS do. A step waits for the device
+    once, as a loss scaler does.
+
+    A skipped step is told of in a warning. Its losses do not enter the log's means.
+    ``skipped_steps`` in the log, once there is one, is their number since the start of the run,
+    over all resumed parts.
+
+    Args:
+        max_consecutive: Stop the run with a :class:`NonFiniteError` after so many skipped steps
+            in a row. The default is beyond the 16 that torch's ``GradScaler`` may skip at the
+            start: halving its first scale of 65536 as often makes it 1.
+
+    Raises:
+        ValueError: If ``max_consecutive`` is below 1.
+    """
+
+    # Ahead of all others: they find no trace of a skipped step, either. Its check of gradients
+    # comes before what GradientHook does to them, in the order in which both are set up.
+    priority = 'HIGHEST'
+
+    def __init__(self, max_consecutive: int = 20) -> None:
+        if (
+            isinstance(max_consecutive, bool)
+            or not isinstance(max_consecutive, int)
+            or max_consecutive < 1
+        ):
+            raise ValueError(
+                f'max_consecutive={max_consecutive!r} must be a number of optimizer steps, at '
+                'least 1.'
+            )
+        self.max_consecutive = max_consecutive
+        self._model: nn.Module | None = None
+        #: Whether the iteration that hooks are called for ended in a skipped step.
+        self.was_skipped = False
+
+    def before_train(self, runner: Runner) -> None:
+        # One of several optimizers is an OptimWrapper, too.
+        if isinstance(runner.optim_wrapper, OptimWrapperDict):
+            raise TypeError(
+                f'FiniteStepHook needs an optimizer wrapper of a single optimizer, not '
+                f'{type(runner.optim_wrapper).__name__}: leave it out with --cfg-options '
+                'default_hooks.finite_step=None.'
+            )
+        self._model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        self._optim_wrapper = runner.optim_wrapper
+        self._device = next(self._model.parameters()).device
+        self._snapshot = ForwardSnapshot(self._model)
+        self._unwatched = {
+            name
+            for name, buffer in self._model.named_buffers()
+            if buffer.is_floating_point() and not finite_values([buffer], self._device)
+        }
+        if self._unwatched:
+            runner.logger.warning(
+                f'FiniteStepHook does not watch {len(self._unwatched)} buffers that are not finite '
+                f'from the start: {", ".join(sorted(self._unwatched))}. Fine for a constant mask; '
+                'statistics of BatchNorm or a center are spoilt: start from an earlier checkpoint.'
+            )
+        self._consecutive = 0
+        self._is_first_of_step = True
+        self._is_listening = False
+        self._handles = [
+            runner.model.register_forward_hook(self._note_losses),
+            runner.optim_wrapper.optimizer.register_step_pre_hook(self._before_step),
+        ]
+
+    def before_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any | None = None
+    ) -> None:
+        if self._is_first_of_step:
+            self._snapshot.take()
+            self._is_spoilt = False
+            self._finite_losses: list[Tensor] = []
+            self._is_first_of_step = False
+        self.was_skipped = False
+        self._causes: list[str] | None = None
+        self._is_listening = True
+
+    def _note_losses(self, module: nn.Module, args: Any, output: Any) -> None:
+        """Remember, on the device, whether the losses that the model returns are finite."""
+        if not self._is_listening or not isinstance(output, dict):
+            return
+        for name, value in output.items():
+            # Those that MMEngine adds up.
+            if 'loss' in name:
+                parts = value if isinstance(value, (list, tuple)) else [value]
+                self._finite_losses.extend(part.detach().isfinite().all() for part in parts)
+
+    def _before_step(self, optimizer: torch.optim.Optimizer, *args: Any) -> None:
+        parameters = [p for group in optimizer.param_groups for p in group['params']]
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        flags = torch.stack(
+            [
+                self._losses_are_finite(),
+                finite_gradients(gradients, self._device) & self._clipped_a_finite_norm(gradients),
+                self._buffers_are_finite(),
+            ]
+        ).float()
+        # One process alone may have a bad loss without a gradient, or a bad buffer of its own.
+        all_reduce(flags, 'min')
+        self._causes = self._name_causes(*flags.tolist())
+        if self._causes:
+            for parameter in parameters:
+                # Without a gradient optimizers touch neither the parameter nor its averages.
+                parameter.grad = None
+
+    def after_train_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: Any | None = None,
+        outputs: dict[str, Any] | None = None,
+    ) -> None:
+        self._is_listening = False
+        if not runner.optim_wrapper.should_update():
+            # A checkpoint may be saved before the step.
+            if not (self._losses_are_finite() & self._buffers_are_finite()):
+                self._snapshot.restore()
+                self._is_spoilt = True
+                _drop_nonfinite(outputs)
+            return
+        self._is_first_of_step = True
+        if self._causes is None:
+            # The loss scaler has found the gradients wanting and not called the optimizer.
+            self._causes = self._name_causes(
+                bool(self._losses_are_finite()), True, bool(self._buffers_are_finite())
+            )
+            self._causes.append(f'gradients{_next_scale(runner.optim_wrapper)}')
+        if self._causes:
+            self._skip(runner, outputs)
+        else:
+            self._consecutive = 0
+
+    def _losses_are_finite(self) -> Tensor:
+        finite = [flag.to(self._device) for flag in self._finite_losses]
+        if self._is_spoilt or not finite:
+            return torch.tensor(not self._is_spoilt, device=self._device)
+        return torch.stack(finite).all()
+
+    def _clipped_a_finite_norm(self, gradients: list[Tensor]) -> bool:
+        wrapper = self._optim_wrapper
+        if not getattr(wrapper, 'clip_grad_kwargs', None) or not gradients:
+            return True
+        # Of this step, for MMEngine clips and notes the norm wherever there is a gradient.
+        norms = wrapper.message_hub.log_scalars.get(f'train/{wrapper.grad_name}')
+        return norms is None or math.isfinite(norms.current())
+
+    def _watched_buffers(self) -> dict[str, Tensor]:
+        found = self._snapshot.current()
+        return {name: value for name, value in found.items() if name not in self._unwatched}
+
+    def _buffers_are_finite(self) -> Tensor:
+        return finite_values(list(self._watched_buffers().values()), self._device)
+
+    def _name_causes(self, losses: float, gradients: float, buffers: float) -> list[str]:
+        """What is not finite, for the message; empty if everything is."""
+        causes = []
+        if not losses:
+            causes.append('loss')
+        if not gradients:
+            named = ((n, p.grad) for n, p in self._model.named_parameters() if p.grad is not None)
+            causes.append(_with_first('gradients', first_nonfinite(named)))
+        if not buffers:
+            found = self._watched_buffers().items()
+            bad = next((n for n, v in found if not finite_values([v], self._device)), None)
+            causes.append(_with_first('buffers', bad))
+        return causes
+
+    def _skip(self, runner: Runner, outputs: dict[str, Any] | None) -> None:
+        self._snapshot.restore()
+        self.was_skipped = True
+        self._consecutive += 1
+        hub = runner.message_hub
+        total = (hub.get_info('skipped_steps') or 0) + 1
+        hub.update_info('skipped_steps', total)
+        hub.update_scalar('train/skipped_steps', total)
+        share = float((outputs or {}).get('hvs_nonfinite', 0))
+        if share:
+            self._causes.append(f'{100 * share:.3g} % of the scores of selection')
+        _drop_nonfinite(outputs)
+        causes = ', '.join(self._causes)
+        runner.logger.warning(
+            f'iteration {runner.iter + 1}: not finite: {causes}. The optimizer step is skipped '
+            f'({self._consecutive} in a row, {total} in this run).'
+        )
+        if self._consecutive >= self.max_consecutive:
+            raise NonFiniteError(self._final_message(runner, causes))
+
+    def _final_message(self, runner: Runner, causes: str) -> str:
+        steps = 'step' if self._consecutive == 1 else f'{self._consecutive} steps in a row'
+        bad = first_nonfinite(self._model.named_parameters())
+        weights = (
+            f'The weights themselves are not finite, the first: {bad}. ' if bad is not None else ''
+        )
+        return (
+            f'the last {steps} up to iteration {runner.iter + 1} were skipped because of numbers '
+            f'that are not finite (max_consecutive={self.max_consecutive} of FiniteStepHook). In '
+            f'the last one: {causes}. {weights}{_last_checkpoint(runner)} Before training on, '
+            'lower optim_wrapper.optimizer.lr or lengthen its warm-up, clip gradients '
+            '(GradientHook, or optim_wrapper.clip_grad), train without --amp or in bfloat16 '
+            '(optim_wrapper.dtype=bfloat16), and look at the images of these iterations.'
+        )
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Save no weights that a step of finite numbers has made infinite.
+
+        Raises:
+            NonFiniteError: If a parameter is not finite.
+        """
+        if self._model is None:
+            return
+        parameters = [(name, value.detach()) for name, value in self._model.named_parameters()]
+        if not finite_values([value for _, value in parameters], self._device):
+            bad = next(n for n, v in parameters if not finite_values([v], self._device))
+            raise NonFiniteError(
+                f'parameter {bad} is not finite at iteration {checkpoint["meta"]["iter"]}, after a '
+                'step of the optimizer on finite gradients. No checkpoint is written of it. '
+                f'{_last_checkpoint(runner)} Lower optim_wrapper.optimizer.lr, or raise the '
+                "optimizer's eps."
+            )
+
+    def after_train(self, runner: Runner) -> None:
+        for handle in self._handles:
+            handle.remove()
+
+
+def step_was_skipped(runner: Runner) -> bool:
+    """Whether the iteration that hooks are called for ended in a step that was skipped."""
+    return any(isinstance(hook, FiniteStepHook) and hook.was_skipped for hook in runner.hooks)
+
+
+def _with_first(what: str, name: str | None) -> str:
+    return what if name is None else f'{what} (first: {name})'
+
+
+def _next_scale(optim_wrapper: OptimWrapper) -> str:
+    scaler = getattr(optim_wrapper, 'loss_scaler', None)
+    return '' if scaler is None else f' (the loss scale becomes {scaler.get_scale():g})'
+
+
+def _drop_nonfinite(outputs: dict[str, Any] | None) -> None:
+    """Keep values of an iteration that did not count out of the log's means, in place."""
+    for name, value in list((outputs or {}).items()):
+        if isinstance(value, Tensor) and not value.isfinite().all():
+            del outputs[name]
+
+
+def _last_checkpoint(runner: Runner) -> str:
+    path = None
+    # Which MMEngine notes before it writes the file.
+    if runner.message_hub.get_info('last_ckpt') is not None:
+        try:
+            path = latest_readable_checkpoint(CheckpointPaths.of_runner(runner))
+        except ValueError:
+            # Nor can any other be gone on from.
+            path = None
+    if path is None:
+        return 'There is no checkpoint of this run yet.'
+    return f'The last checkpoint, of finite numbers, is {path}; go on from it with --resume.'

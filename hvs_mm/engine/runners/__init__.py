@@ -1,0 +1,1 @@
+"""Runner, loop and checkpoints that survive kills."""

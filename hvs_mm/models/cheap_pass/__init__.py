@@ -1,0 +1,1 @@
+"""Cheaper passes over the candidates: smaller views, fewer tokens, early exit, lower precision."""

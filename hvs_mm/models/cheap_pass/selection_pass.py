@@ -1,0 +1,224 @@
+"""The pass over the candidates that selection is made from, and its cheaper variants."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ...losses.cosine import cosine_similarities
+from ...selection.pair_losses.base import PairLoss, forward_views, registered_pair_losses
+from ...selection.scores import ScoreWeights
+from ...utils.compile_guards import compile_guards
+from ..checks import ViewsError
+from .depth import early_features, layers_of
+from .dtype import backbones_in
+from .scale import smaller_views
+from .tokens import TokenSubsets, fewer_tokens, transformers_in
+
+#: What ``select_dtype`` may name.
+_DTYPES = {'bfloat16': torch.bfloat16, 'float16': torch.float16}
+
+
+class SelectionPass:
+    """Forwards all candidates and forms their pair losses.
+
+    By default with the views, the network and the precision of the training step, which makes a
+    score the very loss that the step would have. Each option makes the pass cheaper and its scores
+    estimates; they can be combined.
+
+    Args:
+        algorithm: The algorithm whose views are selected.
+        pair_loss: Its pair loss.
+        scale: Scale of the views' sides for selection, in (0, 1], rounded to whole patches of a
+            transformer, whose position embedding is interpolated.
+        tokens: Share of the patch tokens that vision transformers go on with, in (0, 1].
+        depth: Stages of a ``ResNet`` or layers of a ``VisionTransformer`` after which selection
+            leaves the backbone. The pair loss is then the negative cosine of the pooled features
+            of two views there; projector, predictor, teacher and masks do not enter.
+        dtype: ``'bfloat16'`` or ``'float16'`` for the backbones in this pass, by autocast, whatever
+            the training step has.
+        online: ``'all'`` views, or ``'local'`` ones alone, go through the online network. The
+            loss of a pair whose online view is a target is then taken to be the mean over the
+            local views of the same target view.
+
+    Raises:
+        ValueError: If an option has a wrong value or does not fit the backbone.
+    """
+
+    def __init__(
+        self,
+        algorithm: nn.Module,
+        pair_loss: PairLoss,
+        scale: float = 1.0,
+        tokens: float = 1.0,
+        depth: int | None = None,
+        dtype: str | None = None,
+        online: str = 'all',
+    ) -> None:
+        for name, value in (('select_scale', scale), ('select_tokens', tokens)):
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= 1:
+                raise ValueError(f'{name}={value!r} must be above 0 and at most 1.')
+        if dtype is not None and not (isinstance(dtype, str) and dtype in _DTYPES):
+            raise ValueError(
+                f'select_dtype={dtype!r} must be one of {sorted(_DTYPES)}, or None for the '
+                'precision of the training step.'
+            )
+        if tokens < 1 and not transformers_in(algorithm):
+            raise ValueError(
+                f'select_tokens={tokens} drops patch tokens of vision transformers, but '
+                f'{type(algorithm).__name__} has a {type(algorithm.backbone).__name__}: leave it '
+                'out, or use select_scale.'
+            )
+        if depth is not None:
+            _check_depth(algorithm.backbone, depth)
+        _check_online(online, depth, pair_loss)
+        self.pair_loss = pair_loss
+        self.scale, self.tokens, self.depth, self.dtype = scale, tokens, depth, dtype
+        self.online = online
+        self._is_convolutional = _is_convolutional(algorithm.backbone)
+
+    @property
+    def weights(self) -> ScoreWeights:
+        """How the parts of the tensor enter a score."""
+        return self.pair_loss.weights if self.depth is None else ScoreWeights()
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether outputs of the target views are those of the training step."""
+        return self.scale == 1 and self.tokens == 1 and self.depth is None and self.dtype is None
+
+    @torch.compiler.disable
+    def draw_subsets(self) -> TokenSubsets | None:
+        """Draw which tokens this pass goes on with, ``None`` for all."""
+        return TokenSubsets(self.tokens) if self.tokens < 1 else None
+
+    @compile_guards
+    def forward(
+        self,
+        algorithm: nn.Module,
+        views: Sequence[Tensor],
+        num_targets: int,
+        target_inputs: dict[str, Tensor],
+        subsets: TokenSubsets | None = None,
+    ) -> Any:
+        """Forward the candidates.
+
+        Args:
+            algorithm: The algorithm.
+            views: S tensors (B, 3, H, W), preprocessed; the target views come first.
+            num_targets: T, how many of them are targets.
+            target_inputs: See :meth:`hvs_mm.selection.PairLoss.target_inputs`.
+            subsets: From :meth:`draw_subsets`.
+
+        Returns:
+            What :meth:`form` needs.
+        """
+        if self.scale < 1:
+            views = self._smaller(algorithm, views)
+            target_inputs = self.pair_loss.resized(algorithm, target_inputs, views)
+        if views[0].device.type == 'cpu' and self._is_convolutional:
+            # The same numbers but for rounding, in 0.5 to 0.7 of the time (torch 2.10, AMD EPYC).
+            views = [view.contiguous(memory_format=torch.channels_last) for view in views]
+        if self.online == 'local':
+            if num_targets == len(views):
+                raise ViewsError(
+                    "select_online='local' selects by the local views, but all "
+                    f'{num_targets} candidates are target views: leave it out, or draw smaller '
+                    'views, too.'
+                )
+            target_inputs = {**target_inputs, 'first_online': num_targets}
+        with ExitStack() as stack:
+            if subsets is not None:
+                stack.enter_context(fewer_tokens(transformers_in(algorithm), subsets))
+                target_inputs = self.pair_loss.thinned_out(target_inputs, subsets)
+            dtype, device = _DTYPES.get(self.dtype), views[0].device
+            if self.depth is None:
+                if dtype is not None:
+                    stack.enter_context(backbones_in(algorithm, dtype, device))
+                return self.pair_loss.forward(algorithm, views, num_targets, **target_inputs)
+            if dtype is not None:
+                stack.enter_context(torch.autocast(device.type, dtype))
+            backbone, depth = algorithm.backbone, self.depth
+            features = forward_views(lambda x: early_features(backbone, x, depth), views)
+            return features, num_targets
+
+    def _smaller(self, algorithm: nn.Module, views: Sequence[Tensor]) -> list[Tensor]:
+        smaller = smaller_views(views, self.scale, _patch_size(algorithm.backbone))
+        sizes = [{tuple(view.shape[2:]) for view in some} for some in (views, smaller)]
+        if len(sizes[1]) < len(sizes[0]):
+            raise ViewsError(
+                f'select_scale={self.scale} makes views of {sorted(sizes[0])} pixels one size, '
+                f'{sorted(sizes[1])}: global and local views must differ. Take a larger one.'
+            )
+        return smaller
+
+    def form(self, algorithm: nn.Module, outputs: Any) -> Tensor:
+        """Fill the pair-loss tensor (B, T, S) from what :meth:`forward` returned."""
+        if self.depth is None:
+            pair_loss = self.pair_loss.form(algorithm, outputs)
+            return pair_loss if self.online == 'all' else _with_targets(pair_loss)
+        features, num_targets = outputs
+        return -cosine_similarities(features, features[:, :num_targets])
+
+    def reusable(self, algorithm: nn.Module, outputs: Any) -> dict[str, Tensor]:
+        """What the training step need not compute again, (B, T, ...) each."""
+        return self.pair_loss.reusable(algorithm, outputs) if self.is_exact else {}
+
+
+def _check_depth(backbone: nn.Module, depth: Any) -> None:
+    layers = layers_of(backbone)
+    if isinstance(depth, bool) or not isinstance(depth, int) or not 1 <= depth <= len(layers):
+        raise ValueError(
+            f'select_depth={depth!r} must be a whole number from 1 to {len(layers)}, the stages or '
+            f'layers of {type(backbone).__name__} after which to leave it.'
+        )
+
+
+def _check_online(online: Any, depth: int | None, pair_loss: PairLoss) -> None:
+    if online not in ('all', 'local'):
+        raise ValueError(f"select_online={online!r} must be 'all' or 'local'.")
+    if online == 'all':
+        return
+    if depth is not None:
+        raise ValueError(
+            f'select_online={online!r} leaves out online views, but with select_depth={depth} '
+            'targets are compared by the same features: set one of the two.'
+        )
+    if not pair_loss.takes_first_online:
+        known = registered_pair_losses().items()
+        raise ValueError(
+            f'select_online={online!r} is not for {type(pair_loss).__name__}, whose target views '
+            'are online views that count as much: leave it out. It is for '
+            f'{sorted(name for name, cls in known if cls.takes_first_online)}.'
+        )
+
+
+def _with_targets(pair_loss: Tensor) -> Tensor:
+    """Put the target views, which were not forwarded, in front of the local ones.
+
+    Args:
+        pair_loss: (B, T, S - T).
+
+    Returns:
+        (B, T, S).
+    """
+    # Not zero, which would make a combination with hard targets no harder by their own pairs.
+    expected = pair_loss.mean(-1, keepdim=True)
+    return torch.cat([expected.expand(-1, -1, pair_loss.shape[1]), pair_loss], dim=-1)
+
+
+def _is_convolutional(backbone: nn.Module) -> bool:
+    """Whether there are convolutions beyond the one that cuts patches."""
+    return sum(isinstance(module, nn.Conv2d) for module in backbone.modules()) > 1
+
+
+def _patch_size(backbone: nn.Module) -> tuple[int, int]:
+    """What the sides of a view must be multiples of."""
+    if hasattr(backbone, 'patch_embed'):
+        height, width = backbone.patch_embed.projection.kernel_size
+        return height, width
+    return 1, 1

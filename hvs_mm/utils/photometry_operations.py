@@ -1,0 +1,63 @@
+"""What is to be done to the colors of views, as numbers that travel with a data sample."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+#: Where a data sample holds what is still to be done to the colors of its views.
+PHOTOMETRY_FIELD = 'view_photometry'
+#: Operations that are carried out on the device. 0 in a record stands for none, 1 for the first.
+OPERATIONS = ('brightness', 'contrast', 'saturation', 'hue', 'grayscale', 'blur', 'solarize')
+#: Columns of a record: the operation and its up to three values.
+_WIDTH = 4
+
+#: An operation and its values, ``('hue', 0.1)``.
+Operation = tuple[str | float, ...]
+
+
+def pack_operations(views: Sequence[Sequence[Operation]]) -> np.ndarray:
+    """Record what is to be done to the views of an image.
+
+    The values are those of upstream's transforms:
+
+    - ``brightness``, ``contrast``, ``saturation``: a factor,
+    - ``hue``: a shift, from -0.5 to 0.5 of the color circle,
+    - ``grayscale``: the weights of the channels in their order, which add up to 1,
+    - ``blur``: the standard deviation in pixels,
+    - ``solarize``: the gray level from which on a channel is inverted.
+
+    Args:
+        views: The operations of each of S views, first to last.
+
+    Returns:
+        (S, K, 4) float32, ``K`` the most operations of a view.
+
+    Raises:
+        ValueError: If an operation is not known.
+    """
+    record = np.zeros((len(views), max(map(len, views), default=0), _WIDTH), dtype=np.float32)
+    for view, operations in enumerate(views):
+        for step, (name, *values) in enumerate(operations):
+            if name not in OPERATIONS:
+                raise ValueError(f'operation {name!r} is none of {list(OPERATIONS)}.')
+            record[view, step, 0] = OPERATIONS.index(name) + 1
+            record[view, step, 1 : 1 + len(values)] = values
+    return record
+
+
+def stack_operations(records: Sequence[np.ndarray]) -> np.ndarray:
+    """Join the records of the images of a batch.
+
+    Args:
+        records: B arrays (S, K, 4) of :func:`pack_operations`, of any K.
+
+    Returns:
+        (B, S, K, 4) float32, with the largest K.
+    """
+    steps = max(record.shape[1] for record in records)
+    batch = np.zeros((len(records), len(records[0]), steps, _WIDTH), dtype=np.float32)
+    for image, record in zip(batch, records):
+        image[:, : record.shape[1]] = record
+    return batch

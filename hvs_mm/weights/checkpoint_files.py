@@ -1,0 +1,128 @@
+"""Read and write checkpoints of others without running code that may be in them."""
+
+from __future__ import annotations
+
+import pickle
+import re
+import zipfile
+from argparse import Namespace
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.config import ConfigDict
+from mmengine.logging import HistoryBuffer
+
+from ..utils.atomic_write import atomic_write
+
+try:  # NumPy 2
+    from numpy._core import multiarray
+except ImportError:
+    from numpy.core import multiarray
+
+
+def load_checkpoint(path: str | Path, trust: bool = False, mmap: bool = False) -> Any:
+    """Read a checkpoint to the CPU.
+
+    Beside tensors and plain Python objects it may hold what published checkpoints and those of
+    MMEngine do: an ``argparse.Namespace``, NumPy's numbers and arrays, MMEngine's
+    ``HistoryBuffer`` and ``ConfigDict``.
+
+    Args:
+        path: The file.
+        trust: Unpickle anything else, too, which can run any code.
+        mmap: Leave tensors in the file until they are looked at, where its format allows.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it cannot be read.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f'checkpoint {str(path)!r} does not exist.')
+    try:
+        with torch.serialization.safe_globals(_safe_globals()):
+            # Checkpoints of the format before torch 1.6 cannot be mapped into memory.
+            mmap = mmap and zipfile.is_zipfile(path)
+            return torch.load(str(path), map_location='cpu', weights_only=not trust, mmap=mmap)
+    except pickle.UnpicklingError as error:
+        refused = re.search(r"(?:GLOBAL |got <class ')([\w.]+)", str(error))
+        if refused is None:
+            raise ValueError(_unreadable(path, error)) from error
+        raise ValueError(
+            f'{path} holds a {refused[1]}, which is not read because a pickle can run any code: '
+            f'reading it would import {refused[1]} and call it with whatever is in the file. If '
+            'you trust the source of the file, add --trust, which every tool has that reads '
+            'checkpoints; in Python and in a config it is trust=True.'
+        ) from error
+    except Exception as error:
+        # Reading a truncated file, or one of another kind, fails in more ways than torch documents,
+        # and most of them do not name the file.
+        raise ValueError(_unreadable(path, error)) from error
+
+
+def _unreadable(path: str | Path, error: Exception) -> str:
+    # Around what it found torch advises its developers, and its users to read the file unprotected.
+    found = re.search(r'WeightsUnpickler error:\s*(.+)', str(error))
+    reason = found[1] if found else str(error).partition('\n')[0].partition('. ')[0]
+    if reason.isdecimal():
+        reason = 'it is no pickle, or a broken one'
+    return f'{path} is no checkpoint that torch can read: {reason or type(error).__name__}'
+
+
+def check_output(path: str | Path, overwrite: bool) -> None:
+    """Raise ``FileExistsError`` if a file would be overwritten that must not be."""
+    if Path(path).exists() and not overwrite:
+        raise FileExistsError(f'{str(path)!r} exists: name another file, or add --force.')
+
+
+def save_checkpoint(checkpoint: Any, path: str | Path) -> None:
+    """Write a checkpoint; nothing is left, and an older file stays, if that fails."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_write(path) as unfinished:
+        torch.save(checkpoint, unfinished)
+
+
+def _safe_globals() -> list[Any]:
+    # All numbers, and text: not objects, nor records, which may hold them.
+    dtypes = {type(np.dtype(code)) for code in '?bhilqBHILQefdgFDGSU'}
+    return [
+        Namespace,
+        HistoryBuffer,
+        # What a data set is told of itself in a config stands in its checkpoints.
+        ConfigDict,
+        set,
+        frozenset,
+        slice,
+        np.dtype,
+        np.ndarray,
+        *dtypes,
+        _under_name(_method_of_history_buffer, 'builtins', 'getattr'),
+        *(
+            _under_name(getattr(multiarray, name), module, name)
+            for name in ('scalar', '_reconstruct')
+            for module in ('numpy.core.multiarray', 'numpy._core.multiarray')
+        ),
+    ]
+
+
+def _method_of_history_buffer(owner: Any, name: str) -> Any:
+    # A HistoryBuffer is pickled together with its statistics, which are methods of the class.
+    if owner is not HistoryBuffer or name.startswith('_'):
+        raise pickle.UnpicklingError(f'Unsupported: GLOBAL builtins.getattr of {owner!r}')
+    return getattr(owner, name)
+
+
+def _under_name(function: Callable[..., Any], module: str, name: str) -> Callable[..., Any]:
+    """A function under the name it has in a file: NumPy 2 moved its own.
+
+    torch 2.5 finds an allowed function only by the name it carries.
+    """
+
+    def call(*args: Any) -> Any:
+        return function(*args)
+
+    call.__module__, call.__name__, call.__qualname__ = module, name, name
+    return call

@@ -1,0 +1,387 @@
+"""The order of images and the random numbers of a run."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import random
+from itertools import chain
+
+import numpy as np
+import pytest
+import torch
+from mmengine.dataset import Compose, DefaultSampler
+from mmengine.hooks import Hook
+from mmengine.runner import BaseLoop, EpochBasedTrainLoop, IterBasedTrainLoop
+from mmpretrain.registry import DATA_SAMPLERS, DATASETS
+
+from hvs_mm.datasets import ShapesDataset
+from hvs_mm.engine import ResumableEpochLoop
+from hvs_mm.engine.hooks.equal_batches_hook import LoaderSizes, loader_sizes
+from hvs_mm.engine.runners.seeded_draws import SeededDataset, SeededIndex, SeededSampler, seed_all
+from tests.tiny_dino import build_runner, dino_config
+
+IMAGES, BATCH = 10, 2
+
+
+class Draws:
+    """A data set that tells what random numbers an item is made of."""
+
+    def __init__(self):
+        self.metainfo = dict(classes=())
+
+    def __len__(self):
+        return IMAGES
+
+    def __getitem__(self, index):
+        assert type(index) is int
+        return index, random.random(), np.random.rand(), torch.rand(()).item()
+
+
+def epoch(epoch=0, seed=0, start=0, workers=0):
+    sampler = SeededSampler(DefaultSampler(range(IMAGES), seed=1))
+    sampler.set_seed(seed)
+    sampler.set_epoch(epoch)
+    sampler.start = start
+    loader = torch.utils.data.DataLoader(
+        SeededDataset(Draws()),
+        batch_size=BATCH,
+        sampler=sampler,
+        num_workers=workers,
+        collate_fn=list,
+    )
+    return list(chain.from_iterable(loader))
+
+
+def test_an_item_depends_on_seed_epoch_and_place_alone():
+    whole = epoch()
+    assert sorted(index for index, *_ in whole) == list(range(IMAGES))
+    torch.rand(3)
+    assert epoch() == whole
+    assert epoch(workers=2) == whole
+    for start in (2, 8, 10):
+        assert epoch(start=start) == whole[start:]
+    numbers = [item[1:] for e in (0, 1) for s in (0, 1) for item in epoch(e, s)]
+    assert len(set(chain.from_iterable(numbers))) == 3 * 4 * IMAGES
+
+
+def test_processes_share_the_draws_of_one(monkeypatch):
+    whole = epoch()
+    for rank in (0, 1):
+        for module in ('hvs_mm.engine.runners.seeded_draws', 'mmengine.dataset.sampler'):
+            monkeypatch.setattr(f'{module}.get_dist_info', lambda rank=rank: (rank, 2))
+        assert epoch() == whole[rank::2]
+
+
+def test_the_order_is_that_of_the_wrapped_sampler():
+    inner = DefaultSampler(range(IMAGES), seed=5)
+    sampler = SeededSampler(DefaultSampler(range(IMAGES), seed=5))
+    assert len(sampler) == IMAGES
+    for number in range(3):
+        sampler.set_epoch(number)
+        inner.set_epoch(number)
+        assert list(sampler) == list(inner)
+    inner = torch.utils.data.SequentialSampler(range(IMAGES))
+    wrapped = SeededSampler(inner)
+    wrapped.set_seed(3)
+    wrapped.set_epoch(2)
+    assert list(wrapped) == list(range(IMAGES))
+
+
+def test_an_index_keeps_its_seed_on_the_way_to_a_worker():
+    index = pickle.loads(pickle.dumps(SeededIndex(3, (1, 2, 3))))
+    assert (index, index.seed) == (3, (1, 2, 3))
+    draws = Draws()
+    assert SeededDataset(draws).metainfo is draws.metainfo
+    assert not hasattr(SeededDataset([0]), 'metainfo')
+
+
+def test_a_data_set_is_used_as_it_was_without_the_wrapper():
+    dataset = SeededDataset(ShapesDataset(num_samples=4))
+    assert dataset.get_cat_ids(2) == dataset.dataset.get_cat_ids(2)
+    # As MMDetection's PipelineSwitchHook does.
+    dataset.pipeline = changed = Compose([lambda sample: sample['sample_idx']])
+    assert dataset.dataset.pipeline is changed
+    assert dataset[3] == 3
+    with pytest.raises(AttributeError, match=r'no attribute .nothing'):
+        dataset.nothing  # noqa: B018
+    # A copy is another one, as of the data set itself.
+    other = copy.copy(dataset)
+    other.pipeline = None
+    assert dataset.dataset.pipeline is changed
+    dataset.pipeline = None
+    for other in (copy.deepcopy(dataset), pickle.loads(pickle.dumps(dataset))):
+        assert type(other) is SeededDataset
+        assert other.dataset is not dataset.dataset
+        assert len(other) == 4
+
+
+def test_a_data_set_that_gives_whole_batches_is_seeded_too():
+    class Batches(Draws):
+        def __getitems__(self, indices):
+            raise NotImplementedError
+
+    loader = torch.utils.data.DataLoader(
+        SeededDataset(Batches()), batch_size=2, collate_fn=list, sampler=SeededSampler(range(2))
+    )
+    assert list(loader) == list(loader)
+
+
+def test_all_generators_are_seeded():
+    seed_all(1, 2)
+    first = random.random(), np.random.rand(), torch.rand(()).item()
+    seed_all(1, 2)
+    assert (random.random(), np.random.rand(), torch.rand(()).item()) == first
+    seed_all(2, 1)
+    assert random.random() != first[0]
+
+
+# --- In a run --------------------------------------------------------------------------------
+
+
+class Recorder(Hook):
+    """Which images were seen in which iteration, counted in the epoch; ends a run on demand."""
+
+    def __init__(self, stop_after=None):
+        self.stop_after = stop_after
+        self.seen = []
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        images = [sample.sample_idx for sample in data_batch['data_samples']]
+        self.seen.append((runner.epoch, runner.iter, batch_idx, images))
+
+    def after_train_iter(self, runner, **kwargs):
+        if runner.iter + 1 == self.stop_after:
+            raise KeyboardInterrupt
+
+
+PIPELINE = [
+    dict(type='CandidateViews', num_views=[2, 2], transforms=[
+        [dict(type='RandomResizedCrop', scale=side)] for side in (32, 16)]),
+    dict(type='PackViews', meta_keys=('sample_idx',)),
+]  # fmt: skip
+
+
+NO_CHECKPOINTS = dict(checkpoint=None)
+
+
+def build(work_dir, stop_after=None, batch_size=BATCH, loader=(), **options):
+    recorder = Recorder(stop_after)
+    loader = {
+        'batch_size': batch_size,
+        'num_workers': 0,
+        'sampler': dict(type='DefaultSampler', shuffle=True),
+        'collate_fn': dict(type='default_collate'),
+        'dataset': dict(type='ShapesDataset', num_samples=IMAGES, img_size=48, pipeline=PIPELINE),
+        **dict(loader),
+    }
+    runner = build_runner(
+        work_dir,
+        dino_config(),
+        **{
+            'runner_type': 'mmpretrain.ReliableRunner',
+            'train_dataloader': loader,
+            'default_hooks': dict(
+                checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=1)
+            ),
+            'train_cfg': dict(type='EpochBasedTrainLoop', max_epochs=3),
+            **options,
+        },
+    )
+    runner.register_hook(recorder)
+    return runner, recorder
+
+
+def stopped(work_dir, after, **options):
+    runner, recorder = build(work_dir, after, **options)
+    with pytest.raises(KeyboardInterrupt):
+        runner.train()
+    return recorder.seen
+
+
+@pytest.mark.parametrize('train_cfg', [
+    dict(by_epoch=True, max_epochs=3), dict(type='EpochBasedTrainLoop', max_epochs=3),
+    dict(type='mmengine.EpochBasedTrainLoop', max_epochs=3),
+])  # fmt: skip
+def test_which_loop_runs(tmp_path, train_cfg):
+    runner, _ = build(tmp_path, train_cfg=train_cfg)
+    assert type(runner.train_loop) is ResumableEpochLoop
+    # The config is the user's.
+    assert runner.cfg.train_cfg == train_cfg
+    # Configs of the new style name a class; MMEngine 0.10.7 cannot print one that holds it.
+    by_class = runner.build_train_loop(dict(type=EpochBasedTrainLoop, max_epochs=3))
+    assert type(by_class) is ResumableEpochLoop
+
+
+def test_what_its_loader_tells_of_its_batches(tmp_path):
+    runner, _ = build(tmp_path, batch_size=3)
+    assert loader_sizes(runner.train_dataloader) == LoaderSizes(10, 4, 3, 1)
+
+
+@DATASETS.register_module()
+class _OpenFile(ShapesDataset):
+    """Has what cannot be copied."""
+
+    def full_init(self):
+        super().full_init()
+        self.file = open(__file__, 'rb')  # noqa: SIM115
+
+
+def test_a_data_set_that_cannot_be_copied(tmp_path):
+    runner, _ = build(tmp_path)
+    runner.cfg.train_dataloader.dataset.type = '_OpenFile'
+    runner._train_dataloader = runner.cfg.train_dataloader
+    dataset = runner.train_loop.dataloader.dataset
+    with dataset.file as file:
+        assert file.read(3) == b'"""'
+        # One, not two.
+        assert runner.train_dataloader.sampler.sampler.dataset is dataset
+
+
+def test_a_loop_over_iterations_is_left_alone(tmp_path):
+    runner, _ = build(tmp_path, train_cfg=dict(by_epoch=False, max_iters=3))
+    assert type(runner.train_loop) is IterBasedTrainLoop
+
+
+@pytest.mark.parametrize('after', [1, 4, 5, 6, 10])
+def test_a_resumed_run_sees_what_is_left(tmp_path, after):
+    whole, recorder = build(tmp_path / 'whole')
+    whole.train()
+    assert [entry[:3] for entry in recorder.seen] == [(i // 5, i, i % 5) for i in range(15)]
+    for number in range(3):
+        images = chain.from_iterable(entry[3] for entry in recorder.seen[5 * number :][:5])
+        assert sorted(images) == list(range(IMAGES))
+    # Another process would have another state of its generators.
+    seen = stopped(tmp_path / 'part', after + 1)[:after]
+    torch.rand(5)
+    runner, rest = build(tmp_path / 'part', resume=True)
+    runner.train()
+    assert seen + rest.seen == recorder.seen
+
+
+DATA_SAMPLERS.register_module(name='_Batches', module=torch.utils.data.BatchSampler)
+
+
+@pytest.mark.parametrize('settings', [
+    dict(num_batch_per_epoch=5), dict(batch_sampler=dict(type='_Batches', drop_last=False)),
+])  # fmt: skip
+def test_every_image_comes_once_without_a_seed_in_the_config(tmp_path, settings):
+    """In an epoch that is resumed by a process which has drawn another seed."""
+    options = dict(randomness=dict(seed=None), loader=settings)
+    seen = stopped(tmp_path, 3, **options)[:2]
+    runner, rest = build(tmp_path, 5, resume=True, **options)
+    with pytest.raises(KeyboardInterrupt):
+        runner.train()
+    assert not isinstance(runner.train_dataloader.sampler, SeededSampler)
+    assert sorted(chain.from_iterable(entry[3] for entry in seen + rest.seen)) == [*range(IMAGES)]
+
+
+def test_a_seed_of_the_samplers_own_stays(tmp_path):
+    orders = []
+    for settings in ({}, dict(num_batch_per_epoch=5)):
+        sampler = dict(type='DefaultSampler', seed=7)
+        runner, recorder = build(
+            tmp_path, 5, loader=dict(sampler=sampler, **settings), default_hooks=NO_CHECKPOINTS
+        )
+        with pytest.raises(KeyboardInterrupt):
+            runner.train()
+        orders.append([*chain.from_iterable(entry[3] for entry in recorder.seen)])
+    expected = [*DefaultSampler(range(IMAGES), seed=7)]
+    assert orders == [expected, expected]
+
+
+def test_a_loader_of_ones_own_is_read_up_to_the_place(tmp_path):
+    """Without random numbers of its own it gives the same images."""
+    loader = build(tmp_path / 'first')[0].train_dataloader
+    order = [[0, 1], [2, 3], [4, 5], [6, 7], [8, 9]]
+    own = torch.utils.data.DataLoader(
+        loader.dataset.dataset, batch_size=BATCH, collate_fn=loader.collate_fn
+    )
+    stopped(tmp_path, 3)
+    runner, recorder = build(tmp_path, resume=True)
+    # A config cannot hold one, a Runner can.
+    runner._train_loop = ResumableEpochLoop(runner, own, max_epochs=3)
+    runner.train()
+    assert [entry[2:] for entry in recorder.seen[:3]] == list(enumerate(order))[2:]
+    assert recorder.seen[3][:3] == (1, 5, 0)
+
+
+@pytest.mark.parametrize(
+    ('ours', 'by_epoch', 'batch_size', 'start'),
+    [
+        # 7 of 10 batches of 5 an epoch are 14 of 20 of 10.
+        (True, False, 1, 14),
+        (False, False, 1, 14),
+        # The end of an epoch.
+        (False, True, 1, 10),
+        # 5 is the second of the second 3, too.
+        (False, True, 4, 3),
+    ],
+)
+def test_with_other_batches_it_goes_on_at_the_same_place(
+    tmp_path, capfd, ours, by_epoch, batch_size, start
+):
+    """Saved in the second epoch of 5 batches, or before it, by this loop or MMEngine's."""
+    accumulate = dict(optim_wrapper=dict(accumulative_counts=3))
+    runner_type = 'mmpretrain.ReliableRunner' if ours else 'Runner'
+    hook = dict(type='CheckpointHook', by_epoch=by_epoch, interval=1 if by_epoch else 7)
+    # The last iteration is not saved.
+    stopped(tmp_path, 8, runner_type=runner_type, default_hooks=dict(checkpoint=hook), **accumulate)
+    runner, recorder = build(
+        tmp_path,
+        resume=True,
+        batch_size=batch_size,
+        default_hooks=NO_CHECKPOINTS,
+        log_level='WARNING',
+        **accumulate,
+    )
+    runner.train()
+    length = len(runner.train_dataloader)
+    assert recorder.seen[0][:3] == (1, start, start - length)
+    assert len(recorder.seen) == 3 * length - start
+    # By which it knows when to make a step, and what to divide losses by.
+    assert runner.optim_wrapper.inner_count == 3 * length
+    said = capfd.readouterr()
+    assert f'a run with 5 batches in an epoch; with {length}, as now' in said.out + said.err
+
+
+def test_a_checkpoint_of_mmengines_loop_in_an_epoch_of_as_many_batches(tmp_path):
+    stopped(tmp_path, 8, runner_type='Runner')
+    runner, recorder = build(tmp_path, 8, resume=True)
+    with pytest.raises(KeyboardInterrupt):
+        runner.train()
+    assert [entry[:3] for entry in recorder.seen] == [(1, 7, 2)]
+
+
+class _Validation(BaseLoop):
+    """Notes after how many epochs a run is validated; is killed at it, or not."""
+
+    def __init__(self, runner, epochs, is_killed):
+        super().__init__(runner, runner.train_dataloader)
+        self.epochs, self.is_killed = epochs, is_killed
+
+    def run(self):
+        self.epochs.append(self.runner.epoch)
+        if self.is_killed:
+            raise KeyboardInterrupt
+
+
+def test_a_run_killed_in_its_last_validation_is_validated_after_all(tmp_path):
+    settings = dict(
+        train_cfg=dict(by_epoch=True, max_epochs=2, val_begin=2),
+        # Of the end of the epoch: there is nothing left to train.
+        default_hooks=dict(checkpoint=dict(type='CheckpointHook', interval=1)),
+    )
+    epochs = []
+    runner, _ = build(tmp_path, **settings)
+    runner._val_loop = _Validation(runner, epochs, is_killed=True)
+    with pytest.raises(KeyboardInterrupt):
+        runner.train()
+    assert epochs == [2]
+    for _ in range(2):
+        runner, recorder = build(tmp_path, **settings)
+        runner._val_loop = _Validation(runner, epochs, is_killed=False)
+        runner._resume = True
+        runner.train()
+        assert not recorder.seen
+    assert epochs == [2, 2, 2]
