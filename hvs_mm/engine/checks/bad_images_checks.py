@@ -8,7 +8,7 @@ from typing import Any
 from mmengine.config import Config
 from mmpretrain.registry import HOOKS
 
-from ...utils.class_names import class_name
+from ...utils.class_name import class_name
 from .dataset_checks import loaded_datasets
 from .hook_checks import configured_hooks
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from ...models.checks import ViewsError, check_batch_size
 from ...models.hvs_algorithm import HVSAlgorithm
-from ...utils.class_names import class_name
+from ...utils.class_name import class_name
 from .dataset_checks import count_images
 
 _KEY = 'train_dataloader'

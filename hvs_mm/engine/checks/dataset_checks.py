@@ -13,7 +13,7 @@ from mmengine.registry import DATASETS
 from mmpretrain.datasets import BaseDataset, CustomDataset
 from torch import nn
 
-from ...utils.class_names import class_name
+from ...utils.class_name import class_name
 from .coco_checks import check_categories
 from .image_folders import count_files
 

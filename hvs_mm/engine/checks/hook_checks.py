@@ -10,7 +10,7 @@ from mmpretrain.registry import HOOKS
 from torch import nn
 
 from ...models.hvs_algorithm import selecting_model
-from ...utils.class_names import class_name
+from ...utils.class_name import class_name
 
 _SHOWING = ('SelectionStatsHook', 'SelectionPanelHook')
 

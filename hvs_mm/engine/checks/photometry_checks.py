@@ -8,7 +8,7 @@ from mmengine.config import Config
 from torch import nn
 
 from ...models.photometry.device_photometry import DevicePhotometry
-from ...utils.class_names import class_name
+from ...utils.class_name import class_name
 from .dataset_checks import loaded_datasets
 
 _VIEWS = 'CandidateViews'

@@ -8,7 +8,7 @@ from torch import nn
 
 from ...models.checks import check_batch_size
 from ...models.hvs_algorithm import HVSAlgorithm
-from ...utils.class_names import class_name
+from ...utils.class_name import class_name
 from ..runners.building import build_model
 from ..runners.checkpoint_trust import check_trust
 from .bad_images_checks import check_bad_images

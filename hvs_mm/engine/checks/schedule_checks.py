@@ -7,7 +7,7 @@ from mmengine.config import Config
 from torch import nn
 
 from ...models.selection_schedule import SelectionSchedule
-from ...utils.class_names import class_name
+from ...utils.class_name import class_name
 from ..hooks.gradient_hook import GradientHook, scaled_clipping
 from ..hooks.teacher_hook import TeacherHook
 from .hook_checks import configured_hooks

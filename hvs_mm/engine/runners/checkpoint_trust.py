@@ -18,7 +18,7 @@ from mmengine.runner import Runner, find_latest_checkpoint
 from torch import nn
 
 from ...models.hvs_algorithm import HVSAlgorithm
-from ...utils.class_names import class_name
+from ...utils.class_name import class_name
 from ...weights.checkpoint_files import load_checkpoint
 from ..checks.checkpoint_checks import resumed_checkpoint
 from .checkpoint_paths import CheckpointPaths

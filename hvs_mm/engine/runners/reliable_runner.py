@@ -11,7 +11,7 @@ from mmengine.runner import BaseLoop, Runner
 from mmpretrain.registry import RUNNERS
 
 from ...utils.atomic_write import atomic_write
-from ...utils.class_names import class_name
+from ...utils.class_name import class_name
 from ..optim.resumed_schedules import (
     built_schedulers,
     ended_before_the_run,

@@ -380,7 +380,10 @@ def test_upstream_refuses_what_it_refuses():
 
 
 def test_boxes_of_a_flipped_image_are_flipped_too():
-    flips = [TRANSFORMS.build(dict(type='RandomFlip', prob=1.0)), fast_transforms.FastRandomFlip(prob=1.0)]
+    flips = [
+        TRANSFORMS.build(dict(type='RandomFlip', prob=1.0)),
+        fast_transforms.FastRandomFlip(prob=1.0),
+    ]
     results = {'img': IMAGES['noise'], 'gt_bboxes': np.array([[1.0, 2.0, 11.0, 22.0]])}
     expected, flipped = (flip(dict(results)) for flip in flips)
     assert np.array_equal(flipped['gt_bboxes'], expected['gt_bboxes'])

@@ -5,7 +5,7 @@ from mmengine.config import ConfigDict
 
 from hvs_mm.datasets import PackViews
 from hvs_mm.engine.checks.preflight import check_loader
-from hvs_mm.utils.class_names import class_name
+from hvs_mm.utils.class_name import class_name
 from tests.test_engine.test_checks.test_preflight import config
 from tests.tiny import build_hvs
 

@@ -1,0 +1,64 @@
+"""Checks of arguments: one line that names the setting, its value and what was expected."""
+
+from __future__ import annotations
+
+from math import inf, isfinite
+from typing import Any
+
+
+def is_whole(value: Any, least: float = -inf, most: float = inf) -> bool:
+    """Whether a value is an integer within bounds; ``True`` and ``False`` are none.
+
+    Args:
+        value: Any object.
+        least: Smallest integer allowed.
+        most: Largest integer allowed.
+    """
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is a finite integer or float; ``True`` and ``False`` are none."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and isfinite(value)
+
+
+def check_whole(name: str, value: Any, least: int = 1, hint: str = '') -> int:
+    """Check that a setting is an integer that is large enough.
+
+    Args:
+        name: The setting.
+        value: Its value.
+        least: Smallest integer allowed.
+        hint: What the number counts and what to set instead, appended to the message.
+
+    Returns:
+        The value.
+
+    Raises:
+        ValueError: If it is not.
+    """
+    if not is_whole(value, least):
+        expected = f'must be an integer of at least {least}'
+        raise ValueError(f'{name}={value!r} {expected}{": " + hint if hint else "."}')
+    return value
+
+
+def check_share(name: str, value: Any, zero: bool = True, hint: str = '') -> float:
+    """Check that a setting is a number from 0 to 1.
+
+    Args:
+        name: The setting.
+        value: Its value.
+        zero: Whether 0 itself is allowed.
+        hint: What the number is a share of and what to set instead, appended to the message.
+
+    Returns:
+        The value as a float.
+
+    Raises:
+        ValueError: If it is not.
+    """
+    if not is_number(value) or not 0 <= value <= 1 or (value == 0 and not zero):
+        expected = 'must be between 0 and 1' if zero else 'must be above 0 and at most 1'
+        raise ValueError(f'{name}={value!r} {expected}{": " + hint if hint else "."}')
+    return float(value)
