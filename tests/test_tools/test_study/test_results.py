@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from hvs_study.errors import StudyError
 from hvs_study.results import append_result, read_results
+from hvs_study.schema import StudyError
 from tests.studies import made_up, write_lines
 from tests.tools import ROOT
 

@@ -15,8 +15,8 @@ from mmengine.runner import Runner
 
 from hvs_mm.engine import merge_options, read_config
 
-from .errors import StudyError, expect
 from .plan import PlannedRun, Study
+from .schema import StudyError, expect
 
 #: Settings that a run reads at the top of its config. Others only help to write it: lists of
 #: transforms that pipelines are put together from, say.
@@ -53,9 +53,9 @@ def resolve_config(study: Study, run: PlannedRun, options: Mapping[str, Any]) ->
     loader.pop('prefetch_factor', None)
     for where, overrides in (
         ('cfg_options', study.options),
-        (f'methods.{run.method}.cfg_options', method['cfg_options']),
-        (f'arms.{run.arm}.cfg_options', arm['cfg_options']),
-        (f'arms.{run.arm}.per_method.{run.method}', arm['per_method'].get(run.method, {})),
+        (f'methods.{run.method}.cfg_options', method.get('cfg_options', {})),
+        (f'arms.{run.arm}.cfg_options', arm.get('cfg_options', {})),
+        (f'arms.{run.arm}.per_method.{run.method}', arm.get('per_method', {}).get(run.method, {})),
         ('--cfg-options', options),
     ):
         try:
@@ -64,7 +64,7 @@ def resolve_config(study: Study, run: PlannedRun, options: Mapping[str, Any]) ->
             text = str(error).removeprefix('--cfg-options ')
             raise StudyError(f'{study.path}: {where} of run {run.id}: {text}') from error
     try:
-        if arm['candidates'] is not None:
+        if 'candidates' in arm:
             _set_candidates(cfg, f'arms.{run.arm}.candidates', list(arm['candidates']))
         set_epochs(cfg, run.epochs)
     except ValueError as error:

@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from .errors import expect, is_name
 from .results import read_results
+from .schema import NAME, NUMBER, WHOLE, expect
 
 #: Columns that runs of one cell share: they differ by their seed alone.
 CELL = ['method', 'arm', 'epochs']
@@ -19,13 +19,12 @@ _LARGEST = 2**53
 
 
 def _is_number(value: Any) -> bool:
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     # NaN fails as well.
-    return is_number and abs(value) <= _LARGEST
+    return NUMBER.fits(value) and abs(value) <= _LARGEST
 
 
 def _is_whole(value: Any) -> bool:
-    return isinstance(value, int) and _is_number(value) and value >= 0
+    return WHOLE.fits(value) and 0 <= value <= _LARGEST
 
 
 def _is_measured(value: Any) -> bool:
@@ -44,8 +43,8 @@ def _are_lists(values: Any, *required: str) -> bool:
 
 
 _FIT = {
-    'method': is_name,
-    'arm': is_name,
+    'method': NAME.fits,
+    'arm': NAME.fits,
     'epochs': _is_whole,
     'seed': _is_whole,
     'knn': _is_number,

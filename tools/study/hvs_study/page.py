@@ -4,23 +4,50 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
 from functools import cache
-from inspect import signature
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
 
 from . import plots, tables
-from .errors import StudyError, check, expect
 from .frames import load_runs
+from .schema import TEXT, WHOLE, Kind, StudyError, check, expect, of_type, one_of
 
 _START = '<!-- study:'
 _BLOCK = re.compile(r'<!-- study:(?P<settings>.*?)-->\n(?P<content>.*?)<!-- end -->', re.DOTALL)
-_NAMES = {
-    'table': ['accuracy', 'differences', 'provenance', 'selection', 'tuning'],
-    'plot': ['accuracy_over_epochs', 'accuracy_over_time', 'iou_over_epochs'],
+_RUNS = {
+    'lines': [TEXT],
+    'methods?': [TEXT],
+    'arms?': [TEXT],
+    'epochs?': [WHOLE],
+    'seeds?': [WHOLE],
+}
+_TIMES = {'times?': of_type(bool, expected='true or false')}
+_PAIR = {'arm': TEXT, 'minus': TEXT, 'epochs?': WHOLE, 'minus_epochs?': WHOLE}
+_PAIR |= {'since?': WHOLE, 'methods?': [TEXT]}
+_FILE = Kind(
+    lambda value: isinstance(value, str) and value.endswith('.svg'),
+    'where the plot goes, a name ending in .svg',
+)
+_PLOT = {'file': _FILE, 'alt?': TEXT}
+#: Functions of tables and plots by their names, and what their blocks are made of.
+_KINDS = {
+    'table': {
+        'accuracy': (tables.accuracy_table, {**_TIMES, 'relative_to?': TEXT}),
+        'differences': (tables.differences_table, {**_TIMES, 'pairs': [_PAIR]}),
+        'tuning': (tables.tuning_table, {}),
+        'selection': (
+            tables.selection_table,
+            {'quantity?': one_of(sorted(tables.SELECTED_QUANTITIES))},
+        ),
+        'provenance': (tables.provenance_table, {'command?': TEXT}),
+    },
+    'plot': {
+        'accuracy_over_epochs': (plots.draw_accuracy_over_epochs, {}),
+        'accuracy_over_time': (plots.draw_accuracy_over_time, {'clock?': one_of(['cpu', 'wall'])}),
+        'iou_over_epochs': (plots.draw_iou_over_epochs, {}),
+    },
 }
 #: Settings that choose runs, and the columns they choose by.
 _FILTERS = {'methods': 'method', 'arms': 'arm', 'epochs': 'epochs', 'seeds': 'seed'}
@@ -81,15 +108,11 @@ def fill_page(path: str | Path) -> Page:
     return Page(filled + text[position:], files, changed)
 
 
-def _function(kind: str, name: str) -> Callable[..., str]:
-    return getattr(tables, f'{name}_table') if kind == 'table' else getattr(plots, f'draw_{name}')
-
-
 def _fill(
     kind: str, settings: dict[str, Any], runs: pd.DataFrame, folder: Path, files: dict[Path, str]
 ) -> str:
-    function = _function(kind, settings[kind])
-    options = signature(function).parameters.keys() & settings.keys()
+    function, own = _KINDS[kind][settings[kind]]
+    options = {key.removesuffix('?') for key in own} & settings.keys()
     filled = function(runs, **{name: settings[name] for name in options})
     if kind == 'table':
         return f'\n{filled}\n'
@@ -118,64 +141,13 @@ def _parse(text: str) -> tuple[str, dict[str, Any]]:
         settings = json.loads(text)
     except ValueError as error:
         raise StudyError(f'a block is no JSON ({error}).') from error
-    kinds = [kind for kind in _NAMES if isinstance(settings, dict) and kind in settings]
-    one_of = ' or '.join(f'{{"{kind}": one of {names}}}' for kind, names in _NAMES.items())
-    expect(len(kinds) == 1, f'a block needs {one_of}, and "lines".')
+    kinds = [kind for kind in _KINDS if isinstance(settings, dict) and kind in settings]
+    choices = ' or '.join(f'{{"{kind}": one of {list(names)}}}' for kind, names in _KINDS.items())
+    expect(len(kinds) == 1, f'a block needs {choices}, and "lines".')
     kind = kinds[0]
-    name = settings[kind]
-    check(kind, name, name in _NAMES[kind], f'one of {_NAMES[kind]}')
-    own = [*signature(_function(kind, name)).parameters][1:]
-    required = {'lines', *({'file'} if kind == 'plot' else {'pairs'} & {*own})}
-    known = sorted({kind, *required, *own, *_FILTERS, *(['alt'] if kind == 'plot' else [])})
-    for key in settings:
-        unknown = f'{kind} {name!r} has no setting {key!r}, expected some of {known}.'
-        expect(key in known, unknown)
-    lines = settings.get('lines')
-    settings['lines'] = [lines] if isinstance(lines, str) else lines
-    for key in sorted(required | settings.keys() - {kind}):
-        fits, expected = _VALUES[key]
-        check(key, settings.get(key), fits(settings.get(key)), expected)
+    check(kind, settings[kind], one_of(_KINDS[kind]))
+    if isinstance(settings.get('lines'), str):
+        settings['lines'] = [settings['lines']]
+    _, own = _KINDS[kind][settings[kind]]
+    check('', settings, {kind: TEXT, **_RUNS, **own, **(_PLOT if kind == 'plot' else {})})
     return kind, settings
-
-
-def _is(kind: type) -> Callable[[Any], bool]:
-    return lambda value: isinstance(value, kind)
-
-
-def _are(kind: type) -> Callable[[Any], bool]:
-    return lambda value: isinstance(value, list) and all(isinstance(item, kind) for item in value)
-
-
-def _one_of(*choices: str) -> tuple[Callable[[Any], bool], str]:
-    return lambda value: value in choices, f'one of {sorted(choices)}'
-
-
-_PAIR = {'arm': _is(str), 'minus': _is(str), 'epochs': _is(int), 'minus_epochs': _is(int)}
-_PAIR |= {'since': _is(int), 'methods': _are(str)}
-
-
-def _are_pairs(value: Any) -> bool:
-    if not value or not _are(dict)(value) or not all(pair.keys() <= _PAIR.keys() for pair in value):
-        return False
-    are_fit = all(_PAIR[key](item) for pair in value for key, item in pair.items())
-    return are_fit and all({'arm', 'minus'} <= pair.keys() for pair in value)
-
-
-_VALUES: dict[str, tuple[Callable[[Any], bool], str]] = {
-    'lines': (lambda value: bool(value) and _are(str)(value), 'a file of results, or a list'),
-    **dict.fromkeys(('methods', 'arms'), (_are(str), 'a list of str')),
-    **dict.fromkeys(('epochs', 'seeds'), (_are(int), 'a list of int')),
-    **dict.fromkeys(('alt', 'command', 'relative_to'), (_is(str), 'a text')),
-    'clock': _one_of('cpu', 'wall'),
-    'quantity': _one_of(*tables.SELECTED_QUANTITIES),
-    'times': (_is(bool), 'true or false'),
-    'file': (
-        lambda value: isinstance(value, str) and value.endswith('.svg'),
-        'where the plot goes, a name ending in .svg',
-    ),
-    'pairs': (
-        _are_pairs,
-        'a list of {"arm": ..., "minus": ...}, with "epochs" and "minus_epochs" where there are '
-        'several lengths, "since" an epoch, and a list of "methods" if it is not of all',
-    ),
-}

@@ -13,8 +13,8 @@ from matplotlib.ticker import MaxNLocator
 
 from hvs_mm.reports.curves import literally, look
 
-from .errors import expect
 from .frames import by_cell, over_epochs
+from .schema import expect
 
 #: Inches. The layout is fixed: one computed from texts would differ between versions of a font.
 _PANEL, _HEIGHT, _LEFT, _GAP, _BOTTOM, _TOP, _LINE = 3.0, 2.6, 0.85, 0.7, 0.55, 0.35, 0.24

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from .errors import expect
+from .schema import expect
 
 #: Recognizes a run in the results: study, run and hash of the config.
 Key = tuple[str, str, str]

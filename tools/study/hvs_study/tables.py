@@ -10,8 +10,8 @@ from scipy import stats
 
 from hvs_mm.reports import markdown_rows, printable
 
-from .errors import StudyError, expect
 from .frames import Cell, by_cell, knn_after, over_epochs, starts_of
+from .schema import StudyError, expect
 
 #: Level of all intervals.
 LEVEL = 0.95

@@ -157,8 +157,8 @@ def perform_run(
         The record, see docs/studies.md.
 
     Raises:
-        StudyError: If a setting does not exist, or the config does not fit.
-        ValueError: If the checks before a training find something, among other errors of theirs.
+        ValueError: If a setting does not exist or the config does not fit, among other errors of
+            the checks before a training.
     """
     torch.set_num_threads(study.threads)
     # Before training: changes that are made while it runs are not in what it runs.
