@@ -25,9 +25,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def report(args: argparse.Namespace) -> None:
     missing = [name for name in ('pandas', 'scipy') if find_spec(name) is None]
     if missing:
-        raise ImportError(
-            f'{" and ".join(missing)} not installed: run pip install "hvs-mm[analysis]".'
-        )
+        names = ' and '.join(missing)
+        raise ImportError(f'{names}: not installed, run pip install "hvs-mm[analysis]".')
     # After the check, which names the way out.
     from hvs_study.page import fill_page
 

@@ -447,6 +447,17 @@ def test_check_tells_what_differs(tmp_path, capsys):
         report.main([str(path), '--check'])
 
 
+def test_what_a_report_needs(tmp_path, monkeypatch):
+    report = load_tool('study/report')
+    monkeypatch.setattr(report, 'find_spec', lambda name: None if name == 'pandas' else name)
+    path = page_with(tmp_path, block(table='accuracy'))
+    before = path.read_bytes()
+    with pytest.raises(SystemExit) as error:
+        report.main([str(path)])
+    assert str(error.value) == ('error: pandas: not installed, run pip install "hvs-mm[analysis]".')
+    assert path.read_bytes() == before
+
+
 @pytest.mark.parametrize('path', PAGES, ids=lambda path: path.name)
 def test_pages_are_what_their_lines_give(path):
     """Bit for bit, plots included."""

@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping
 from copy import deepcopy
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
@@ -30,8 +31,10 @@ _OF_THE_MACHINE |= {'visualizer', 'work_dir'}
 _WATCHING = {'checkpoint', 'logger', 'selection', 'timer', 'trust', 'visualization'}
 
 
-#: Reading a config takes longer than all else, and arms share theirs.
-_read = cache(read_config)
+@cache
+def _read(path: str, folder: Path, changed: int) -> Config:
+    """Read a config once: that takes longer than all else here, and arms share configs."""
+    return read_config(path)
 
 
 def resolve_config(study: Study, run: PlannedRun, options: Mapping[str, Any]) -> Config:
@@ -45,7 +48,8 @@ def resolve_config(study: Study, run: PlannedRun, options: Mapping[str, Any]) ->
         StudyError: If a setting does not exist, or the config does not fit.
     """
     method, arm = study.methods[run.method], study.arms[run.arm]
-    cfg = deepcopy(_read(method[arm['config']]))
+    path = method[arm['config']]
+    cfg = deepcopy(_read(path, Path.cwd(), Path(path).stat().st_mtime_ns))
     loader = cfg.get('train_dataloader')
     needed = f'{cfg.filename} has no train_dataloader: name the config of a training.'
     expect(loader is not None, needed)

@@ -126,7 +126,7 @@ def _parse(path: str, settings: dict[str, Any], folders: list[Path]) -> Study:
             check(key, name, NAME)
     for name, method in methods.items():
         where = f'methods.{name}'
-        names = method.keys() - {'cfg_options'}
+        names = sorted(method.keys() - {'cfg_options'})
         expect(names, f'{where}={method!r} names no config: give it baseline=CONFIG.')
         method.update({key: _find(f'{where}.{key}', method[key], folders) for key in names})
     configs = one_of(sorted({key for method in methods.values() for key in method}))

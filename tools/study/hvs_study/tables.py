@@ -168,7 +168,7 @@ def provenance_table(runs: pd.DataFrame, command: str | None = None) -> str:
     records = runs['record']
 
     def told(value: Callable[[dict[str, Any]], Any]) -> str:
-        counts = records.map(value).astype(str).value_counts().sort_index()
+        counts = records.map(lambda record: str(value(record))).value_counts().sort_index()
         shown = [f'{name} ({number} runs)' for name, number in counts.items()]
         return ', '.join(shown) if len(shown) > 1 else counts.index[0]
 
