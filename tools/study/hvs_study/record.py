@@ -9,6 +9,7 @@ import platform
 import re
 import subprocess
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -61,19 +62,28 @@ def describe_selection(work_dir: str | Path) -> dict[str, Any] | None:
     return finite({**found, 'pairs': {key[len('kept_') :]: pairs[key] for key in pairs}})
 
 
-def describe_code() -> dict[str, Any]:
-    """``revision`` of git, whether the code is ``dirty``, and ``versions`` of packages.
+def describe_start(jobs: int) -> dict[str, Any]:
+    """When, where and with which code a process starts, with ``jobs`` runs at a time.
 
-    ``revision`` and ``dirty`` are ``None`` where the package is no git checkout.
+    ``revision`` of git and ``dirty``, whether the code has changes, are ``None`` where the package
+    is no git checkout.
     """
     revision = _git('rev-parse', 'HEAD')
     changes = _git('status', '--porcelain', '--', *_CODE) if revision else None
-    versions = {name: importlib.import_module(name).__version__ for name in _PACKAGES}
     return {
+        'started': datetime.now(timezone.utc).isoformat(timespec='seconds'),
         'revision': revision,
         'dirty': None if changes is None else bool(changes),
-        'versions': {**versions, 'python': platform.python_version()},
+        'device': describe_device(),
+        'machine': describe_machine(),
+        'jobs': jobs,
     }
+
+
+def describe_versions() -> dict[str, str]:
+    """The versions of Python and of the packages that decide a result."""
+    versions = {name: importlib.import_module(name).__version__ for name in _PACKAGES}
+    return {**versions, 'python': platform.python_version()}
 
 
 def any_dirty(starts: Sequence[Mapping[str, Any]]) -> bool | None:

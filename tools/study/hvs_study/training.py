@@ -6,7 +6,6 @@ import time
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -162,15 +161,7 @@ def perform_run(
     """
     torch.set_num_threads(study.threads)
     # Before training: changes that are made while it runs are not in what it runs.
-    code = record.describe_code()
-    start = {
-        'started': datetime.now(timezone.utc).isoformat(timespec='seconds'),
-        'revision': code['revision'],
-        'dirty': code['dirty'],
-        'device': record.describe_device(),
-        'machine': record.describe_machine(),
-        'jobs': jobs,
-    }
+    start = record.describe_start(jobs)
     cfg = resolve_config(study, run, options)
     digest = config_hash(cfg, study)
     cfg.work_dir = str(run_folder(work_dir, run, digest))
@@ -199,12 +190,12 @@ def perform_run(
         'run': run.id,
         **asdict(run),
         'config_hash': digest,
-        **code,
         **start,
         # Of all its processes: the changes for any of them are in the weights.
         'dirty': record.any_dirty(hook.starts),
         'started': hook.starts[0]['started'],
         'starts': hook.starts,
+        'versions': record.describe_versions(),
         'threads': study.threads,
         'seconds': curve['seconds'][-1],
         'cpu_seconds': curve['cpu_seconds'][-1],
