@@ -19,9 +19,11 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from hvs_mm.engine import CheckpointTrustHook, build_model, check_trust, trust_checkpoints
-from hvs_mm.study import config_hash, read_study, resolve_config, run_folder
 from hvs_mm.weights import PretrainedBackbone
 from hvs_mm.weights.checkpoint_files import load_checkpoint
+from hvs_study.config import config_hash, resolve_config
+from hvs_study.plan import read_study
+from hvs_study.training import run_folder
 from tests.studies import write_study
 from tests.tools import ROOT, load_tool
 
@@ -30,8 +32,8 @@ LINEAR = str(ROOT / 'configs' / 'demo' / 'linear.py')
 TOOLS = sorted(
     str(path.relative_to(ROOT / 'tools').with_suffix(''))
     for path in (ROOT / 'tools').rglob('*.py')
-    # Settings, not commands.
-    if path.parent.name != 'studies'
+    # Neither settings nor modules of a package.
+    if path.parent.name != 'studies' and not (path.parent / '__init__.py').exists()
 )
 #: Tools that initialize no model and read no checkpoint.
 READ_NONE = {

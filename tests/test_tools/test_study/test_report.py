@@ -11,14 +11,14 @@ from xml.etree import ElementTree
 
 import pytest
 
-from hvs_mm.study import fill_page
+from hvs_study.page import fill_page
 from tests.studies import made_up, write_lines
 from tests.tools import ROOT, load_tool
 
 #: Pages with tables and plots that must be what their lines give.
 PAGES = [
     ROOT / 'README.md',
-    ROOT / 'tests' / 'test_study' / 'data' / 'page.md',
+    ROOT / 'tests' / 'test_tools' / 'test_study' / 'data' / 'page.md',
     *(path for path in sorted((ROOT / 'docs').glob('results*.md'))),
 ]
 
@@ -391,7 +391,7 @@ def test_plots_have_the_means_and_are_the_same_each_time(tmp_path, monkeypatch):
         assert {'simsiam'} <= texts
         assert any('hardest' in text for text in texts)
     # In the data of the axes: the line of a mean ends at 3 / 6 of its panel, above the baseline.
-    monkeypatch.setattr('hvs_mm.study.plots.Axes.plot', _noted := _NotedPlot())
+    monkeypatch.setattr('hvs_study.plots.Axes.plot', _noted := _NotedPlot())
     fill_page(path)
     drawn = {args['label']: args['points'] for args in _noted.calls[:3]}
     assert drawn['baseline, 3 epochs'][-1] == (3, pytest.approx(62.0))
@@ -447,6 +447,17 @@ def test_check_tells_what_differs(tmp_path, capsys):
         report.main([str(path), '--check'])
 
 
+def test_what_a_report_needs(tmp_path, monkeypatch):
+    report = load_tool('study/report')
+    monkeypatch.setattr(report, 'find_spec', lambda name: None if name == 'pandas' else name)
+    path = page_with(tmp_path, block(table='accuracy'))
+    before = path.read_bytes()
+    with pytest.raises(SystemExit) as error:
+        report.main([str(path)])
+    assert str(error.value) == ('error: pandas: not installed, run pip install "hvs-mm[analysis]".')
+    assert path.read_bytes() == before
+
+
 @pytest.mark.parametrize('path', PAGES, ids=lambda path: path.name)
 def test_pages_are_what_their_lines_give(path):
     """Bit for bit, plots included."""
@@ -464,20 +475,22 @@ def test_pages_are_what_their_lines_give(path):
         (block(table='x'), r"table='x': expected one of \['accuracy'"),
         (block(table=[]), r'table=\[\]: expected one of'),
         (block(plot='accuracy'), r"plot='accuracy': expected one of"),
-        ({'table': 'accuracy'}, 'lines=None: expected a file of results'),
+        ({'table': 'accuracy'}, 'lines is missing; docs/studies.md shows it'),
         (block(table='accuracy', lines=[]), r'lines=\[\]: expected'),
         (block(table='accuracy', lines='no.jsonl'), r'no\.jsonl: there is no such file'),
-        (block(table='accuracy', file='x.svg'), "'accuracy' has no setting 'file'"),
+        (block(table='accuracy', file='x.svg'), r"file='x\.svg': there is no such setting"),
         (block(table='accuracy', arms=['x']), r"arms: there are no runs of 'x'"),
-        (block(table='accuracy', arms='baseline'), "arms='baseline': expected a list of str"),
+        (block(table='accuracy', arms='baseline'), "arms='baseline': expected a list"),
         (block(table='accuracy', seeds=[0], epochs=[6], arms=['hardest']), 'no runs of 6'),
+        (block(table='accuracy', seeds=[0.5]), r'seeds=0\.5: expected a whole number'),
+        (block(table='accuracy', lines=3), 'lines=3: expected a list that is not empty'),
         (block(table='accuracy', relative_to=3), 'relative_to=3: expected a text'),
         (block(table='accuracy', times='no'), "times='no': expected true or false"),
         (block(table='selection', quantity='hue'), r"quantity='hue': expected one of \['center"),
         (block(table='selection', quantity=[]), r'quantity=\[\]: expected one of'),
-        (block(table='tuning', times=False), "'tuning' has no setting 'times'"),
-        (block(table='differences'), 'pairs=None: expected a list of'),
-        (block(table='differences', pairs=[{'arm': 'hardest'}]), 'pairs=.*expected a list of'),
+        (block(table='tuning', times=False), 'times=False: there is no such setting'),
+        (block(table='differences'), 'pairs is missing; docs/studies.md shows it'),
+        (block(table='differences', pairs=[{'arm': 'hardest'}]), r'pairs\.0\.minus is missing'),
         (
             block(table='differences', pairs=[dict(arm='hardest', minus='baseline')]),
             r"minus='baseline' has runs of \[3, 6\] epochs: choose with minus_epochs",
@@ -489,10 +502,10 @@ def test_pages_are_what_their_lines_give(path):
             )
             for pair, message in (
                 ({'since': 7}, r'since=7: run simsiam-hardest-e3-s0 has .* epochs \[0, 1, 2, 3\]'),
-                ({'since': 'x'}, 'pairs=.*expected a list of'),
-                ({'later': 1}, 'pairs=.*expected a list of'),
-                ({'methods': 'dino'}, 'pairs=.*expected a list of'),
-                ({'methods': [1]}, 'pairs=.*expected a list of'),
+                ({'since': 'x'}, r"pairs\.0\.since='x': expected a whole number"),
+                ({'later': 1}, r'pairs\.0\.later=1: there is no such setting; expected one'),
+                ({'methods': 'dino'}, r"pairs\.0\.methods='dino': expected a list"),
+                ({'methods': [1]}, r'pairs\.0\.methods=1: expected a text'),
                 ({'methods': ['byol']}, "pairs: there are no runs of method 'byol'"),
             )
         ),
@@ -500,9 +513,12 @@ def test_pages_are_what_their_lines_give(path):
             block(table='differences', pairs=[dict(arm='x', minus='baseline')]),
             "arm='x': there are no runs of this arm",
         ),
-        (block(plot='accuracy_over_time'), r'file=None: expected where the plot goes'),
+        (block(plot='accuracy_over_time'), 'file is missing; docs/studies.md shows it'),
         (block(plot='accuracy_over_time', file='x.png'), r"file='x\.png': expected"),
-        (block(plot='accuracy_over_time', file='x.svg', clock='x'), "clock='x': expected 'cpu'"),
+        (
+            block(plot='accuracy_over_time', file='x.svg', clock='x'),
+            r"clock='x': expected one of \['cpu', 'wall'\]",
+        ),
     ],
 )
 def test_bad_blocks_are_refused(tmp_path, text, message):

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
 import sys
 import time
 from itertools import pairwise
 from pathlib import Path
 
-from hvs_mm.study import Job, limit_threads, run_jobs, slot_environments, visible_gpus
+import pytest
+
+from hvs_study.processes import Job, job_environments, run_jobs
+from tests.tools import ROOT
 
 #: Notes when it began and ended, and which GPU it was given.
 STAND_IN = """
@@ -21,8 +27,22 @@ open(f'{sys.argv[1]}.json', 'w').write(json.dumps(note))
 sys.exit(int(sys.argv[3]))
 """
 
+#: Runs a process that starts another one, until it is interrupted.
+CALLER = """
+import sys
+from pathlib import Path
+import pytest
+from hvs_study.processes import Job, run_jobs
 
-def job(folder: Path, name: str, seconds: float = 0.3, status: int = 0) -> Job:
+code = 'import os, time; os.fork(); print(os.getpid(), flush=True); time.sleep(600)'
+try:
+    run_jobs([Job('x', [sys.executable, '-c', code], Path(sys.argv[1]) / 'job.log')], [{}], print)
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+
+
+def job(folder: Path, name: str, seconds: float = 0.1, status: int = 0) -> Job:
     command = [sys.executable, '-c', STAND_IN, str(folder / name), str(seconds), str(status)]
     return Job(name, command, folder / name / 'output.log')
 
@@ -35,7 +55,11 @@ def notes(folder: Path) -> dict[str, tuple[str | None, float, float]]:
 def test_every_place_has_a_gpu_of_its_own(tmp_path):
     jobs = [job(tmp_path, f'job_{number}') for number in range(5)]
     done = []
-    run_jobs(jobs, slot_environments(2, ['3', 'GPU-x'], {}), lambda job, *_: done.append(job.name))
+    run_jobs(
+        jobs,
+        job_environments(2, 1, 2, {'CUDA_VISIBLE_DEVICES': '3,GPU-x'}),
+        lambda job, *_: done.append(job.name),
+    )
     assert sorted(done) == [one.name for one in jobs]
     found = notes(tmp_path)
     assert {gpu for gpu, _, _ in found.values()} == {'3', 'GPU-x'}
@@ -55,6 +79,34 @@ def test_statuses_and_what_is_not_needed(tmp_path):
         lambda job: job.name != 'job_2',
     )
     assert done == {'job_0': 0, 'job_1': 3}
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_the_processes(tmp_path, number):
+    """With those that they have started."""
+    caller = subprocess.Popen(
+        [sys.executable, '-c', CALLER, tmp_path],
+        env={**os.environ, 'PYTHONPATH': str(ROOT / 'tools' / 'study')},
+        # What runs in the background, as these tests may, ignores it.
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),
+    )
+    log = tmp_path / 'job.log'
+    while not log.exists() or log.read_text().count('\n') < 2:
+        assert caller.poll() is None
+        time.sleep(0.01)
+    caller.send_signal(number)
+    assert caller.wait(60) == 130
+    for process in log.read_text().split():
+        assert not is_running(process)
+
+
+def is_running(process: str) -> bool:
+    try:
+        status = Path('/proc', process, 'stat').read_text()
+    except FileNotFoundError:
+        return False
+    # One that nobody waits for is over, too.
+    return status.rpartition(')')[2].split()[0] != 'Z'
 
 
 def test_all_end_when_one_cannot_be_noted(tmp_path):
@@ -80,11 +132,14 @@ def test_all_end_when_one_cannot_be_noted(tmp_path):
 
 
 def test_what_processes_see():
-    assert slot_environments(3, [], {'A': 'b'}) == [{'A': 'b'}] * 3
-    given = slot_environments(3, ['0', '1'], {'A': 'b', 'CUDA_VISIBLE_DEVICES': '0,1'})
-    assert [place['CUDA_VISIBLE_DEVICES'] for place in given] == ['0', '1', '0']
-    assert all(place['A'] == 'b' for place in given)
-    assert visible_gpus(2, {}) == ['0', '1']
-    assert visible_gpus(2, {'CUDA_VISIBLE_DEVICES': '5, GPU-a'}) == ['5', 'GPU-a']
-    assert visible_gpus(0, {'CUDA_VISIBLE_DEVICES': ''}) == []
-    assert limit_threads({'OMP_NUM_THREADS': '8'}, 2)['OMP_NUM_THREADS'] == '2'
+    assert [place['A'] for place in job_environments(3, 2, 0, {'A': 'b'})] == ['b'] * 3
+
+    def gpus(jobs: int, count: int, **environment: str) -> list[str | None]:
+        places = job_environments(jobs, 2, count, {'OMP_NUM_THREADS': '8', **environment})
+        assert all(place['OMP_NUM_THREADS'] == '2' for place in places)
+        return [place.get('CUDA_VISIBLE_DEVICES') for place in places]
+
+    assert gpus(3, 2) == ['0', '1', '0']
+    assert gpus(2, 2, CUDA_VISIBLE_DEVICES='5, GPU-a') == ['5', 'GPU-a']
+    assert gpus(1, 2, CUDA_VISIBLE_DEVICES='5,GPU-a') == ['5']
+    assert gpus(2, 0, CUDA_VISIBLE_DEVICES='') == ['', '']

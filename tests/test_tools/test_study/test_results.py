@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from hvs_mm.study import ResultsError, append_result, read_results
-from tests.ranks import forkserver
+from hvs_study.results import append_result, read_results
+from hvs_study.schema import StudyError
 from tests.studies import made_up, write_lines
+from tests.tools import ROOT
 
 #: Beyond what the system writes in one piece.
 PADDING = 'x' * 100_000
@@ -30,27 +33,35 @@ def test_a_line_is_added_once(tmp_path):
     assert len(read_results(path)) == 4
 
 
-def _write_many(path: Path, own: int, barrier: multiprocessing.Barrier) -> None:
-    barrier.wait()
-    for seed in range(20):
-        append_result(path, made_up('both', seed, 1.0, padding=PADDING))
-        append_result(path, made_up(f'own_{own}', seed, 1.0, padding=PADDING))
+#: Waits until all are there, and adds lines that others add as well, and lines of its own.
+WRITER = """
+import json, sys, time
+from pathlib import Path
+from hvs_study.results import append_result
+
+path, own = Path(sys.argv[1]), sys.argv[2]
+records = [json.loads(line) for line in Path(f'{path}.given').read_text().splitlines()]
+path.with_suffix(f'.{own}').touch()
+while len(list(path.parent.glob('*.writer_*'))) < 3:
+    time.sleep(0.001)
+for record in records:
+    append_result(path, record)
+    append_result(path, {**record, 'run': f'{record["run"]}-{own}'})
+"""
 
 
 def test_processes_neither_tear_nor_repeat_lines(tmp_path):
     path = tmp_path / 'results.jsonl'
-    context = forkserver()
-    barrier = context.Barrier(3, timeout=100)
+    given = [made_up('both', seed, 1.0, padding=PADDING) for seed in range(8)]
+    write_lines(Path(f'{path}.given'), given)
+    environment = {**os.environ, 'PYTHONPATH': str(ROOT / 'tools' / 'study')}
     writers = [
-        context.Process(target=_write_many, args=(path, n, barrier), daemon=True) for n in range(3)
+        subprocess.Popen([sys.executable, '-c', WRITER, path, f'writer_{n}'], env=environment)
+        for n in range(3)
     ]
-    for writer in writers:
-        writer.start()
-    for writer in writers:
-        writer.join()
-        assert writer.exitcode == 0
+    assert [writer.wait(60) for writer in writers] == [0, 0, 0]
     runs = [record['run'] for record in read_results(path)]
-    assert len(runs) == len(set(runs)) == 4 * 20
+    assert len(runs) == len(set(runs)) == 4 * 8
 
 
 def test_half_a_line_is_no_result(tmp_path):
@@ -84,10 +95,10 @@ def test_a_line_that_lacks_its_end_is_whole(tmp_path):
 def test_other_files_are_refused(tmp_path, line):
     path = write_lines(tmp_path / 'x.jsonl', [made_up('baseline', 0, 50.0)])
     path.write_text(path.read_text() + line + '\n')
-    with pytest.raises(ResultsError, match=r'x\.jsonl, line 2: not a result of a study'):
+    with pytest.raises(StudyError, match=r'x\.jsonl, line 2: not a result of a study'):
         read_results(path)
     before = path.read_bytes()
-    with pytest.raises(ResultsError, match='line 2'):
+    with pytest.raises(StudyError, match='line 2'):
         append_result(path, made_up('baseline', 1, 50.0))
     assert path.read_bytes() == before
 

@@ -1,24 +1,21 @@
-"""``tools/study/run.py``, with real runs."""
+"""``tools/study/run.py``, with real runs, in this process but where the process is tested."""
 
 from __future__ import annotations
 
 import fcntl
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hvs_mm.study.record import describe_machine
+from hvs_study.record import describe_machine
 from tests.studies import BATCH, EPOCHS, IMAGES, write_study
 from tests.tools import ROOT, load_tool
 
-pytestmark = pytest.mark.slow
 STEPS = EPOCHS * IMAGES // BATCH
 #: What of a record is of the machine and the hour.
 OF_THE_HOUR = ('started', 'starts', 'seconds', 'cpu_seconds', 'jobs')
@@ -30,8 +27,23 @@ def command(study: Path, *arguments: str) -> list[str]:
 
 
 def run_here(study: Path, *arguments: str) -> None:
-    """Run a study from this process, which starts one for each run."""
-    load_tool('study/run').main(command(study, '--jobs', '1', *arguments))
+    load_tool('study/run').main(command(study, '--jobs', '2', *arguments))
+
+
+def make(study: Path, arm: str, *arguments: str) -> None:
+    """Make one run in this process, as a process of the tool does."""
+    run_here(study, '--one', f'simsiam-{arm}-e{EPOCHS}-s0', *arguments)
+
+
+def start(study: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the tool as users do."""
+    return subprocess.run(
+        [sys.executable, 'tools/study/run.py', *command(study, *arguments)],
+        cwd=ROOT,
+        env={**os.environ, 'PYTHONPATH': str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
 
 
 def records_of(study: Path) -> dict[str, dict[str, Any]]:
@@ -45,36 +57,21 @@ def without_times(record: dict[str, Any]) -> dict[str, Any]:
     found = {key: value for key, value in record.items() if key not in OF_THE_HOUR}
     curve = found['curve']
     found['curve'] = {key: value for key, value in curve.items() if 'seconds' not in key}
-    return found
-
-
-@pytest.fixture(autouse=True)
-def _modules(monkeypatch):
-    """The processes import the faults of the tests."""
-    monkeypatch.setenv('PYTHONPATH', str(ROOT))
+    # The config names the folder of the faults.
+    return {**found, 'config_hash': ''}
 
 
 @pytest.fixture(scope='module')
-def finished(tmp_path_factory) -> tuple[Path, str]:
-    """A study that was run, two runs at a time, and what was said."""
+def finished(tmp_path_factory) -> Path:
+    """A study whose two runs were made."""
     study = write_study(tmp_path_factory.mktemp('study'))
-    process = subprocess.run(
-        [sys.executable, 'tools/study/run.py', *command(study, '--jobs', '2')],
-        cwd=ROOT,
-        env={**os.environ, 'PYTHONPATH': str(ROOT)},
-        capture_output=True,
-        text=True,
-    )
-    assert process.returncode == 0, process.stdout + process.stderr
-    return study, process.stdout
+    for arm in ('baseline', 'hardest'):
+        make(study, arm)
+    return study
 
 
 def test_every_run_has_a_line(finished):
-    study, said = finished
-    assert 'tiny: 2 runs, 0 of them finished' in said
-    assert '2 at a time, 1 threads each' in said
-    assert '2/2' in said
-    records = records_of(study)
+    records = records_of(finished)
     assert set(records) == {'baseline', 'hardest'}
     for arm, record in records.items():
         assert record['run'] == f'simsiam-{arm}-e{EPOCHS}-s0'
@@ -112,9 +109,8 @@ def test_every_run_has_a_line(finished):
 
 def test_the_numbers_are_those_of_the_log(finished):
     """What MMEngine wrote of the loss, and the revision that git tells."""
-    study, _ = finished
-    record = records_of(study)['hardest']
-    (log,) = (study.parent / 'work').glob('simsiam-hardest-*/*/vis_data/scalars.json')
+    record = records_of(finished)['hardest']
+    (log,) = (finished.parent / 'work').glob('simsiam-hardest-*/*/vis_data/scalars.json')
     entries = [json.loads(line) for line in log.read_text().splitlines()]
     # Of windows of 10 iterations, which reach back to the start: the last is over all.
     losses = [entry['loss'] for entry in entries if 'loss' in entry]
@@ -127,34 +123,45 @@ def test_the_numbers_are_those_of_the_log(finished):
 
 
 def test_checkpoints_of_finished_runs_are_removed(finished):
-    study, _ = finished
-    assert len(list((study.parent / 'work').glob('*/output.log'))) == 2
-    assert not list((study.parent / 'work').rglob('*.pth'))
+    assert len(list((finished.parent / 'work').glob('*/lock'))) == 2
+    assert not list((finished.parent / 'work').rglob('*.pth'))
 
 
 def test_finished_runs_are_not_made_again(finished, capfd):
-    study, _ = finished
-    before = (study.parent / 'out.jsonl').read_bytes()
-    run_here(study)
+    before = (finished.parent / 'out.jsonl').read_bytes()
+    run_here(finished)
+    make(finished, 'hardest')
     assert '2 runs, 2 of them finished' in capfd.readouterr().out
-    assert (study.parent / 'out.jsonl').read_bytes() == before
+    assert (finished.parent / 'out.jsonl').read_bytes() == before
     # With another setting they are other runs.
-    run_here(study, '--list', '--cfg-options', 'optim_wrapper.optimizer.lr=0.5')
+    run_here(finished, '--list', '--cfg-options', 'optim_wrapper.optimizer.lr=0.5')
     said = capfd.readouterr().out
     assert '2 runs, 0 of them finished' in said
     assert (
-        '2 lines there are of no run of it, or of other settings, and do not count: '
+        '2 lines of other runs or settings do not count: '
         'simsiam-baseline-e2-s0, simsiam-hardest-e2-s0'
     ) in said
 
 
-def test_settings_that_were_changed_meanwhile_are_told(tmp_path, capsys):
+def test_outcomes_of_processes(tmp_path):
     tool = load_tool('study/run')
     job = tool.Job('simsiam-hardest-e2-s0', [], tmp_path / 'output.log')
-    progress = tool.Progress(2, lambda _: None)
-    progress(job, 0, 3.0)
-    assert 'made with other settings' in capsys.readouterr().out
-    assert [failed for failed, _ in progress.failed] == [job]
+    said, reason = tool.outcome(job, 0, 3.0, None)
+    assert said == reason
+    assert 'made with other settings' in said
+    assert tool.outcome(job, tool.BUSY, 3.0, None) == (
+        'another process is making it, skipped', None
+    )  # fmt: skip
+    record = {'knn': 61.234, 'linear': None}
+    assert tool.outcome(job, 0, 3.2, record) == ('k-NN 61.23 %, 3 s', None)
+    record['linear'] = 70.0
+    assert tool.outcome(job, 0, 3.2, record) == ('k-NN 61.23 %, linear 70.00 %, 3 s', None)
+    job.log.write_text('begun\nerror: \x1b[31mred\n\n')
+    said, reason = tool.outcome(job, 1, 3.0, record)
+    assert said == f'failed, see {job.log}'
+    assert reason == r'error: \x1b[31mred'
+    job.log.write_text('')
+    assert tool.outcome(job, -9, 3.0, None)[1] == 'no output'
 
 
 def test_a_network_that_no_model_has_is_refused(tmp_path):
@@ -165,40 +172,52 @@ def test_a_network_that_no_model_has_is_refused(tmp_path):
     assert not (tmp_path / 'work').exists()
 
 
-def test_a_run_that_was_killed_goes_on(finished, tmp_path, capfd):
-    whole = records_of(finished[0])['hardest']
+def test_what_the_linear_evaluation_needs(tmp_path, monkeypatch):
+    tool = load_tool('study/run')
+    monkeypatch.setattr(tool, 'find_spec', lambda name: None)
+    with pytest.raises(SystemExit, match=r'pip install "hvs-mm\[analysis\]"') as error:
+        run_here(write_study(tmp_path))
+    assert '\n' not in str(error.value)
+    assert not (tmp_path / 'work').exists()
+
+
+@pytest.mark.slow
+def test_a_run_that_was_killed_resumes(finished, tmp_path):
+    """From end to end: two runs at a time in processes of their own, one of which dies."""
+    whole = records_of(finished)
     # In the second epoch.
-    study = write_study(tmp_path, arms=('hardest',), after=[STEPS - 1])
-    with pytest.raises(SystemExit, match=r'error: 1 of 1 runs failed, the first: simsiam-hardest'):
-        run_here(study)
-    said = capfd.readouterr().out
-    assert 'failed, see' in said
-    assert not (tmp_path / 'out.jsonl').exists()
+    study = write_study(tmp_path, after=[STEPS - 1])
+    process = start(study, '--jobs', '2')
+    assert process.returncode == 1
+    assert 'tiny: 2 runs, 0 of them finished' in process.stdout
+    assert '2 at a time, 1 threads each' in process.stdout
+    assert '2/2' in process.stdout
+    assert 'failed, see' in process.stdout
+    assert 'error: 1 of 2 runs failed, the first: simsiam-hardest' in process.stderr
+    assert set(records_of(study)) == {'baseline'}
+    assert len(list((tmp_path / 'work').glob('*/output.log'))) == 2
     assert [path.name for path in (tmp_path / 'work').rglob('*.pth')] == ['epoch_1.pth']
-    run_here(study, '--keep-checkpoints')
+    make(study, 'hardest', '--keep-checkpoints')
     first = records_of(study)['hardest']
-    assert {**without_times(first), 'config_hash': ''} == {
-        **without_times(whole),
-        'config_hash': '',
-    }
+    for arm, record in records_of(study).items():
+        assert without_times(record) == without_times(whole[arm])
     assert 0 < first['curve']['seconds'][1] < first['curve']['seconds'][2]
     # Of both processes, the first of which has begun it.
-    assert len(whole['starts']) == 1
+    assert len(whole['hardest']['starts']) == 1
     assert len(first['starts']) == 2
     assert first['started'] == first['starts'][0]['started'] <= first['starts'][1]['started']
-    assert {start['revision'] for start in first['starts']} == {first['revision']}
+    assert {one['revision'] for one in first['starts']} == {first['revision']}
     # From the last checkpoint there is nothing to train, and the clocks stand where they stood.
     (tmp_path / 'out.jsonl').unlink()
-    run_here(study)
+    make(study, 'hardest')
     again = records_of(study)['hardest']
     assert again.pop('starts')[:2] == first.pop('starts')
     assert again == first
-    assert not list((tmp_path / 'work').rglob('*.pth'))
+    assert not list((tmp_path / 'work').rglob('simsiam-hardest-*/*.pth'))
 
 
-def test_what_another_process_is_at_is_passed_over(tmp_path, capfd):
+def test_a_run_that_another_process_makes_is_skipped(tmp_path):
     study = write_study(tmp_path, arms=('hardest',))
-    run_here(study, '--list')
     tool = load_tool('study/run')
     args = tool.parse_args(command(study))
     args.list = True
@@ -208,32 +227,19 @@ def test_what_another_process_is_at_is_passed_over(tmp_path, capfd):
     folder.mkdir(parents=True)
     with open(folder / 'lock', 'w') as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        run_here(study)
-    assert 'another process is at it' in capfd.readouterr().out
+        with pytest.raises(SystemExit) as error:
+            make(study, 'hardest')
+    assert error.value.code == tool.BUSY
     assert not (tmp_path / 'out.jsonl').exists()
 
 
-@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGHUP])
-def test_an_interrupt_ends_the_runs(tmp_path, number):
-    study = write_study(tmp_path, arms=('hardest',))
-    study.write_text(study.read_text().replace(f"num_samples': {IMAGES}", "num_samples': 4096"))
-    process = subprocess.Popen(
-        [sys.executable, 'tools/study/run.py', *command(study)],
-        cwd=ROOT,
-        stderr=subprocess.PIPE,
-        text=True,
-        # What runs in the background, as these tests may, ignores it.
-        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),
-    )
-    deadline = time.monotonic() + 120
-    while not list((tmp_path / 'work').glob('*/*/vis_data/config.py')):
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    process.send_signal(number)
-    assert process.wait(60) == 130
-    assert 'the same command goes on' in process.stderr.read()
-    # Its lock is free: the process is gone.
-    (lock,) = (tmp_path / 'work').glob('*/lock')
-    with open(lock) as file:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+def test_an_interrupt_is_no_failure(tmp_path, monkeypatch, capsys):
+    def interrupt(jobs: list[Any], *_: Any) -> None:
+        assert [job.name for job in jobs] == ['simsiam-hardest-e2-s0']
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(load_tool('study/run'), 'run_jobs', interrupt)
+    with pytest.raises(SystemExit) as error:
+        run_here(write_study(tmp_path, arms=('hardest',)))
+    assert error.value.code == 130
+    assert 'the same command continues' in capsys.readouterr().err

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hvs_mm.study.record import any_dirty, describe_machine
+from hvs_study.record import any_dirty, describe_machine
 
 
 @pytest.mark.parametrize(
