@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
@@ -54,14 +54,14 @@ COMMANDS: dict[str, tuple[Command, set[str]]] = {
         set(),
     ),
     'analysis/selection_report': (lambda given, out: [run_named(out, 'run')], set()),
-    'benchmark_loader': (
+    'benchmarks/loader': (
         lambda given, out: [
             DEMO, '--images', given / 'images', '--num-images', 2, '--repeats', 1,
             '--json', out / 'x.json',
         ],
         set(),
     ),
-    'benchmark_step': (
+    'benchmarks/step': (
         lambda given, out: [
             DEMO, '--batch-size', 2, '--repeats', 1, '--no-memory', '--json', out / 'x.json',
         ],
@@ -72,12 +72,14 @@ COMMANDS: dict[str, tuple[Command, set[str]]] = {
         lambda given, out: [run_named(given, 'run'), '--csv', out / 'x.csv'], {'compare.png'}
     ),
     'demo': (lambda given, out: ['--work-dir', out, '--cfg-options', *TRAINING, LARGER], set()),
-    'dev/communication': (lambda given, out: [DEMO, '--processes', 1, '--batch-size', 2], set()),
-    'dev/device_photometry_cost': (
+    'benchmarks/communication': (
+        lambda given, out: [DEMO, '--processes', 1, '--batch-size', 2], set()
+    ),
+    'benchmarks/device_photometry': (
         lambda given, out: [DEMO, '--batch-size', 2, '--batches', 1], set()
     ),
     'dev/mmcv_ops': (lambda given, out: ['key'], set()),
-    'dev/selection_stats_cost': (
+    'benchmarks/selection_stats': (
         lambda given, out: [
             DEMO, '--iterations', 7, '--interval', 2, '--cfg-options', *TRAINING[:2],
             f'{LOADER}.batch_size=2',
@@ -177,7 +179,8 @@ def snapshot(folder: Path) -> dict[str, tuple[int, int]]:
 
 
 WRITE_NOTHING = {
-    'dev/communication', 'dev/device_photometry_cost', 'dev/mmcv_ops', 'dev/selection_stats_cost',
+    'benchmarks/communication', 'benchmarks/device_photometry', 'benchmarks/selection_stats',
+    'dev/mmcv_ops',
 }  # fmt: skip
 
 _written: list[str] | None = None
@@ -246,18 +249,14 @@ def test_where_tools_write(
     command, own = COMMANDS[tool]
     arguments = [str(argument) for argument in command(given, out)]
     before = snapshot(given)
-    if tool == 'dev/communication':
-        # Its processes import it by its name. Only what is left in the folders is seen.
-        environment = {**os.environ, 'TMPDIR': str(temporary), 'PYTHONPATH': str(ROOT)}
-        script = str(ROOT / 'tools' / f'{tool}.py')
-        subprocess.run([sys.executable, script, *arguments], env=environment, check=True)
-        written = []
-    else:
-        module = load_tool(tool)
-        # mmcv_ops is for the OneDL stack alone.
-        missing = PackageNotFoundError if tool == 'dev/mmcv_ops' else ()
-        with watched() as written, suppress(missing):
-            module.main(arguments)
+    if tool == 'benchmarks/communication':
+        # The server of its processes lives as long as this process, and so does its folder.
+        forkserver.ensure_running()
+    module = load_tool(tool)
+    # mmcv_ops is for the OneDL stack alone.
+    missing = PackageNotFoundError if tool == 'dev/mmcv_ops' else ()
+    with watched() as written, suppress(missing):
+        module.main(arguments)
     assert snapshot(given) == before
     assert set(snapshot(here)) == own
     # Whatever was put aside for a while is gone, but for what torch 2.5 leaves in its processes.

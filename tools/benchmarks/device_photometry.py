@@ -8,38 +8,28 @@ which others on the machine leave alone, or the time until a GPU is done.
 from __future__ import annotations
 
 import argparse
-import sys
 from copy import deepcopy
-from time import perf_counter, process_time
 
-import torch
+from _measuring import Clock, benchmark_parser
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset, default_collate
 from mmpretrain.registry import MODELS
-from torch import nn
 
 from hvs_mm.datasets import own_random_numbers
-from hvs_mm.engine import (
-    add_config_options,
-    build_training_dataset,
-    error_line,
-    merge_options,
-    read_config,
-)
+from hvs_mm.engine import build_training_dataset, one_line_errors, read_merged_config
 
 #: By place: the preprocessor.
 PLACES = {'loader': 'SelfSupDataPreprocessor', 'device': 'DevicePhotometry'}
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = benchmark_parser(
+        __doc__,
+        'train_dataloader.dataset.data_root=DIR',
+        batch_size=(16, 'images per batch'),
+        batches=(4, 'batches of each place'),
     )
-    parser.add_argument('config', help='config of a pretraining run with candidate views')
-    parser.add_argument('--batch-size', type=int, default=16, help='images per batch, 16')
-    parser.add_argument('--batches', type=int, default=4, help='batches of each place, 4')
     parser.add_argument('--device', default='cpu', help='where the preprocessor runs, cpu')
-    add_config_options(parser, 'train_dataloader.dataset.data_root=DIR')
     return parser.parse_args(argv)
 
 
@@ -58,27 +48,12 @@ def with_photometry(cfg: Config, place: str) -> Config:
     return cfg
 
 
-def time_loader(dataset: BaseDataset, start: int, size: int) -> tuple[float, dict]:
-    """Seconds for a batch, and the batch."""
+def load_batch(dataset: BaseDataset, start: int, size: int, clock: Clock) -> dict:
+    """A batch, whose loading is timed."""
     positions = [position % len(dataset) for position in range(start, start + size)]
-    with own_random_numbers(start):
-        begin = process_time()
+    with own_random_numbers(start), clock.part('loader'):
         samples = [dataset[position] for position in positions]
-        seconds = process_time() - begin
-    return seconds, default_collate(samples)
-
-
-def time_preprocessor(preprocessor: nn.Module, batch: dict) -> float:
-    """Seconds for a batch, until the device is done."""
-    if preprocessor.device.type != 'cuda':
-        begin = process_time()
-        preprocessor(batch, training=True)
-        return process_time() - begin
-    torch.cuda.synchronize()
-    begin = perf_counter()
-    preprocessor(batch, training=True)
-    torch.cuda.synchronize()
-    return perf_counter() - begin
+    return default_collate(samples)
 
 
 def measure(cfg: Config, args: argparse.Namespace) -> dict[str, tuple[float, float]]:
@@ -89,34 +64,33 @@ def measure(cfg: Config, args: argparse.Namespace) -> dict[str, tuple[float, flo
         place: MODELS.build(config.data_preprocessor).to(args.device)
         for place, config in configs.items()
     }
-    seconds = {place: [0.0, 0.0] for place in PLACES}
-    # The first batch warms up. In turn: what else the machine does hits both.
+    loading = {place: Clock(cpu_time=True) for place in PLACES}
+    preparing = {place: Clock(args.device, cpu_time=True) for place in PLACES}
+    # The first batch warms up. In turn: the rest of the load of the machine hits both.
     for number in range(args.batches + 1):
         for place in PLACES:
-            loading, batch = time_loader(datasets[place], number * args.batch_size, args.batch_size)
-            preparing = time_preprocessor(preprocessors[place], batch)
-            if number:
-                seconds[place][0] += loading
-                seconds[place][1] += preparing
-    images = args.batches * args.batch_size
+            batch = load_batch(
+                datasets[place], number * args.batch_size, args.batch_size, loading[place]
+            )
+            with preparing[place].part('preprocessor'):
+                preprocessors[place](batch, training=True)
+            if number == 0:
+                loading[place].read()
+                preparing[place].read()
+    factor = 1e3 / (args.batches * args.batch_size)
     return {
-        place: (1e3 * loading / images, 1e3 * preparing / images)
-        for place, (loading, preparing) in seconds.items()
+        place: (
+            factor * loading[place].read()['loader'],
+            factor * preparing[place].read()['preprocessor'],
+        )
+        for place in PLACES
     }
 
 
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
-    try:
-        if args.batch_size < 1 or args.batches < 1:
-            raise ValueError(
-                f'--batch-size {args.batch_size} --batches {args.batches}: both must be at least 1.'
-            )
-        cfg = read_config(args.config)
-        merge_options(cfg, args.cfg_options)
-        times = measure(cfg, args)
-    except (ImportError, KeyError, OSError, SyntaxError, TypeError, ValueError) as error:
-        sys.exit(error_line(error))
+    with one_line_errors():
+        times = measure(read_merged_config(args.config, args.cfg_options), args)
     for place, (loading, preparing) in times.items():
         print(
             f'photometry in the {place}: loader {loading:.1f} ms, preprocessor ({args.device}) '
