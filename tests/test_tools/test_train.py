@@ -32,6 +32,9 @@ SMALL = [
     'train_dataloader.batch_size=8',
     'train_cfg.max_epochs=1',
     'default_hooks.logger.interval=1',
+    # Seconds of every run, as are workers.
+    'train_dataloader.num_workers=0',
+    'default_hooks.panel=None',
 ]
 
 
@@ -69,7 +72,7 @@ def weights(work_dir, epoch):
 
 
 def test_a_run_from_config_to_checkpoint(tmp_path):
-    text = train(tmp_path, DEMO, options=SMALL)
+    text = train(tmp_path, DEMO, options=[*SMALL[:-1], 'default_hooks.panel.num_images=1'])
     log = scalars(tmp_path)
     assert len(log) == 4
     for entry in log:
@@ -78,6 +81,7 @@ def test_a_run_from_config_to_checkpoint(tmp_path):
         assert len(shares) == 6
         assert sum(shares) == pytest.approx(1, abs=1e-4)
     assert 'hvs_score: ' in text
+    assert (tmp_path / 'selection' / 'epoch_1.png').is_file()
     assert {key.split('.')[0] for key in weights(tmp_path, 1)} == {'backbone', 'neck', 'head'}
 
 
@@ -89,6 +93,7 @@ def test_amp_on_the_cpu_is_bfloat16(tmp_path, monkeypatch):
     assert len(scalars(tmp_path)) == 4
 
 
+@pytest.mark.slow
 def test_two_processes_on_the_cpu(tmp_path):
     process = run(
         'bash', 'tools/dist_train.sh', DEMO, 2, '--work-dir', tmp_path, '--cfg-options', *SMALL,
@@ -154,7 +159,6 @@ def test_resume_prefers_the_own_checkpoint_to_the_weights_it_started_from(tmp_pa
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
-        (['configs/nothing.py'], "error: config 'configs/nothing.py' does not exist"),
         (['configs/hvs_simsiam_100e.py'], "'data/imagenet/' does not exist"),
         ([DEMO, '--cfg-options', 'model.keep=[5]'], 'keeps 5 views of group 0'),
         ([DEMO, '--cfg-options', 'model.kept=[2]'], "did you mean 'keep'"),
@@ -201,6 +205,17 @@ def test_errors_are_one_line_and_leave_nothing_behind(tmp_path, arguments, messa
     (line,) = stop.value.code.splitlines()
     assert line.startswith('error: ')
     assert message in line
+    assert not (tmp_path / 'run').exists()
+
+
+def test_an_error_of_the_command_is_one_line(tmp_path):
+    process = run(
+        sys.executable, 'tools/train.py', 'configs/nothing.py', '--work-dir', tmp_path / 'run'
+    )
+    assert process.returncode == 1
+    last = process.stderr.strip().splitlines()[-1]
+    assert last.startswith("error: config 'configs/nothing.py' does not exist")
+    assert 'Traceback' not in process.stderr
     assert not (tmp_path / 'run').exists()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -33,6 +34,7 @@ LOADER = 'train_dataloader'
 TRAINING = [
     f'{LOADER}.num_workers=0', f'{LOADER}.persistent_workers=False', f'{LOADER}.batch_size=8',
     f'{LOADER}.dataset.num_samples=16', 'train_cfg.max_epochs=1',
+    'default_hooks.panel.num_images=1',
 ]  # fmt: skip
 
 #: Than the 20 neighbors that the demo asks for.
@@ -155,10 +157,9 @@ def converted(folder: Path) -> Path:
     return folder / 'hvs.pth'
 
 
-@pytest.fixture
-def given(tmp_path: Path) -> Path:
-    """What tools are given: checkpoints and images, that nobody may write beside."""
-    folder = tmp_path / 'given'
+@pytest.fixture(scope='module')
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp('inputs')
     (folder / 'images').mkdir(parents=True)
     for config, name in ((DEMO, 'demo'), (LINEAR, 'linear')):
         model = build_model(Config.fromfile(config))
@@ -167,6 +168,12 @@ def given(tmp_path: Path) -> Path:
     for number in range(2):
         Image.fromarray(np.zeros((40, 50, 3), np.uint8)).save(folder / f'images/{number}.jpg')
     return folder
+
+
+@pytest.fixture
+def given(inputs: Path, tmp_path: Path) -> Path:
+    """The inputs of the tools: checkpoints and images, next to which nobody may write."""
+    return shutil.copytree(inputs, tmp_path / 'given')
 
 
 def snapshot(folder: Path) -> dict[str, tuple[int, int]]:
@@ -182,6 +189,9 @@ WRITE_NOTHING = {
     'benchmarks/communication', 'benchmarks/device_photometry', 'benchmarks/selection_stats',
     'dev/mmcv_ops',
 }  # fmt: skip
+
+#: Tools that CI also runs in full.
+SLOW = {'demo', 'dev/soak'}
 
 _written: list[str] | None = None
 
@@ -208,7 +218,7 @@ def _note(event: str, arguments: tuple[Any, ...]) -> None:
 
 @contextmanager
 def watched() -> Iterator[list[str]]:
-    """The paths that Python opens for writing meanwhile, makes, moves or removes."""
+    """The paths that Python opens for writing in this context, makes, moves or removes."""
     global _written
     if not _note_is_on:
         # It cannot be taken off again.
@@ -236,7 +246,10 @@ def test_the_watch_works(tmp_path: Path) -> None:
     assert written == [str(tmp_path / 'x'), str(tmp_path / 'y')]
 
 
-@pytest.mark.parametrize('tool', COMMANDS)
+@pytest.mark.parametrize(
+    'tool',
+    [pytest.param(t, marks=pytest.mark.slow) if t in SLOW else t for t in COMMANDS],
+)
 def test_where_tools_write(
     tool: str, given: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
