@@ -12,7 +12,7 @@ from copy import deepcopy
 
 from _measuring import Clock, benchmark_parser
 from mmengine.config import Config
-from mmengine.dataset import BaseDataset, default_collate
+from mmengine.dataset import default_collate
 from mmpretrain.registry import MODELS
 
 from hvs_mm.datasets import own_random_numbers
@@ -48,14 +48,6 @@ def with_photometry(cfg: Config, place: str) -> Config:
     return cfg
 
 
-def load_batch(dataset: BaseDataset, start: int, size: int, clock: Clock) -> dict:
-    """A batch, whose loading is timed."""
-    positions = [position % len(dataset) for position in range(start, start + size)]
-    with own_random_numbers(start), clock.part('loader'):
-        samples = [dataset[position] for position in positions]
-    return default_collate(samples)
-
-
 def measure(cfg: Config, args: argparse.Namespace) -> dict[str, tuple[float, float]]:
     """Milliseconds per image by place, of the loader and of the preprocessor."""
     configs = {place: with_photometry(cfg, place) for place in PLACES}
@@ -64,27 +56,23 @@ def measure(cfg: Config, args: argparse.Namespace) -> dict[str, tuple[float, flo
         place: MODELS.build(config.data_preprocessor).to(args.device)
         for place, config in configs.items()
     }
-    loading = {place: Clock(cpu_time=True) for place in PLACES}
-    preparing = {place: Clock(args.device, cpu_time=True) for place in PLACES}
-    # The first batch warms up. In turn: the rest of the load of the machine hits both.
-    for number in range(args.batches + 1):
-        for place in PLACES:
-            batch = load_batch(
-                datasets[place], number * args.batch_size, args.batch_size, loading[place]
-            )
-            with preparing[place].part('preprocessor'):
+    host, device = Clock(cpu_time=True), Clock(args.device, cpu_time=True)
+    size = args.batch_size
+    # In turn: the rest of the load of the machine hits both.
+    for start in range(0, (args.batches + 1) * size, size):
+        for place, dataset in datasets.items():
+            positions = [position % len(dataset) for position in range(start, start + size)]
+            with own_random_numbers(start), host.part(place):
+                samples = [dataset[position] for position in positions]
+            batch = default_collate(samples)
+            with device.part(place):
                 preprocessors[place](batch, training=True)
-            if number == 0:
-                loading[place].read()
-                preparing[place].read()
-    factor = 1e3 / (args.batches * args.batch_size)
-    return {
-        place: (
-            factor * loading[place].read()['loader'],
-            factor * preparing[place].read()['preprocessor'],
-        )
-        for place in PLACES
-    }
+        if start == 0:
+            # The first batch warms up.
+            host.read()
+            device.read()
+    loading, preparing, factor = host.read(), device.read(), 1e3 / (args.batches * size)
+    return {place: (factor * loading[place], factor * preparing[place]) for place in PLACES}
 
 
 def main(argv: list[str] | None = None) -> None:

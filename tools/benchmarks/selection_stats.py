@@ -8,6 +8,7 @@ interval, which is counted as its own time.
 from __future__ import annotations
 
 import tempfile
+from itertools import pairwise
 from statistics import mean
 from typing import Any
 
@@ -29,27 +30,20 @@ _WARM_UP = 5
 
 @HOOKS.register_module()
 class TimedStatsHook(SelectionStatsHook):
-    """Keeps the times of its calls and of the steps between them."""
+    """Keeps the seconds of its calls, and when they ended."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.own: list[float] = []
-        self.steps: list[float] = []
+        self.ends: list[float] = []
         # On the host: the hook itself waits for a GPU where it has to.
         self._clock = Clock()
-        self._last: Any = None
 
     def after_train_iter(self, *args: Any, **kwargs: Any) -> None:
         with self._clock.part('own'):
             super().after_train_iter(*args, **kwargs)
-        ended = self._clock.now()
-        if self._last is not None:
-            self._clock.add('step', self._last, ended)
-        self._last = ended
-        seconds = self._clock.read()
-        self.own.append(seconds['own'])
-        if 'step' in seconds:
-            self.steps.append(seconds['step'])
+        self.own.append(self._clock.read()['own'])
+        self.ends.append(self._clock.now())
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -83,9 +77,10 @@ def main(argv: list[str] | None = None) -> None:
         runner = Runner.from_cfg(cfg)
         runner.train()
     (hook,) = (hook for hook in runner.hooks if isinstance(hook, TimedStatsHook))
-    step, own = mean(hook.steps[_WARM_UP:]), mean(hook.own[_WARM_UP:])
+    steps = [end - start for start, end in pairwise(hook.ends)][_WARM_UP:]
+    step, own = mean(steps), mean(hook.own[_WARM_UP:])
     print(
-        f'{len(hook.steps[_WARM_UP:])} steps of batch {batch_size}: step {1e3 * step:.1f} ms, hook '
+        f'{len(steps)} steps of batch {batch_size}: step {1e3 * step:.1f} ms, hook '
         f'{1e3 * own:.3f} ms (means) = {own / step:.2%} of a step'
     )
 
