@@ -1,24 +1,24 @@
-"""What processes send each other, against formulas and counts by hand."""
+"""``tools/benchmarks/communication.py`` against formulas and counts by hand."""
 
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
 from hvs_mm.engine import CPUDistributedDataParallel
-from hvs_mm.profiling import Batch
-from hvs_mm.profiling.communication import Collective, CollectiveCounter, count_step, formula
 from tests.ranks import run_ranks
 from tests.tiny import BATCH_NORM, GROUP_NORM, build_hvs, random_views
 from tests.tiny_dino import PROTOTYPES, build_hvs_dino, candidate_crops, random_samples
+from tests.tools import ROOT, load_tool
 
-ROOT = Path(__file__).parents[2]
+traffic_module = load_tool('benchmarks/_traffic')
+Batch, Collective = traffic_module.Batch, traffic_module.Collective
+CollectiveCounter = traffic_module.CollectiveCounter
+count_step, formula = traffic_module.count_step, traffic_module.formula
+DEMO = ROOT / 'configs' / 'demo'
 #: Images of a process, views that SimCLR selects from, channels of its embedding.
 BATCH, VIEWS, CHANNELS = 3, 4, 16
 #: Bytes to select and for the method's own loss, by hand.
@@ -68,13 +68,13 @@ def total(found):
 def test_formula_is_what_is_counted(counted, name):
     for rank in counted:
         traffic, expected = rank[name]
-        assert traffic.selection == expected['selection']
-        assert traffic.loss == expected['loss']
-        assert (total(traffic.selection), total(traffic.loss)) == BY_HAND[name]
+        assert traffic['selection'] == expected['selection']
+        assert traffic['loss'] == expected['loss']
+        assert (total(traffic['selection']), total(traffic['loss'])) == BY_HAND[name]
         # Cut into buckets.
-        assert {collective.kind for collective in traffic.gradients} == {'all_reduce'}
-        assert total(traffic.gradients) == total(expected['gradients']) > 50_000
-        assert traffic.selection_norms == traffic.loss_norms == []
+        assert {collective.kind for collective in traffic['gradients']} == {'all_reduce'}
+        assert total(traffic['gradients']) == total(expected['gradients']) > 50_000
+        assert traffic['selection_norms'] == traffic['loss_norms'] == []
 
 
 def test_synchronized_norms_are_counted_by_their_calls(counted):
@@ -82,16 +82,16 @@ def test_synchronized_norms_are_counted_by_their_calls(counted):
     traffic, widths = counted[0]['norms']
     assert len(widths) == 23
     gathered, summed = sum(4 * (2 * width + 1) for width in widths), sum(8 * w for w in widths)
-    assert total(traffic.selection_norms) == gathered
-    assert total(traffic.loss_norms) == 2 * (gathered + summed)
+    assert total(traffic['selection_norms']) == gathered
+    assert total(traffic['loss_norms']) == 2 * (gathered + summed)
     # They take part in no collective here.
-    assert traffic.selection == traffic.loss == []
+    assert traffic['selection'] == traffic['loss'] == []
 
 
 def test_one_process_sends_nothing():
     model, batch = model_and_batch('SimCLR', GROUP_NORM)
     traffic = count_step(model, lambda model: model, batch)
-    assert traffic.selection == traffic.loss == traffic.gradients == []
+    assert traffic['selection'] == traffic['loss'] == traffic['gradients'] == []
 
 
 def test_what_is_sent_in_a_ring():
@@ -112,14 +112,11 @@ def test_a_collective_that_is_not_counted(tmp_path):
     run_ranks(_unknown_collective, 1, tmp_path)
 
 
-def test_the_tool():
-    process = subprocess.run(
-        [sys.executable, 'tools/dev/communication.py', 'configs/demo/hvs_dino.py',
-         '--processes', '1', '2'],
-        cwd=ROOT, capture_output=True, text=True,
-    )  # fmt: skip
-    assert process.returncode == 0, process.stderr
-    rows = [re.split(r'\s*[│┃]\s*', line)[1:-1] for line in process.stdout.splitlines()]
+def test_the_tool(capsys):
+    main = load_tool('benchmarks/communication').main
+    main([str(DEMO / 'hvs_dino.py'), '--processes', '1', '2'])
+    output = capsys.readouterr().out
+    rows = [re.split(r'\s*[│┃]\s*', line)[1:-1] for line in output.splitlines()]
     rows = [row for row in rows if len(row) == 10]
     one = next(row for row in rows if row[0] == '1')
     assert one[2:] == ['0'] * 8
@@ -129,12 +126,16 @@ def test_the_tool():
     assert two[4] == two[5] == '1,028 (2)'
     assert two[6].split()[0] == two[7].split()[0]
     assert any(row[0] == '64' and row[5] == '1,028 (2)' for row in rows)
+    # Sent in a ring of 64.
+    assert any(row[5] == f'{round(2 * 63 / 64 * 1024) + round(2 * 63 / 64 * 4):,}' for row in rows)
 
 
-def test_the_tool_refuses_a_baseline(tmp_path):
-    process = subprocess.run(
-        [sys.executable, 'tools/dev/communication.py', 'configs/demo/simsiam.py'],
-        cwd=ROOT, capture_output=True, text=True,
-    )  # fmt: skip
-    assert process.returncode == 1
-    assert 'builds a SimSiam, which selects no views' in process.stderr
+def test_the_tool_refuses_a_baseline():
+    with pytest.raises(SystemExit, match='builds a SimSiam, which selects no views'):
+        load_tool('benchmarks/communication').main([str(DEMO / 'simsiam.py')])
+
+
+def test_numbers_of_processes_must_be_positive(capsys):
+    with pytest.raises(SystemExit):
+        load_tool('benchmarks/communication').main([str(DEMO / 'hvs_dino.py'), '--processes', '0'])
+    assert "'0' must be a whole number, at least 1" in capsys.readouterr().err

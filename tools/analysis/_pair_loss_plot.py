@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from _pair_properties import Importance
 from matplotlib.figure import Figure
-
-from ..evaluation.importance import Importance
 
 _COLOR, _MEAN = '#0072B2', '#D55E00'
 _DPI = 150
@@ -18,7 +17,7 @@ _GROUPS = 10
 def draw_pair_loss(
     iou: np.ndarray, pair_loss: np.ndarray, title: str, ranking: Sequence[Importance] = ()
 ) -> Figure:
-    """Scatter the pairs, and show the importance of their properties beside it.
+    """Scatter the pairs, and show the importance of their properties next to them.
 
     Args:
         iou: (B, P) IoU of the crops of each pair.

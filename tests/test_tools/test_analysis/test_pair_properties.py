@@ -1,3 +1,5 @@
+"""``tools/analysis/_pair_properties.py``: properties of pairs and their importance."""
+
 from __future__ import annotations
 
 from itertools import combinations
@@ -7,8 +9,13 @@ import pytest
 import torch
 from scipy.stats import pearsonr
 
-from hvs_mm.evaluation import correlate, pair_properties, rank_importance, varying, within_images
 from hvs_mm.selection import ViewColors, pair_ious
+from tests.tools import load_tool
+
+module = load_tool('analysis/_pair_properties')
+correlate, pair_properties = module.correlate, module.pair_properties
+rank_importance = module.rank_importance
+varying, within_images = module.varying, module.within_images
 
 PAIRS = list(combinations(range(4), 2))
 
@@ -101,7 +108,7 @@ def test_too_few_images():
 
 
 def test_without_scikit_learn(monkeypatch):
-    monkeypatch.setattr('hvs_mm.evaluation.importance.find_spec', lambda name: None)
+    monkeypatch.setattr(module, 'find_spec', lambda name: None)
     properties = pair_properties(*views(), PAIRS)
     with pytest.raises(ImportError, match='run "pip install scikit-learn"'):
         rank_importance(properties, properties['iou'])

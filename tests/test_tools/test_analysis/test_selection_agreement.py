@@ -11,9 +11,9 @@ from mmengine.config import Config
 
 from hvs_mm.engine import build_model
 from hvs_mm.models import SelectionPass
-from tests.tools import load_tool
+from tests.tools import ROOT, load_tool
 
-DEMO = Path(__file__).parents[2] / 'configs' / 'demo'
+DEMO = ROOT / 'configs' / 'demo'
 TOOL = 'analysis/selection_agreement'
 SMALL = ['--images', '16', '--batch-size', '8', '--device', 'cpu']
 

@@ -10,18 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..selection.statistics.color import COLOR_CHANGES, color_deviation
-from ..selection.statistics.geometry import pair_geometry
+from hvs_mm.selection import COLOR_CHANGES, color_deviation, pair_geometry
 
 
 class Correlation(NamedTuple):
-    """Of two quantities, with a 95 % confidence interval.
-
-    Attributes:
-        value: The coefficient, from -1 to 1.
-        low: Lower end.
-        high: Upper end.
-    """
+    """A correlation coefficient, from -1 to 1, with its 95 % confidence interval."""
 
     value: float
     low: float
@@ -45,7 +38,7 @@ class Importance(NamedTuple):
 def pair_properties(
     boxes: Tensor, flips: Tensor, colors: Tensor, pairs: Sequence[tuple[int, int]]
 ) -> dict[str, np.ndarray]:
-    """What tells two views of an image apart.
+    """The properties in which two views of an image can differ, or that they share.
 
     Args:
         boxes: (B, S, 4) crop boxes ``x1, y1, x2, y2`` in pixels of the original image.
@@ -96,7 +89,7 @@ def correlate(
         first: (B, P).
         second: (B, P).
         resamples: Bootstrap samples for the confidence interval.
-        seed: Of these.
+        seed: Seed of the bootstrap.
     """
     generator = np.random.default_rng(seed)
     drawn = generator.integers(len(first), size=(resamples, len(first)))
@@ -105,11 +98,12 @@ def correlate(
     return Correlation(_pearson(first, second), float(low), float(high))
 
 
-def check_importance(num_images: int) -> None:
-    """Check that :func:`rank_importance` can be computed.
+def _pearson(first: np.ndarray, second: np.ndarray) -> float:
+    return float(np.corrcoef(first.ravel(), second.ravel())[0, 1])
 
-    Args:
-        num_images: Of how many images.
+
+def check_importance(num_images: int) -> None:
+    """Check that :func:`rank_importance` can be computed for some images.
 
     Raises:
         ImportError: If scikit-learn is not installed.
@@ -137,9 +131,9 @@ def rank_importance(
 
     Args:
         properties: By name (B, P).
-        pair_loss: (B, P) what is to be explained.
+        pair_loss: (B, P), to be explained.
         repeats: Shufflings of each property.
-        seed: Of the halves, the trees and the shufflings.
+        seed: Seed of the halves, the trees and the shufflings.
 
     Returns:
         R2 on the images that were not fitted to, and the importances, the highest first.
@@ -164,12 +158,6 @@ def rank_importance(
     model.fit(features[fitted].reshape(-1, len(properties)), pair_loss[fitted].ravel())
     rest = features[judged].reshape(-1, len(properties)), pair_loss[judged].ravel()
     result = permutation_importance(model, *rest, n_repeats=repeats, random_state=seed)
-    found = [
-        Importance(name, float(mean), float(std))
-        for name, mean, std in zip(properties, result.importances_mean, result.importances_std)
-    ]
-    return float(model.score(*rest)), sorted(found, key=lambda item: -item.mean)
-
-
-def _pearson(first: np.ndarray, second: np.ndarray) -> float:
-    return float(np.corrcoef(first.ravel(), second.ravel())[0, 1])
+    scores = zip(properties, result.importances_mean.tolist(), result.importances_std.tolist())
+    ranking = sorted((Importance(*score) for score in scores), key=lambda item: -item.mean)
+    return float(model.score(*rest)), ranking

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,23 +11,19 @@ from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from torch import nn
 
+from hvs_mm.evaluation import count_operations
 from hvs_mm.models import HVSAlgorithm
-from hvs_mm.profiling import (
-    Batch,
-    Clock,
-    Steps,
-    count_operations,
-    measure_step,
-    peak_memory,
-    random_batch,
-    summarize,
-)
-from hvs_mm.profiling.random_batch import view_sizes
-from hvs_mm.profiling.step import counted_floor, outermost_calls
 from tests.tiny import build_hvs, random_views
 from tests.tiny_dino import build_dino, candidate_crops, random_samples
+from tests.tools import ROOT, load_tool
 
-ROOT = Path(__file__).parents[2]
+measuring = load_tool('benchmarks/_measuring')
+steps_module = load_tool('benchmarks/_steps')
+workload = load_tool('benchmarks/_workload')
+Batch, Clock, Steps = workload.Batch, measuring.Clock, steps_module.Steps
+peak_memory, summarize = measuring.peak_memory, measuring.summarize
+counted_floor, measure_step = steps_module.counted_floor, steps_module.measure_step
+random_batch, view_sizes = workload.random_batch, workload.view_sizes
 CPU = torch.device('cpu')
 OPTIMIZER = dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.01))
 
@@ -132,11 +127,12 @@ def test_a_teacher_with_batchnorm_is_no_reusable_work():
 def test_outermost_calls():
     inner = nn.Linear(2, 2)
     module, seen = nn.Sequential(inner, nn.ReLU()), []
-    with outermost_calls(module, lambda: seen.append('in'), lambda: seen.append('out')):
+    inner.register_forward_hook(lambda *args: seen.append('inner'))
+    with steps_module.outermost_calls(module, lambda: len(seen)) as spans:
         module(torch.ones(1, 2))
         inner(torch.ones(1, 2))
     module(torch.ones(1, 2))
-    assert seen == ['in', 'out', 'in', 'out']
+    assert spans == [(0, 1), (1, 2)]
 
 
 @pytest.mark.parametrize('tokens', [5, 17])
@@ -169,7 +165,7 @@ class Ticks:
 
     def __init__(self, monkeypatch):
         self.now = 0.0
-        monkeypatch.setattr('hvs_mm.profiling.clock.time.perf_counter', lambda: self.now)
+        monkeypatch.setattr(measuring.time, 'perf_counter', lambda: self.now)
 
     def watch(self, module):
         def forward(module, args, out):
@@ -185,25 +181,25 @@ def test_times_of_the_parts(monkeypatch):
     ticks.watch(steps.algorithm.teacher['backbone'])
     cost = measure_step(steps, CPU, repeats=2, memory=False)
     # 3 samples. Vanilla: 4 views to the student, 2 to the teacher. Candidates: 8 and 4.
-    assert cost.vanilla.median == 3 * 6
-    assert cost.bare.median == 3 * 12
-    assert cost.reused.median == 3 * 2
+    assert cost['vanilla']['median'] == 3 * 6
+    assert cost['bare']['median'] == 3 * 12
+    assert cost['reused']['median'] == 3 * 2
     # The teacher does not run again.
-    assert cost.hvs.median == 3 * (12 + 4)
-    assert {name: part.median for name, part in cost.parts.items()} == {
+    assert cost['hvs']['median'] == 3 * (12 + 4)
+    assert {name: part['median'] for name, part in cost['parts'].items()} == {
         'forward': 36,
         'pair_loss': 0,
         'pick': 0,
         'gather': 0,
         'train': 12,
     }
-    assert cost.ratio.median == pytest.approx(16 / 6)
-    assert cost.measured_floor.median == pytest.approx((12 + 6 - 2) / 6)
-    assert cost.over_measured.median == pytest.approx(1)
-    assert cost.over_counted.median == pytest.approx(16 / 6 / cost.counted_floor)
-    assert cost.images_per_second() == pytest.approx((3 / 18, 3 / 48))
-    assert cost.selecting.median == 0
-    assert cost.vanilla_memory is None
+    assert cost['ratio']['median'] == pytest.approx(16 / 6)
+    assert cost['measured_floor']['median'] == pytest.approx((12 + 6 - 2) / 6)
+    assert cost['over_measured']['median'] == pytest.approx(1)
+    assert cost['over_counted']['median'] == pytest.approx(16 / 6 / cost['counted_floor'])
+    assert cost['batch_size'] == 3
+    assert cost['selecting']['median'] == 0
+    assert cost['vanilla_memory'] is None
 
 
 def test_steps_without_selection_count(monkeypatch):
@@ -211,19 +207,19 @@ def test_steps_without_selection_count(monkeypatch):
     ticks.watch(steps.algorithm.backbone)
     cost = measure_step(steps, CPU, repeats=2, memory=False)
     # Of four steps one forwards 4 candidates besides the 2 views it trains on.
-    assert cost.hvs.median == pytest.approx(3 * (2 + 4 / 4))
+    assert cost['hvs']['median'] == pytest.approx(3 * (2 + 4 / 4))
     # The parts are those of a step with selection.
-    assert cost.parts['forward'].median == 12
+    assert cost['parts']['forward']['median'] == 12
 
 
 def test_summary():
     found = summarize([3.0, 1.0, 2.0])
-    assert (found.median, found.low, found.high) == (2, 1, 3)
+    assert found == {'median': 2, 'low': 1, 'high': 3}
 
 
 def test_clock_adds_up_and_starts_again(monkeypatch):
     times = iter([0.0, 1.0, 5.0, 7.0, 10.0, 11.0])
-    monkeypatch.setattr('hvs_mm.profiling.clock.time.perf_counter', lambda: next(times))
+    monkeypatch.setattr(measuring.time, 'perf_counter', lambda: next(times))
     clock = Clock(CPU)
     for _ in range(2):
         with clock.part('a'):
@@ -250,8 +246,8 @@ def test_peak_memory_sees_what_is_freed_again():
 
 def test_peaks_of_both_steps():
     cost = measure_step(steps_of('SimSiam'), CPU, repeats=1)
-    assert cost.vanilla_memory > 2**20
-    assert cost.hvs_memory > 2**20
+    assert cost['vanilla_memory'] > 2**20
+    assert cost['hvs_memory'] > 2**20
 
 
 # --- Random batches --------------------------------------------------------------------------
@@ -276,6 +272,7 @@ def test_a_config_without_candidates():
     with pytest.raises(ValueError, match=r'draws no candidate views.*hvs_simsiam_100e\.py'):
         view_sizes(cfg)
     cfg = Config.fromfile(ROOT / 'configs/hvs_simsiam_100e.py')
+    # Without its crop.
     cfg.train_dataloader.dataset.pipeline[1].transforms[0].pop(0)
     with pytest.raises(ValueError, match='does not say the size'):
         view_sizes(cfg)

@@ -7,25 +7,21 @@ interval, which is counted as its own time.
 
 from __future__ import annotations
 
-import argparse
-import sys
 import tempfile
-import time
+from itertools import pairwise
+from statistics import mean
 from typing import Any
 
+from _measuring import Clock, benchmark_parser
 from mmengine.runner import Runner
 from mmpretrain.registry import HOOKS
 
 from hvs_mm.engine import (
     SelectionStatsHook,
-    add_config_options,
     add_trust_option,
-    build_model,
-    check_trust,
-    error_line,
-    merge_options,
-    read_config,
-    trust_checkpoints,
+    build_trusted_model,
+    one_line_errors,
+    read_merged_config,
 )
 
 #: Steps that are not counted.
@@ -34,63 +30,58 @@ _WARM_UP = 5
 
 @HOOKS.register_module()
 class TimedStatsHook(SelectionStatsHook):
-    """Keeps the times of its calls and of the steps between them."""
+    """Keeps the seconds of its calls, and when they ended."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.own: list[float] = []
-        self.steps: list[float] = []
-        self._last: float | None = None
+        self.ends: list[float] = []
+        # On the host: the hook itself waits for a GPU where it has to.
+        self._clock = Clock()
 
     def after_train_iter(self, *args: Any, **kwargs: Any) -> None:
-        started = time.perf_counter()
-        super().after_train_iter(*args, **kwargs)
-        ended = time.perf_counter()
-        self.own.append(ended - started)
-        if self._last is not None:
-            self.steps.append(ended - self._last)
-        self._last = ended
+        with self._clock.part('own'):
+            super().after_train_iter(*args, **kwargs)
+        self.own.append(self._clock.read()['own'])
+        self.ends.append(self._clock.now())
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('config')
-    parser.add_argument('--iterations', type=int, default=100)
-    parser.add_argument('--interval', type=int, default=50, help='that of the hook')
+    parser = benchmark_parser(
+        __doc__,
+        'train_dataloader.batch_size=64',
+        iterations=(100, 'iterations of the run'),
+        interval=(50, 'interval of the hook'),
+    )
     add_trust_option(parser)
-    add_config_options(parser, 'train_dataloader.batch_size=64')
     args = parser.parse_args(argv)
     if args.iterations < args.interval + _WARM_UP:
         parser.error(
             f'--iterations {args.iterations}: it takes at least --interval + {_WARM_UP} of them, '
             f'{args.interval + _WARM_UP}, or the hook would not act as it does in a run.'
         )
-    cfg = read_config(args.config)
-    merge_options(cfg, args.cfg_options)
-    if args.trust:
-        trust_checkpoints(cfg)
+    with one_line_errors():
+        cfg = read_merged_config(args.config, args.cfg_options)
     cfg.default_hooks.selection = dict(type='TimedStatsHook', interval=args.interval)
     cfg.default_hooks.checkpoint = None
     cfg.default_hooks.pop('panel', None)
     # As many batches as asked for, in one epoch.
-    cfg.train_dataloader.dataset.indices = args.iterations * cfg.train_dataloader.batch_size
+    batch_size = cfg.train_dataloader.batch_size
+    cfg.train_dataloader.dataset.indices = args.iterations * batch_size
     cfg.train_cfg.max_epochs = 1
     cfg.log_level = 'WARNING'
     with tempfile.TemporaryDirectory() as folder:
         cfg.work_dir = folder
-        try:
-            check_trust(cfg, build_model(cfg, args.trust), args.trust)
-        except ValueError as error:
-            sys.exit(error_line(error))
+        with one_line_errors():
+            build_trusted_model(cfg, args.trust)
         runner = Runner.from_cfg(cfg)
         runner.train()
     (hook,) = (hook for hook in runner.hooks if isinstance(hook, TimedStatsHook))
-    per_call, per_step = hook.own[_WARM_UP:], hook.steps[_WARM_UP:]
-    share = sum(per_call) / len(per_call) / (sum(per_step) / len(per_step))
+    steps = [end - start for start, end in pairwise(hook.ends)][_WARM_UP:]
+    step, own = mean(steps), mean(hook.own[_WARM_UP:])
     print(
-        f'{len(per_step)} steps of batch {cfg.train_dataloader.batch_size}: step '
-        f'{1e3 * sum(per_step) / len(per_step):.1f} ms, hook '
-        f'{1e3 * sum(per_call) / len(per_call):.3f} ms (means) = {share:.2%} of a step'
+        f'{len(steps)} steps of batch {batch_size}: step {1e3 * step:.1f} ms, hook '
+        f'{1e3 * own:.3f} ms (means) = {own / step:.2%} of a step'
     )
 
 

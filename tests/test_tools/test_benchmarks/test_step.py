@@ -1,4 +1,4 @@
-"""``tools/benchmark_step.py``; no test looks at a clock."""
+"""``tools/benchmarks/step.py``; no test looks at a clock."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch._dynamo.utils import counters
 
-from tests.tools import load_tool
+from tests.tools import ROOT, load_tool
 
-DEMO = Path(__file__).parents[2] / 'configs' / 'demo'
+DEMO = ROOT / 'configs' / 'demo'
 SMALL = ['--batch-size', '2', '--repeats', '1', '--device', 'cpu']
 
 pytestmark = pytest.mark.usefixtures('own_folder')
@@ -27,7 +27,7 @@ def _same_threads():
 
 def test_tables_and_numbers(capsys):
     configs = [str(DEMO / 'hvs_simsiam.py'), str(DEMO / 'hvs_ibot.py')]
-    load_tool('benchmark_step').main([*configs, *SMALL, '--json', 'cost.json'])
+    load_tool('benchmarks/step').main([*configs, *SMALL, '--json', 'cost.json'])
     printed = capsys.readouterr().out
     for line in ('ratio HVS / vanilla', 'counted floor', 'pick', 'peak memory', 'hvs_ibot.py'):
         assert line in printed
@@ -47,7 +47,7 @@ def test_tables_and_numbers(capsys):
 
 @pytest.mark.parametrize('option', ['--channels-last', '--dtype=bf16', '--fused', '--compile'])
 def test_options(option, capsys, monkeypatch):
-    module = load_tool('benchmark_step')
+    module = load_tool('benchmarks/step')
     seen = []
     measure_step = module.measure_step
     monkeypatch.setattr(
@@ -85,7 +85,7 @@ def test_optimizers_of_mmpretrain(capsys):
         f"_base_ = '{DEMO / 'hvs_simsiam.py'}'\n"
         "optim_wrapper = dict(optimizer=dict(_delete_=True, type='LARS', lr=0.1))\n"
     )
-    main = load_tool('benchmark_step').main
+    main = load_tool('benchmarks/step').main
     main([str(small), *SMALL, '--no-memory'])
     assert 'HVS step' in capsys.readouterr().out
     with pytest.raises(SystemExit, match=r'the optimizer LARS of .*small\.py has no fused form'):
@@ -105,16 +105,16 @@ def test_optimizers_of_mmpretrain(capsys):
 )
 def test_bad_input(arguments, message):
     with pytest.raises(SystemExit, match=message):
-        load_tool('benchmark_step').main([*arguments, *SMALL])
+        load_tool('benchmarks/step').main([*arguments, *SMALL])
 
 
 def test_without_a_gpu(monkeypatch):
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
     with pytest.raises(SystemExit, match='torch sees no GPU'):
-        load_tool('benchmark_step').main([str(DEMO / 'hvs_simsiam.py'), '--device=cuda'])
+        load_tool('benchmarks/step').main([str(DEMO / 'hvs_simsiam.py'), '--device=cuda'])
 
 
 def test_counts_must_be_positive(capsys):
     with pytest.raises(SystemExit):
-        load_tool('benchmark_step').main([str(DEMO / 'hvs_simsiam.py'), '--repeats', '0'])
+        load_tool('benchmarks/step').main([str(DEMO / 'hvs_simsiam.py'), '--repeats', '0'])
     assert "'0' must be a whole number, at least 1" in capsys.readouterr().err

@@ -1,20 +1,25 @@
-"""What processes send each other in a training step with hard view selection."""
+"""The bytes that processes send each other in a training step with hard view selection."""
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
-from torch import Tensor, nn
+import torch
+from _workload import Batch, random_batch, selecting_model
+from mmengine.logging import MessageHub
+from mmengine.model import revert_sync_batchnorm
+from torch import Tensor, distributed, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ..models.hvs_algorithm import HVSAlgorithm
-from .random_batch import Batch
+from hvs_mm.engine import CPUDistributedDataParallel, read_merged_config
+from hvs_mm.models import HVSAlgorithm
 
-#: What torch's collectives do, and which argument holds the tensors that a process hands in.
-_OWN = {
+#: The kind of torch's collectives, and the argument that holds the tensors a process hands in.
+_COLLECTIVES = {
     'allreduce_': ('all_reduce', 0),
     'broadcast_': ('broadcast', 0),
     'allgather_': ('all_gather', 1),
@@ -24,8 +29,7 @@ _OWN = {
 }
 
 
-@dataclass(frozen=True)
-class Collective:
+class Collective(NamedTuple):
     """One call in which all processes take part.
 
     Attributes:
@@ -49,27 +53,8 @@ class Collective:
         raise ValueError(f'kind={self.kind!r}: only all_reduce and all_gather have a formula here.')
 
 
-@dataclass(frozen=True)
-class StepTraffic:
-    """The collectives of a step, by the part of it.
-
-    Attributes:
-        selection: To choose the views.
-        loss: Of the method's own loss on the kept ones.
-        gradients: Of the backward pass.
-        selection_norms: What synchronized BatchNorm would add to the selection on GPUs.
-        loss_norms: What it would add to the step on the kept views.
-    """
-
-    selection: list[Collective]
-    loss: list[Collective]
-    gradients: list[Collective]
-    selection_norms: list[Collective]
-    loss_norms: list[Collective]
-
-
 class CollectiveCounter(TorchDispatchMode):
-    """Notes the collectives that are called meanwhile, DistributedDataParallel's included.
+    """Notes the collectives that are called under it, DistributedDataParallel's included.
 
     All of them pass torch's dispatcher (torch 2.5 and 2.10), and are carried out unchanged.
     """
@@ -83,9 +68,11 @@ class CollectiveCounter(TorchDispatchMode):
     ) -> Any:
         if func.namespace == 'c10d':
             name = func._schema.name.split('::')[1]
-            if name not in _OWN:
-                raise ValueError(f'collective {name!r} is none that is counted: {sorted(_OWN)}.')
-            kind, position = _OWN[name]
+            if name not in _COLLECTIVES:
+                raise ValueError(
+                    f'collective {name!r} is none that is counted: {sorted(_COLLECTIVES)}.'
+                )
+            kind, position = _COLLECTIVES[name]
             self.found.append(Collective(kind, _size(args[position])))
         return func(*args, **(kwargs or {}))
 
@@ -98,44 +85,49 @@ def _size(tensors: Any) -> int:
 
 def count_step(
     model: HVSAlgorithm, wrap: Callable[[nn.Module], nn.Module], batch: Batch
-) -> StepTraffic:
+) -> dict[str, list[Collective]]:
     """Count the collectives of a training step; to be called by all processes.
 
     Args:
         model: In train mode. :class:`hvs_mm.engine.CPUDistributedDataParallel` replaces its SyncBN
             layers, whose calls are counted all the same.
         wrap: Makes it a model of several processes.
-        batch: That of this process.
+        batch: The batch of this process.
+
+    Returns:
+        The collectives of ``selection``, of the method's own ``loss`` on the kept views and of its
+        ``gradients``, and those that synchronized BatchNorm would add to the first two on GPUs,
+        ``selection_norms`` and ``loss_norms``.
     """
     names = [name for name, m in model.named_modules() if isinstance(m, nn.SyncBatchNorm)]
     wrapped = wrap(model)
+
+    def loss() -> Tensor:
+        return model.parse_losses(wrapped(*batch, mode='loss'))[0]
+
     # The first step tells DistributedDataParallel the order of the gradients, which it sends round
     # in the second.
     for _ in range(2):
-        _loss(wrapped, model, batch).backward()
+        loss().backward()
     norms = [model.get_submodule(name) for name in names]
-    with _normalized(norms) as selection_norms, CollectiveCounter() as selection:
-        model.select_views(batch.views, batch.samples)
-    with _normalized(norms) as both_norms, CollectiveCounter() as both:
-        loss = _loss(wrapped, model, batch)
+    with _norm_calls(norms) as selection_norms, CollectiveCounter() as selection:
+        model.select_views(*batch)
+    with _norm_calls(norms) as both_norms, CollectiveCounter() as both:
+        total = loss()
     with CollectiveCounter() as backward:
-        loss.backward()
-    return StepTraffic(
-        selection=selection.found,
-        loss=both.found[len(selection.found) :],
-        gradients=backward.found,
-        selection_norms=selection_norms,
-        loss_norms=both_norms[len(selection_norms) :],
-    )
-
-
-def _loss(wrapped: nn.Module, model: HVSAlgorithm, batch: Batch) -> Tensor:
-    return model.parse_losses(wrapped(batch.views, batch.samples, mode='loss'))[0]
+        total.backward()
+    return {
+        'selection': selection.found,
+        'loss': both.found[len(selection.found) :],
+        'gradients': backward.found,
+        'selection_norms': selection_norms,
+        'loss_norms': both_norms[len(selection_norms) :],
+    }
 
 
 @contextmanager
-def _normalized(norms: list[nn.Module]) -> Iterator[list[Collective]]:
-    """What torch's ``SyncBatchNorm`` would send for the calls of some layers of C channels.
+def _norm_calls(norms: list[nn.Module]) -> Iterator[list[Collective]]:
+    """The collectives that torch's ``SyncBatchNorm`` would call for layers of C channels.
 
     Forward a mean, an inverse standard deviation and a count, ``2 C + 1`` float32 numbers that are
     gathered; backward two sums, ``2 C`` that are added up (``torch/nn/modules/_functions.py``).
@@ -157,8 +149,39 @@ def _normalized(norms: list[nn.Module]) -> Iterator[list[Collective]]:
             handle.remove()
 
 
+def run_rank(
+    rank: int, processes: int, folder: str, path: str, options: dict, batch_size: int
+) -> None:
+    """Count the collectives of a step in one of the processes; the first writes them down."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    distributed.init_process_group(
+        'gloo', init_method=f'file://{folder}/store', rank=rank, world_size=processes
+    )
+    cfg = read_merged_config(path, options)
+    model = selecting_model(cfg).train()
+    hub = MessageHub.get_current_instance()
+    # A step in which views are selected, and masked; BYOL reads the length of the run.
+    hub.update_info('epoch', max(model.schedule.warmup, getattr(model.head, 'mask_start_epoch', 0)))
+    hub.update_info('max_iters', 100)
+
+    def wrap(model: nn.Module) -> nn.Module:
+        if processes == 1:
+            return revert_sync_batchnorm(model)
+        find = cfg.get('find_unused_parameters', False)
+        return CPUDistributedDataParallel(
+            model, broadcast_buffers=False, find_unused_parameters=find
+        )
+
+    traffic = count_step(model, wrap, random_batch(cfg, batch_size))
+    if rank == 0:
+        Path(folder, 'traffic').write_bytes(pickle.dumps(traffic))
+    distributed.barrier()
+    distributed.destroy_process_group()
+
+
 def formula(model: HVSAlgorithm, batch_size: int) -> dict[str, list[Collective]]:
-    """What a step has to send by the method's formulas, in float32.
+    """The collectives of a step by the method's formulas, in float32.
 
     With ``B`` images per process, ``S`` candidates, ``D`` embedding channels, ``K`` prototypes and
     ``P`` trained parameters: SimCLR gathers ``B S D`` numbers to select and ``2 B D`` for its loss;
@@ -170,23 +193,20 @@ def formula(model: HVSAlgorithm, batch_size: int) -> dict[str, list[Collective]]
         batch_size: ``B``.
 
     Returns:
-        ``selection``, ``loss`` and ``gradients`` of :class:`StepTraffic`; the gradients as one
-        collective, which DistributedDataParallel cuts into buckets.
+        ``selection``, ``loss`` and ``gradients`` as :func:`count_step` names them; the gradients as
+        one collective, which DistributedDataParallel cuts into buckets.
     """
     names = {cls.__name__ for cls in type(model.algorithm).__mro__}
     selection, loss = [], []
     if 'SimCLR' in names:
         last = [m for m in model.neck.modules() if isinstance(m, nn.Linear)][-1]
-        views, channels = sum(model.candidates), last.out_features
-        selection.append(Collective('all_gather', 4 * batch_size * views * channels))
-        loss.append(Collective('all_gather', 4 * batch_size * 2 * channels))
+        numbers = batch_size * last.out_features
+        selection.append(Collective('all_gather', 4 * numbers * sum(model.candidates)))
+        loss.append(Collective('all_gather', 4 * numbers * 2))
     for center in ('center', 'patch_center'):
         if hasattr(getattr(model, 'head', None), center):
             prototypes = getattr(model.head, center).numel()
             loss += [Collective('all_reduce', 4 * prototypes), Collective('all_reduce', 4)]
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    return {
-        'selection': selection,
-        'loss': loss,
-        'gradients': [Collective('all_reduce', 4 * trained)],
-    }
+    gradients = [Collective('all_reduce', 4 * trained)]
+    return {'selection': selection, 'loss': loss, 'gradients': gradients}

@@ -1,20 +1,18 @@
-"""``tools/dev/device_photometry_cost.py``."""
+"""``tools/benchmarks/device_photometry.py``."""
 
 from __future__ import annotations
 
+import itertools
 import re
-from pathlib import Path
 
 import pytest
 from mmengine.config import Config
 
 from hvs_mm.datasets import CandidateViews
-from hvs_mm.models import DevicePhotometry
-from tests.tools import load_tool
+from tests.tools import ROOT, load_tool
 
-ROOT = Path(__file__).parents[2]
 DEMO = ROOT / 'configs' / 'demo' / 'hvs_simsiam.py'
-TOOL = 'dev/device_photometry_cost'
+TOOL = 'benchmarks/device_photometry'
 
 pytestmark = pytest.mark.usefixtures('own_folder')
 
@@ -41,18 +39,15 @@ def test_what_it_prints(capsys):
 def test_both_places_are_measured(monkeypatch):
     """What is timed draws the views it says, and prepares them."""
     module, seen = load_tool(TOOL), []
-    monkeypatch.setattr(
-        module,
-        'time_preprocessor',
-        lambda preprocessor, batch: seen.append((preprocessor, batch['data_samples'][0])) or 1.0,
-    )
+    monkeypatch.setattr(module.MODELS, 'build', lambda cfg: Preprocessor(cfg.type, seen))
+    # All that is timed takes a second.
+    ticks = itertools.cycle([0.0, 1.0])
+    clock = load_tool('benchmarks/_measuring').time
+    monkeypatch.setattr(clock, 'process_time', lambda: next(ticks))
     args = module.parse_args([str(DEMO), '--batches', '1', '--batch-size', '2'])
     times = module.measure(Config.fromfile(DEMO), args)
-    assert times['loader'][1] == times['device'][1] == 500
-    assert [isinstance(preprocessor, DevicePhotometry) for preprocessor, _ in seen] == [
-        False,
-        True,
-    ] * 2
+    assert times == {'loader': (500, 500), 'device': (500, 500)}
+    assert [kind for kind, _ in seen] == ['SelfSupDataPreprocessor', 'DevicePhotometry'] * 2
     assert [hasattr(sample, 'view_photometry') for _, sample in seen] == [False, True] * 2
     # The same crops in both.
     for (_, one), (_, other) in (seen[:2], seen[2:]):
@@ -61,10 +56,22 @@ def test_both_places_are_measured(monkeypatch):
     assert any(isinstance(t, CandidateViews) and t.on_device for t in dataset.pipeline.transforms)
 
 
+class Preprocessor:
+    """Notes its type and the first sample of each batch."""
+
+    def __init__(self, kind, seen):
+        self.kind, self.seen = kind, seen
+
+    def to(self, device):
+        return self
+
+    def __call__(self, batch, training):
+        self.seen.append((self.kind, batch['data_samples'][0]))
+
+
 @pytest.mark.parametrize(
     ('args', 'message'),
     [
-        ([str(DEMO), '--batches', '0'], '--batches 0: both must be at least 1'),
         ([str(ROOT / 'configs/demo/simsiam.py')], 'has no CandidateViews'),
         ([str(ROOT / 'configs/hvs_simsiam_100e.py')], "'data/imagenet/?' does not exist"),
     ],
@@ -72,3 +79,9 @@ def test_both_places_are_measured(monkeypatch):
 def test_bad_input(args, message):
     with pytest.raises(SystemExit, match=f'^error: .*{message}'):
         load_tool(TOOL).main(args)
+
+
+def test_counts_must_be_positive(capsys):
+    with pytest.raises(SystemExit):
+        load_tool(TOOL).main([str(DEMO), '--batches', '0'])
+    assert "argument --batches: '0' must be a whole number, at least 1" in capsys.readouterr().err
