@@ -18,12 +18,7 @@ global_pipeline1 = [
 global_pipeline2 = [global_pipeline1[0], *_base_.view_pipeline2[1:]]
 # Flip, color jitter and grayscale as for the others, then blur in half of the cases.
 local_pipeline = [
-    dict(
-        type='RandomResizedCrop',
-        scale=96,
-        crop_ratio_range=(0.05, 0.4),
-        interpolation='bicubic',
-        backend='pillow'),
+    dict(global_pipeline1[0], scale=96, crop_ratio_range=(0.05, 0.4)),
     *_base_.view_pipeline1[1:4],
     dict(type='GaussianBlur', magnitude_range=(0.1, 2.0), magnitude_std='inf', prob=0.5),
 ]
