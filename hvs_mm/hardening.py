@@ -239,8 +239,8 @@ def _device_preprocessor(base: Mapping[str, Any], algorithm: dict[str, Any]) -> 
     name = class_name(own or base.get('data_preprocessor') or {})
     if name not in ('', 'SelfSupDataPreprocessor', 'DevicePhotometry'):
         raise ValueError(
-            f"photometry='device' replaces a SelfSupDataPreprocessor, but data_preprocessor.type is "
-            f"{name!r}: use photometry='loader'."
+            f"photometry='device' takes the place of SelfSupDataPreprocessor, but "
+            f"data_preprocessor.type={name!r}: use photometry='loader'."
         )
     if own:
         own['type'] = 'DevicePhotometry'
