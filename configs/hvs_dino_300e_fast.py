@@ -2,4 +2,4 @@
 # keeps.
 _base_ = 'hvs_dino_300e.py'
 
-model = dict(select_online='local', select_dtype='bfloat16')
+model = dict(selection_pass=dict(online='local', dtype='bfloat16'))

@@ -162,10 +162,10 @@ def test_there_are_fast_configs():
 
 
 CHEAP = {
-    'dino': {'select_online': 'local', 'select_dtype': 'bfloat16'},
-    'ibot': {'select_scale': 0.5},
-    'simclr': {'select_dtype': 'bfloat16'},
-    'simsiam': {'select_scale': 0.5},
+    'dino': {'selection_pass': {'online': 'local', 'dtype': 'bfloat16'}},
+    'ibot': {'selection_pass': {'scale': 0.5}},
+    'simclr': {'selection_pass': {'dtype': 'bfloat16'}},
+    'simsiam': {'selection_pass': {'scale': 0.5}},
 }
 
 
