@@ -44,7 +44,7 @@ from hvs_mm.engine import (
     merge_options,
     read_config,
 )
-from hvs_mm.utils.random_state import own_random_numbers
+from hvs_mm.utils.state_guard import own_random_numbers
 
 _EXTENSIONS = ('.jpg', '.jpeg', '.png', '.bmp', '.webp')
 #: Height and width of synthetic images, as most of ImageNet's.

@@ -97,7 +97,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--no-memory', action='store_true', help='leave the peaks of memory out')
     parser.add_argument('--json', metavar='FILE', help='write all numbers there')
     add_trust_option(parser)
-    add_config_options(parser, 'model.select_scale=0.5')
+    add_config_options(parser, 'model.selection_pass.scale=0.5')
     return parser.parse_args(argv)
 
 

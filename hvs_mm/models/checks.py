@@ -10,6 +10,8 @@ from mmengine.dist import get_world_size
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import SyncBatchNorm, _BatchNorm
 
+from ..utils.arguments import is_whole
+
 
 class ViewsError(ValueError):
     """What the loader gives does not fit the algorithm."""
@@ -189,3 +191,35 @@ def _raise_unless_finite(
         'avoid it, but batch statistics spread it to the whole batch. Check this image and the '
         'transforms of CandidateViews; data_preprocessor must not divide by a std of 0.'
     )
+
+
+def count_target_groups(target_groups: Sequence[int] | None, num_groups: int) -> int | None:
+    """The number of target groups that a config names.
+
+    Args:
+        target_groups: The setting of :class:`hvs_mm.models.HVSAlgorithm`.
+        num_groups: Groups there are.
+
+    Returns:
+        The number; ``None`` if it follows from the sizes of the views.
+
+    Raises:
+        TypeError: If the setting is no list.
+        ValueError: If it does not name the first groups.
+    """
+    if target_groups is None:
+        return None
+    if isinstance(target_groups, (str, bytes)) or not isinstance(target_groups, Sequence):
+        raise TypeError(
+            f'target_groups={target_groups!r} must be a list of the first groups, [0], [0, 1], '
+            '..., or None for those whose views have the size of the first.'
+        )
+    count = len(target_groups)
+    are_whole = all(is_whole(group) for group in target_groups)
+    if not are_whole or not 1 <= count <= num_groups or list(target_groups) != list(range(count)):
+        raise ValueError(
+            f'target_groups={list(target_groups)} must name the first groups in order, [0], '
+            f'[0, 1], ..., of the {num_groups} there are. Reorder the pipelines of '
+            'CandidateViews so that the target groups come first.'
+        )
+    return count

@@ -13,7 +13,7 @@ from mmpretrain.registry import TRANSFORMS
 from mmpretrain.structures import DataSample
 from torch import Tensor
 
-from ..utils.random_state import own_random_numbers
+from ..utils.state_guard import own_random_numbers
 
 #: Transforms that give a view its size, and the argument that says it.
 _SIZES = {

@@ -10,6 +10,9 @@ from torch import Tensor
 
 from .groups import ViewGroups
 
+#: With more combinations of target views, their shares would flood the log line.
+MAX_LOGGED_COMBINATIONS = 28
+
 
 @dataclass(frozen=True)
 class Selection:

@@ -76,3 +76,9 @@ def diagonal_means(pair_loss: Tensor, combinations: Sequence[Sequence[int]]) -> 
     # (B, T) gathered at (combinations, targets) -> (B, combinations, targets)
     diagonal = torch.diagonal(pair_loss, dim1=1, dim2=2)
     return diagonal[:, index_tensor(combinations, pair_loss.device)].mean(-1)
+
+
+def finite_mean(values: Tensor) -> Tensor:
+    """Mean over the finite entries of the last dimension, NaN where there is none."""
+    finite = values.isfinite()
+    return torch.where(finite, values, 0).sum(-1) / finite.sum(-1)

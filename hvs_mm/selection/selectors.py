@@ -11,11 +11,12 @@ import torch
 from mmpretrain.registry import TASK_UTILS
 from torch import Tensor
 
+from ..utils.arguments import is_whole
 from ..utils.registry import look_up
 from ..utils.to_device import index_tensor
 from .groups import ViewGroups
 from .record import Selection
-from .scores import ScoreWeights, cross_sums, diagonal_means, num_cross_terms
+from .scores import ScoreWeights, cross_sums, diagonal_means, finite_mean, num_cross_terms
 
 
 class Selector(ABC):
@@ -74,11 +75,7 @@ class _ExtremeSelector(Selector):
     _sign: int
 
     def __init__(self, max_comparisons: int | None = None) -> None:
-        if max_comparisons is not None and (
-            isinstance(max_comparisons, bool)
-            or not isinstance(max_comparisons, int)
-            or max_comparisons < 1
-        ):
+        if max_comparisons is not None and not is_whole(max_comparisons, 1):
             raise ValueError(
                 f'max_comparisons={max_comparisons!r} must be a positive integer, or None to '
                 'search all combinations.'
@@ -111,7 +108,7 @@ class _ExtremeSelector(Selector):
             order = self._rank_key(local).sort(dim=-1, descending=True, stable=True).indices
             top = order[..., :kept].sort(-1).values
             best = best + local.gather(-1, top).sum(-1)
-            mean = mean + kept * _finite_mean(local)
+            mean = mean + kept * finite_mean(local)
             picks.append(top + span.start)
         terms = num_cross_terms(groups.num_kept_targets, groups.num_kept - groups.num_kept_targets)
         diagonal = weights.diagonal * diagonal_means(pair_loss, targets) if weights.diagonal else 0
@@ -125,7 +122,7 @@ class _ExtremeSelector(Selector):
             indices=indices,
             score=scores.gather(1, choice[:, None])[:, 0],
             pair_loss=pair_loss,
-            mean_score=_finite_mean(means),
+            mean_score=finite_mean(means),
             target_choice=choice,
             nonfinite=1 - scores.isfinite().to(scores.dtype).mean(1),
             groups=groups,
@@ -143,7 +140,7 @@ class _ExtremeSelector(Selector):
             indices=indices,
             score=scores.gather(1, choice[:, None])[:, 0],
             pair_loss=pair_loss,
-            mean_score=_finite_mean(scores),
+            mean_score=finite_mean(scores),
             target_choice=_target_choice(indices, groups),
             nonfinite=1 - scores.isfinite().to(scores.dtype).mean(1),
             groups=groups,
@@ -260,12 +257,6 @@ def _target_choice(indices: Tensor, groups: ViewGroups) -> Tensor:
     kept = indices[:, None, : groups.num_kept_targets]
     # (B, 1, kept targets) == (C, kept targets) -> (B, C), true at exactly one c
     return (kept == combinations).all(-1).int().argmax(1)
-
-
-def _finite_mean(values: Tensor) -> Tensor:
-    """Mean over the finite entries of the last dimension, NaN where there is none."""
-    finite = values.isfinite()
-    return torch.where(finite, values, 0).sum(-1) / finite.sum(-1)
 
 
 #: What a config may write for a selector instead of the class name.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import inf, isfinite
 from typing import Any
 
@@ -62,3 +63,29 @@ def check_share(name: str, value: Any, zero: bool = True, hint: str = '') -> flo
         expected = 'must be between 0 and 1' if zero else 'must be above 0 and at most 1'
         raise ValueError(f'{name}={value!r} {expected}{": " + hint if hint else "."}')
     return float(value)
+
+
+def check_settings(name: str, settings: Any, known: Sequence[str]) -> dict[str, Any]:
+    """Check that a nested setting is a dict of known keys.
+
+    Args:
+        name: The setting.
+        settings: Its value; ``None`` for no key.
+        known: The keys it may have.
+
+    Returns:
+        A copy of the dict.
+
+    Raises:
+        TypeError: If it is no dict, or has another key.
+    """
+    if settings is None:
+        return {}
+    if not isinstance(settings, dict):
+        raise TypeError(f'{name}={settings!r} must be a dict with some of the keys {list(known)}.')
+    unknown = [key for key in settings if key not in known]
+    if unknown:
+        raise TypeError(
+            f'{name} does not take {", ".join(map(repr, unknown))}: expected some of {list(known)}.'
+        )
+    return dict(settings)

@@ -14,8 +14,7 @@ from ..models.photometry.batch import apply_photometry
 from ..selection.record import Selection
 from ..selection.statistics.geometry import pair_ious
 from ..utils.photometry_operations import PHOTOMETRY_FIELD, stack_operations
-from ..utils.random_state import own_random_numbers
-from ..utils.state_guard import preserve_state
+from ..utils.state_guard import own_random_numbers, preserve_state
 from .captions import describe_view
 from .panel import draw_selection
 

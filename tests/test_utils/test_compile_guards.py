@@ -74,11 +74,11 @@ def test_a_compiled_step(name):
 @pytest.mark.parametrize(
     'options',
     [
-        {'select_scale': 0.5},
-        {'select_tokens': 0.5},
-        {'select_dtype': 'bfloat16'},
-        {'select_online': 'local'},
-        {'prob': 0.5},
+        {'selection_pass': {'scale': 0.5}},
+        {'selection_pass': {'tokens': 0.5}},
+        {'selection_pass': {'dtype': 'bfloat16'}},
+        {'selection_pass': {'online': 'local'}},
+        {'schedule': {'prob': 0.5}},
     ],
 )
 def test_a_compiled_step_that_selects_for_less(options):

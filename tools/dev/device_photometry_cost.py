@@ -25,7 +25,7 @@ from hvs_mm.engine import (
     merge_options,
     read_config,
 )
-from hvs_mm.utils.random_state import own_random_numbers
+from hvs_mm.utils.state_guard import own_random_numbers
 
 #: By place: the preprocessor.
 PLACES = {'loader': 'SelfSupDataPreprocessor', 'device': 'DevicePhotometry'}

@@ -26,8 +26,8 @@ def layers_of(backbone: nn.Module) -> list[nn.Module]:
     if hasattr(backbone, 'patch_embed') and hasattr(backbone, 'layers'):
         return list(backbone.layers)
     raise ValueError(
-        f'select_depth does not know the layers of {type(backbone).__name__}: it takes a ResNet or '
-        'a VisionTransformer of MMPretrain. Leave it out, or use select_scale.'
+        f'selection_pass.depth does not know the layers of {type(backbone).__name__}: it takes a '
+        'ResNet or a VisionTransformer of MMPretrain. Leave it out, or use selection_pass.scale.'
     )
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ...losses.cosine import cosine_similarities
 from ...selection.pair_losses.base import PairLoss, forward_views, registered_pair_losses
 from ...selection.scores import ScoreWeights
+from ...utils.arguments import check_share, is_whole
 from ...utils.compile_guards import compile_guards
 from ..checks import ViewsError
 from .depth import early_features, layers_of
@@ -19,8 +20,10 @@ from .dtype import backbones_in
 from .scale import smaller_views
 from .tokens import TokenSubsets, fewer_tokens, transformers_in
 
-#: What ``select_dtype`` may name.
+#: What ``selection_pass.dtype`` may name.
 _DTYPES = {'bfloat16': torch.bfloat16, 'float16': torch.float16}
+#: The settings of a pass.
+PASS_SETTINGS = ('scale', 'tokens', 'depth', 'dtype', 'online')
 
 
 class SelectionPass:
@@ -59,19 +62,18 @@ class SelectionPass:
         dtype: str | None = None,
         online: str = 'all',
     ) -> None:
-        for name, value in (('select_scale', scale), ('select_tokens', tokens)):
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= 1:
-                raise ValueError(f'{name}={value!r} must be above 0 and at most 1.')
+        scale = check_share('selection_pass.scale', scale, zero=False)
+        tokens = check_share('selection_pass.tokens', tokens, zero=False)
         if dtype is not None and not (isinstance(dtype, str) and dtype in _DTYPES):
             raise ValueError(
-                f'select_dtype={dtype!r} must be one of {sorted(_DTYPES)}, or None for the '
+                f'selection_pass.dtype={dtype!r} must be one of {sorted(_DTYPES)}, or None for the '
                 'precision of the training step.'
             )
         if tokens < 1 and not transformers_in(algorithm):
             raise ValueError(
-                f'select_tokens={tokens} drops patch tokens of vision transformers, but '
+                f'selection_pass.tokens={tokens} drops patch tokens of vision transformers, but '
                 f'{type(algorithm).__name__} has a {type(algorithm.backbone).__name__}: leave it '
-                'out, or use select_scale.'
+                'out, or use selection_pass.scale.'
             )
         if depth is not None:
             _check_depth(algorithm.backbone, depth)
@@ -126,7 +128,7 @@ class SelectionPass:
         if self.online == 'local':
             if num_targets == len(views):
                 raise ViewsError(
-                    "select_online='local' selects by the local views, but all "
+                    "selection_pass.online='local' selects by the local views, but all "
                     f'{num_targets} candidates are target views: leave it out, or draw smaller '
                     'views, too.'
                 )
@@ -151,8 +153,8 @@ class SelectionPass:
         sizes = [{tuple(view.shape[2:]) for view in some} for some in (views, smaller)]
         if len(sizes[1]) < len(sizes[0]):
             raise ViewsError(
-                f'select_scale={self.scale} makes views of {sorted(sizes[0])} pixels one size, '
-                f'{sorted(sizes[1])}: global and local views must differ. Take a larger one.'
+                f'selection_pass.scale={self.scale} makes views of {sorted(sizes[0])} pixels one '
+                f'size, {sorted(sizes[1])}: global and local views must differ. Take a larger one.'
             )
         return smaller
 
@@ -171,28 +173,29 @@ class SelectionPass:
 
 def _check_depth(backbone: nn.Module, depth: Any) -> None:
     layers = layers_of(backbone)
-    if isinstance(depth, bool) or not isinstance(depth, int) or not 1 <= depth <= len(layers):
+    if not is_whole(depth, 1, len(layers)):
         raise ValueError(
-            f'select_depth={depth!r} must be a whole number from 1 to {len(layers)}, the stages or '
-            f'layers of {type(backbone).__name__} after which to leave it.'
+            f'selection_pass.depth={depth!r} must be an integer from 1 to {len(layers)}, the '
+            f'stages or layers of {type(backbone).__name__} after which to leave it.'
         )
 
 
 def _check_online(online: Any, depth: int | None, pair_loss: PairLoss) -> None:
     if online not in ('all', 'local'):
-        raise ValueError(f"select_online={online!r} must be 'all' or 'local'.")
+        raise ValueError(f"selection_pass.online={online!r} must be 'all' or 'local'.")
     if online == 'all':
         return
     if depth is not None:
         raise ValueError(
-            f'select_online={online!r} leaves out online views, but with select_depth={depth} '
-            'targets are compared by the same features: set one of the two.'
+            f'selection_pass.online={online!r} leaves out online views, but with '
+            f'selection_pass.depth={depth} targets are compared by the same features: set one of '
+            'the two.'
         )
     if not pair_loss.takes_first_online:
         known = registered_pair_losses().items()
         raise ValueError(
-            f'select_online={online!r} is not for {type(pair_loss).__name__}, whose target views '
-            'are online views that count as much: leave it out. It is for '
+            f'selection_pass.online={online!r} is not for {type(pair_loss).__name__}, whose target '
+            'views are online views that count as much: leave it out. It is for '
             f'{sorted(name for name, cls in known if cls.takes_first_online)}.'
         )
 
