@@ -11,8 +11,8 @@ A config file takes over the entries that :func:`hard_views` returns for its bas
 The file makes the call itself, not a base and not the Runner. MMEngine shows a base neither the
 file that inherits it nor the other bases. A Runner would be too late: whatever reads a config
 (``Config.fromfile``, ``--cfg-options model.selector=random``, a dump, ``mim train``) must see all
-of it. The import comes after ``_base_``, since MMEngine reads a file that imports a package first
-as one of its pure Python configs.
+of it. The import must come after ``_base_``: MMEngine takes a file that begins with the
+import of a package for a pure Python config.
 
 In Python, :func:`harden` does the same to a whole config.
 """

@@ -9,7 +9,7 @@ model = dict(
         img_size=32,
         patch_size=4,
         drop_path_rate=0.05,
-        # As in configs/demo/dino.py: the published ones are for a wider ViT.
+        # As in configs/demo/dino.py: the published initial weights are for a wider ViT.
         init_cfg=dict(_delete_=True, type='TruncNormal', layer='Linear', std=0.02, bias=0.)),
     neck=dict(
         in_channels=96,

@@ -1,4 +1,4 @@
-# hvs_dino_300e.py with color jitter, grayscale, blur and solarization on the device of the model.
+# hvs_dino_300e.py with color jitter, grayscale, blur and solarization on the model's device.
 _base_ = '../baselines/dino_vit-small_300e.py'
 
 from hvs_mm import hard_views

@@ -1,4 +1,4 @@
-# hvs_ibot_300e.py with color jitter, grayscale, blur and solarization on the device of the model.
+# hvs_ibot_300e.py with color jitter, grayscale, blur and solarization on the model's device.
 _base_ = '../baselines/ibot_vit-small_300e.py'
 
 from hvs_mm import hard_views
