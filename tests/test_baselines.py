@@ -1,4 +1,4 @@
-"""The baselines of DINO and iBOT, which upstream does not have, have the published settings."""
+"""Our baselines of DINO and iBOT, which upstream lacks, have the published settings."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from hvs_mm.engine import cosine_schedule
 from tests.configs import CONFIGS, build_on_meta, load, without_scope
 from tests.tiny_dino import epoch_of_run
 
-#: What DINO's and iBOT's authors set, by baseline. ``network`` is (width, layers, heads) of a ViT;
-#: crops are (number, side, smallest area, largest area), the two global ones of one kind.
+#: Settings of DINO's and iBOT's authors, by baseline. ``network`` is (width, layers, heads) of a
+#: ViT; crops are (number, side, smallest area, largest area), the two global ones of one kind.
 DINO_SMALL = {
     'network': (384, 12, 6),
     'epochs': 100,
@@ -137,7 +137,7 @@ def test_learning_rate_and_weight_decay(name, expected):
 
 @of_baseline
 def test_optimizer(name, expected):
-    """Its other settings, and that biases and norms do not decay."""
+    """The other settings of the optimizer; biases and norms do not decay."""
     cfg = load_baseline(name)
     model = build_on_meta(CONFIGS / f'baselines/{name}.py')
     optimizer = build_optim_wrapper(model, cfg.optim_wrapper).optimizer
@@ -221,7 +221,7 @@ def test_networks(name, expected):
         assert tuple(backbone.patch_embed.projection.kernel_size) == (16, 16)
         assert backbone.ln1.eps == 1e-6
         assert backbone.drop_after_pos.p == 0
-        # Of attention and MLP of every layer.
+        # One rate for attention and one for the MLP of every layer.
         rates = np.repeat(np.linspace(0, 0.1, layers), 2)
         for network, wanted in ((backbone, rates), (model.teacher, 0 * rates)):
             drops = [m.drop_prob for m in network.modules() if isinstance(m, DropPath)]
@@ -277,7 +277,7 @@ def test_views(name, expected):
             'saturation': 0.2,
             'hue': 0.1,
         }
-        # The weights of luma, of blue first.
+        # Weights of luma, blue first.
         assert view['RandomGrayscale'] == {
             'type': 'RandomGrayscale',
             'prob': 0.2,

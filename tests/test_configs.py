@@ -25,22 +25,22 @@ HVS_CONFIGS = [
 ]
 FAST_CONFIGS = sorted(CONFIGS.glob('hvs_*_fast.py'))
 DEVICE_CONFIGS = sorted((CONFIGS / 'device_photometry').glob('*.py'))
-#: What the demos show besides.
+#: Hooks that the demos add.
 DEMO_HOOKS = {
     'selection': {'type': 'SelectionStatsHook', 'interval': 16},
     'panel': {'type': 'SelectionPanelHook'},
 }
 
-#: What selection may add to or change in a baseline.
+#: Entries that selection may add to a baseline, or change.
 ALLOWED = {
-    # A run that was killed goes on where it was.
+    # Resumes a killed run.
     'runner_type',
     'custom_imports',
-    # What upstream's baselines lack.
+    # Upstream's baselines lack it.
     'default_hooks.finite_step',
-    # What tells of images that were skipped.
+    # Reports images that were skipped.
     'default_hooks.bad_images',
-    # What shows the selection.
+    # Show the selection.
     'default_hooks.panel',
     'default_hooks.selection',
     'log_processor',
@@ -96,7 +96,7 @@ def test_only_the_selection_differs(path):
 )
 def test_steps_of_numbers_that_are_not_finite_are_skipped(path):
     hook = HOOKS.build(load(path).default_hooks.finite_step)
-    # What the loss scaler of float16 may skip at the start.
+    # The loss scaler of float16 may skip so many at the start.
     assert hook.max_consecutive > 16
 
 
@@ -111,7 +111,7 @@ def test_the_views_are_the_baselines_but_more(path):
     assert cfg.model.keep == ([counts] if isinstance(counts, int) else counts)
     assert views['num_views'] == cfg.model.candidates
     assert sum(cfg.model.candidates) > sum(cfg.model.keep)
-    # All other steps are the same, but for packing the geometry and for skipping broken files.
+    # All other steps are the same, except for packing the geometry and skipping broken files.
     same = {'LoadImageFromFile': 'LoadCheckedImage'}
     assert [s for s in steps if s not in ('CandidateViews', 'PackViews')] == [
         same.get(s, s) for s in theirs if s not in ('MultiView', 'PackInputs', 'PackViews')
@@ -127,7 +127,7 @@ def test_it_builds(path):
         transform = TRANSFORMS.build(step)
         if step['type'] == 'CandidateViews':
             assert isinstance(transform, CandidateViews)
-    # The scope that inheriting adds would be handed on to the function.
+    # MMEngine would pass the scope that inheriting adds to the function.
     assert cfg.train_dataloader.collate_fn == {'type': 'default_collate'}
 
 
