@@ -81,12 +81,9 @@ class SelectionPass:
         self.pair_loss = pair_loss
         self.scale, self.tokens, self.depth, self.dtype = scale, tokens, depth, dtype
         self.online = online
+        #: How the parts of the tensor enter a score.
+        self.weights = pair_loss.score_weights(algorithm) if depth is None else ScoreWeights()
         self._is_convolutional = _is_convolutional(algorithm.backbone)
-
-    @property
-    def weights(self) -> ScoreWeights:
-        """How the parts of the tensor enter a score."""
-        return self.pair_loss.weights if self.depth is None else ScoreWeights()
 
     @property
     def is_exact(self) -> bool:

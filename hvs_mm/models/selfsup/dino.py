@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from mmpretrain.models.selfsup.base import BaseSelfSupervisor
@@ -14,8 +14,7 @@ from ...selection.pair_losses.base import forward_views
 from ...utils.compile_guards import plain_drop_path
 from ..checks import ViewsError
 from ..heads.dino_head import DINOHead
-from ..heads.ibot_head import IBOTHead
-from ..necks.dino_neck import DINONeck, IBOTNeck
+from ..necks.dino_neck import DINONeck
 from .teacher import build_teacher, is_per_sample, loaded_names, update_ema
 
 
@@ -42,6 +41,9 @@ class DINO(BaseSelfSupervisor):
         ValueError: If backbone, neck and head do not fit together.
     """
 
+    #: The types that parts must have.
+    part_types: ClassVar[dict[str, type]] = {'neck': DINONeck, 'head': DINOHead}
+
     def __init__(
         self,
         backbone: dict[str, Any],
@@ -65,21 +67,21 @@ class DINO(BaseSelfSupervisor):
         self.teacher = build_teacher(backbone=self.backbone, neck=self.neck)
 
     def _check_parts(self) -> None:
-        self._check_part('neck', DINONeck, IBOTNeck)
-        self._check_part('head', DINOHead, IBOTHead)
-        if getattr(self.backbone, 'out_type', None) == 'raw':
+        for name, wanted in self.part_types.items():
+            part = getattr(self, name)
+            # iBOT's parts derive from DINO's, but are not for it.
+            is_for = getattr(part, 'algorithm', None) == getattr(wanted, 'algorithm', None)
+            if not isinstance(part, wanted) or not is_for:
+                raise ValueError(
+                    f'model.{name} of {type(self).__name__} must be of type {wanted.__name__}, not '
+                    f"{type(part).__name__}: set type='{wanted.__name__}'."
+                )
+        out_type = getattr(self.backbone, 'out_type', None)
+        if 'backbone' not in self.part_types and out_type == 'raw':
             raise ValueError(
                 f'model.backbone of {type(self).__name__} is a {type(self.backbone).__name__} with '
                 "out_type='raw', which gives all tokens: it needs one feature per image, such as "
                 "type='VisionTransformer' with out_type='cls_token'."
-            )
-
-    def _check_part(self, name: str, wanted: type, other: type | None = None) -> None:
-        part = getattr(self, name)
-        if not isinstance(part, wanted) or (other is not None and isinstance(part, other)):
-            raise ValueError(
-                f'model.{name} of {type(self).__name__} must be of type {wanted.__name__}, not '
-                f"{type(part).__name__}: set type='{wanted.__name__}'."
             )
 
     def init_weights(self) -> None:

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from mmpretrain.registry import MODELS
 from torch import Tensor
 
-from ...losses.ibot import find_masked
+from ...losses.ibot import IBOTOutputs, find_masked
 from ...selection.pair_losses.base import forward_views
 from ...utils.compile_guards import compile_guards
 from ...utils.to_device import to_device
 from ..backbones.masked_vit import MaskedVisionTransformer
 from ..checks import ViewsError
-from ..heads.ibot_head import IBOTHead, IBOTOutputs
-from ..necks.dino_neck import IBOTNeck
+from ..heads.ibot_head import IBOTHead
+from ..necks.ibot_neck import IBOTNeck
 from .dino import DINO, check_prototypes, global_views
 
 
@@ -36,17 +36,17 @@ class IBOT(DINO):
         **kwargs: As for :class:`DINO`.
     """
 
+    part_types: ClassVar[dict[str, type]] = {
+        'backbone': MaskedVisionTransformer,
+        'neck': IBOTNeck,
+        'head': IBOTHead,
+    }
+
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         neck = self.neck
         last_layer = neck.last_layer if neck.shared_head else neck.last_layer2
         check_prototypes('patch_out_channels', last_layer, self.head.patch_center)
-
-    def _check_parts(self) -> None:
-        # The one that takes masks.
-        self._check_part('backbone', MaskedVisionTransformer)
-        self._check_part('neck', IBOTNeck)
-        self._check_part('head', IBOTHead)
 
     @torch.compiler.disable
     def masks_of(self, data_samples: Sequence[Any] | None, views: Sequence[Tensor]) -> Tensor:
@@ -121,8 +121,7 @@ class IBOT(DINO):
             teacher_logits: (B, T, K) of the [CLS] tokens, if they are known already.
             teacher_patches: (M, K') of the patches that ``find_masked`` lists; known together
                 with ``teacher_logits``.
-            visible: (n,) int64, the patches that the transformers go on with meanwhile; all by
-                default.
+            visible: (n,) int64, the patches that the transformers keep; all by default.
 
         Returns:
             What the head forms the loss from.

@@ -33,8 +33,6 @@ class PairLoss(ABC):
     takes_first_online: ClassVar[bool] = False
     #: How many samples it takes for their losses to differ.
     min_samples: ClassVar[int] = 1
-    #: How the tensor's parts enter a score.
-    weights: ScoreWeights = ScoreWeights()
 
     def check(self, algorithm: nn.Module, groups: ViewGroups) -> None:
         """Raise if this pair loss cannot describe the algorithm's own loss.
@@ -51,6 +49,10 @@ class PairLoss(ABC):
                 f'{type(algorithm).__name__} trains on exactly {self.num_kept}: make keep sum to '
                 f'{self.num_kept}.'
             )
+
+    def score_weights(self, algorithm: nn.Module) -> ScoreWeights:
+        """How the parts of the tensor enter a score; by default pairs of different views alone."""
+        return ScoreWeights()
 
     def target_inputs(
         self,
