@@ -22,15 +22,15 @@ from .teacher import build_teacher, is_per_sample, loaded_names, update_ema
 class DINO(BaseSelfSupervisor):
     """DINO (`arXiv 2104.14294 <https://arxiv.org/abs/2104.14294>`_).
 
-    A student sees all crops of an image, a teacher the global ones. The student learns to give
-    the distribution of the teacher for every other crop; the teacher is a running average of the
+    A student sees all crops of an image, a teacher the global ones. The student learns to give the
+    distribution of the teacher for every other crop; the teacher is a running average of the
     student. :class:`hvs_mm.engine.TeacherHook` updates it after every optimizer step.
 
     The global crops come first. They are those of the size of the first view.
 
     Args:
-        backbone: Config of the backbone: a ``VisionTransformer`` with
-            ``out_type='cls_token'``, or one that gives feature maps.
+        backbone: Config of a ``VisionTransformer`` with ``out_type='cls_token'``, or of a backbone
+            that gives feature maps.
         neck: Config of the projection, see :class:`hvs_mm.models.DINONeck`.
         head: Config of the loss, see :class:`hvs_mm.models.DINOHead`.
         pretrained: Checkpoint to start from. A teacher that it lacks starts as the student.
@@ -124,9 +124,6 @@ class DINO(BaseSelfSupervisor):
             data_samples: Unused.
             teacher_logits: (B, T, K) if they are known already.
 
-        Returns:
-            A dict with the entry ``loss``.
-
         Raises:
             ValueError: If the number of views is not ``head.num_crops``.
         """
@@ -146,11 +143,7 @@ class DINO(BaseSelfSupervisor):
             )
 
     def check_views(self, views: Sequence[Tensor], num_targets: int) -> None:
-        """Check that the networks can take the views.
-
-        Args:
-            views: S views (B, 3, H, W).
-            num_targets: How many of them are taken for global ones.
+        """Check that the networks can take the views (B, 3, H, W), ``num_targets`` of them global.
 
         Raises:
             ViewsError: If a size is no multiple of the patch size, or not exactly the views of the
@@ -176,11 +169,7 @@ class DINO(BaseSelfSupervisor):
                 )
 
     def update_teacher(self, momentum: float) -> None:
-        """Move the teacher towards the student.
-
-        Args:
-            momentum: Share of the student, e.g. 0.004.
-        """
+        """Move the teacher towards the student, by a share ``momentum`` such as 0.004."""
         update_ema(self.teacher, self._student(), momentum)
 
 

@@ -50,15 +50,11 @@ class IBOT(DINO):
 
     @torch.compiler.disable
     def masks_of(self, data_samples: Sequence[Any] | None, views: Sequence[Tensor]) -> Tensor:
-        """The masks of the global views.
-
-        Args:
-            data_samples: B samples with ``view_masks`` (T, h, w); T may be larger here.
-            views: T global views (B, 3, H, W).
+        """The masks of T global views (B, 3, H, W), from ``view_masks`` of the samples.
 
         Returns:
-            (B, T, h, w) bool on the host, where it is known how many patches are masked; nothing
-            is masked before the epoch ``head.mask_start_epoch``.
+            (B, T, h, w) bool on the host, where it is known how many patches are masked; nothing is
+            masked before the epoch ``head.mask_start_epoch``.
 
         Raises:
             ViewsError: If the samples hold no masks, or masks of another shape.
@@ -115,16 +111,13 @@ class IBOT(DINO):
         Args:
             views: S views (B, 3, H, W), the T global ones first.
             num_targets: T.
-            masks: (B, T, h, w) bool; those of a GPU are waited for unless ``max_masked`` is given.
-            max_masked: At least as many patches as are masked; see
-                :func:`hvs_mm.losses.find_masked`.
+            masks: (B, T, h, w) bool; the host waits for those of a GPU unless ``max_masked`` is
+                given.
+            max_masked: Upper bound of the masked patches; see :func:`hvs_mm.losses.find_masked`.
             teacher_logits: (B, T, K) of the [CLS] tokens, if they are known already.
-            teacher_patches: (M, K') of the patches that ``find_masked`` lists; known together
-                with ``teacher_logits``.
+            teacher_patches: (M, K') of the patches that ``find_masked`` lists; known together with
+                ``teacher_logits``.
             visible: (n,) int64, the patches that the transformers keep; all by default.
-
-        Returns:
-            What the head forms the loss from.
         """
         device = views[0].device
         if self.neck.has_batch_norm:
@@ -184,16 +177,13 @@ class IBOT(DINO):
         masks: Tensor | None = None,
         **known: Any,
     ) -> dict[str, Tensor]:
-        """Loss of a batch; updates the centers.
+        """Loss of a batch and its parts ``cls_term`` and ``patch_term``; updates the centers.
 
         Args:
             inputs: ``num_crops`` views (B, 3, H, W), the global ones first.
             data_samples: B samples with ``view_masks``; not needed if ``masks`` are given.
             masks: (B, T, h, w) bool.
             **known: ``max_masked``, ``teacher_logits`` and ``teacher_patches`` of :meth:`outputs`.
-
-        Returns:
-            ``loss``, and its parts ``cls_term`` and ``patch_term``.
 
         Raises:
             ValueError: If the number of views is not ``head.num_crops``, or there are no masks.
