@@ -147,13 +147,7 @@ class HVSAlgorithm(TransparentWrapper):
         data_samples: list[Any] | None = None,
         mode: str = 'tensor',
     ) -> Any:
-        """Select and train in mode ``'loss'``; any other mode is the algorithm's own.
-
-        Args:
-            inputs: In mode ``'loss'`` one tensor (B, 3, H, W) per candidate view.
-            data_samples: B data samples.
-            mode: ``'loss'``, ``'tensor'`` or what else the algorithm knows.
-        """
+        """Select and train in mode ``'loss'``; any other mode is the algorithm's own."""
         if mode == 'loss':
             return self.loss(inputs, data_samples)
         return self.algorithm(inputs, data_samples, mode)
@@ -162,28 +156,26 @@ class HVSAlgorithm(TransparentWrapper):
     def loss(
         self, inputs: list[Tensor], data_samples: list[Any] | None = None
     ) -> dict[str, Tensor]:
-        """Select views and return the algorithm's losses on them, with what was selected.
+        """Select views and return the algorithm's losses on them, with entries for the log.
 
         Args:
             inputs: One tensor (B, 3, H, W) per candidate view, preprocessed.
             data_samples: B data samples.
-
-        Returns:
-            The algorithm's losses and the entries for the log described above.
 
         Raises:
             TypeError: If the inputs are no list of tensors.
             ValueError: If the views do not fit ``candidates``, hold pixels that are not finite,
                 their colors are still to be changed, or the batch is too small for BatchNorm.
         """
-        check_views(inputs, self.candidates, self._weights_dtype())
-        check_samples(data_samples, len(inputs[0]))
+        self._check(inputs, data_samples)
         check_photometry_done(data_samples)
         check_batch_size(self.algorithm, len(inputs[0]))
         self._check_finite(inputs, data_samples)
         groups = self.groups(inputs)
         known = self._target_inputs(inputs, groups, data_samples)
-        indices = self._first_candidates(inputs, groups)
+        # Kept where no views are selected.
+        first = index_tensor([groups.first_views()], inputs[0].device)
+        indices = first.expand(len(inputs[0]), -1)
         self.last_selection, entries = None, {}
         if self.schedule.is_due():
             samples = self.schedule.draw_samples(len(inputs[0]), self.pair_loss.min_samples)
@@ -222,25 +214,22 @@ class HVSAlgorithm(TransparentWrapper):
             TypeError: If the inputs are no list of tensors.
             ValueError: If they do not fit ``candidates``.
         """
-        check_views(inputs, self.candidates, self._weights_dtype())
-        check_samples(data_samples, len(inputs[0]))
+        self._check(inputs, data_samples)
         groups = self.groups(inputs)
         target_inputs = self._target_inputs(inputs, groups, data_samples)
         return self._select(inputs, groups, target_inputs)[0]
 
-    def _weights_dtype(self) -> torch.dtype | None:
+    def _check(self, inputs: list[Tensor], data_samples: list[Any] | None) -> None:
         weights = self.algorithm.parameters()
-        return next((one.dtype for one in weights if one.is_floating_point()), None)
+        dtype = next((one.dtype for one in weights if one.is_floating_point()), None)
+        check_views(inputs, self.candidates, dtype)
+        check_samples(data_samples, len(inputs[0]))
 
     def _target_inputs(
         self, inputs: list[Tensor], groups: ViewGroups, data_samples: list[Any] | None
     ) -> dict[str, Tensor]:
         num_targets = groups.num_targets
         return self.pair_loss.target_inputs(self.algorithm, inputs, num_targets, data_samples)
-
-    def _first_candidates(self, inputs: list[Tensor], groups: ViewGroups) -> Tensor:
-        """Indices (B, kept) of the views that samples keep if none are selected for them."""
-        return index_tensor([groups.first_views()], inputs[0].device).expand(len(inputs[0]), -1)
 
     @compile_guards
     @torch.no_grad()
@@ -251,14 +240,7 @@ class HVSAlgorithm(TransparentWrapper):
         target_inputs: dict[str, Tensor],
         samples: Tensor | None = None,
     ) -> tuple[Selection, dict[str, Tensor]]:
-        """The selection, and what the training step need not compute again.
-
-        Args:
-            inputs: One tensor (B, 3, H, W) per candidate view.
-            groups: The groups they come in.
-            target_inputs: Tensors (B, T, ...) on the host.
-            samples: (n,) int64 on the host, the samples to select for; ``None`` for all.
-        """
+        """The selection for ``samples`` (n,) int64 or all, and outputs that the step can reuse."""
         if samples is not None:
             target_inputs = {name: value[samples] for name, value in target_inputs.items()}
             samples = to_device(samples, inputs[0].device)
@@ -297,10 +279,7 @@ class HVSAlgorithm(TransparentWrapper):
         return kept
 
     def groups(self, inputs: list[Tensor]) -> ViewGroups:
-        """The groups that the candidates come in.
-
-        Args:
-            inputs: One tensor (B, 3, H, W) per candidate view.
+        """The groups that the candidates, one tensor (B, 3, H, W) each, come in.
 
         Raises:
             ValueError: If the views of the first one's size do not come first.
@@ -321,13 +300,10 @@ class HVSAlgorithm(TransparentWrapper):
 
 
 def selecting_model(model: nn.Module) -> HVSAlgorithm:
-    """The model of a Runner, without what wraps it for several processes.
-
-    Args:
-        model: ``runner.model``.
+    """The ``HVSAlgorithm`` of ``runner.model``, unwrapped.
 
     Raises:
-        ValueError: If it selects no views.
+        ValueError: If the model selects no views.
     """
     model = unwrap_model(model)
     if not isinstance(model, HVSAlgorithm):

@@ -8,32 +8,23 @@ from typing import Any
 
 
 def is_whole(value: Any, least: float = -inf, most: float = inf) -> bool:
-    """Whether a value is an integer within bounds; ``True`` and ``False`` are none.
-
-    Args:
-        value: Any object.
-        least: Smallest integer allowed.
-        most: Largest integer allowed.
-    """
+    """Whether a value is an integer within bounds; ``True`` and ``False`` are not."""
     return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
 
 
 def is_number(value: Any) -> bool:
-    """Whether a value is a finite integer or float; ``True`` and ``False`` are none."""
+    """Whether a value is a finite integer or float; ``True`` and ``False`` are not."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and isfinite(value)
 
 
 def check_whole(name: str, value: Any, least: int = 1, hint: str = '') -> int:
-    """Check that a setting is an integer that is large enough.
+    """Check that a setting is an integer that is large enough, and return it.
 
     Args:
         name: The setting.
         value: Its value.
         least: Smallest integer allowed.
-        hint: What the number counts and what to set instead, appended to the message.
-
-    Returns:
-        The value.
+        hint: Meaning of the number and the value to set instead, appended to the message.
 
     Raises:
         ValueError: If it is not.
@@ -45,16 +36,13 @@ def check_whole(name: str, value: Any, least: int = 1, hint: str = '') -> int:
 
 
 def check_share(name: str, value: Any, zero: bool = True, hint: str = '') -> float:
-    """Check that a setting is a number from 0 to 1.
+    """Check that a setting is a number from 0 to 1, and return it as a float.
 
     Args:
         name: The setting.
         value: Its value.
         zero: Whether 0 itself is allowed.
-        hint: What the number is a share of and what to set instead, appended to the message.
-
-    Returns:
-        The value as a float.
+        hint: Meaning of the share and the value to set instead, appended to the message.
 
     Raises:
         ValueError: If it is not.
@@ -66,15 +54,7 @@ def check_share(name: str, value: Any, zero: bool = True, hint: str = '') -> flo
 
 
 def check_settings(name: str, settings: Any, known: Sequence[str]) -> dict[str, Any]:
-    """Check that a nested setting is a dict of known keys.
-
-    Args:
-        name: The setting.
-        settings: Its value; ``None`` for no key.
-        known: The keys it may have.
-
-    Returns:
-        A copy of the dict.
+    """Check that a nested setting is a dict with some of the known keys, or ``None``, and copy it.
 
     Raises:
         TypeError: If it is no dict, or has another key.

@@ -44,7 +44,7 @@ def shown_pair_loss(model: nn.Module, selection: Selection) -> np.ndarray:
         (B, T, S) float32, NaN where there is nothing to show.
     """
     pair_loss = selection.pair_loss.float().cpu().clone()
-    if model.pair_loss.weights.diagonal == 0:
+    if model.pair_loss.score_weights(model.algorithm).diagonal == 0:
         # (T, B): the views of the diagonal
         pair_loss.diagonal(dim1=1, dim2=2).fill_(float('nan'))
     return pair_loss.numpy()

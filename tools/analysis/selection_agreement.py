@@ -142,7 +142,7 @@ def compare(
     rows = []
     for name, model.selection_pass in passes.items():
         indices = join_selections(found[name]).indices
-        agreement = agreement_with(full, indices, model.pair_loss.weights)
+        agreement = agreement_with(full, indices, model.pair_loss.score_weights(model.algorithm))
         rows.append({'variant': name, 'cost': cost_of(model, examples), **vars(agreement)})
     return rows
 

@@ -1,4 +1,4 @@
-"""The pass over the candidates that selection is made from, and its cheaper variants."""
+"""The pass over the candidates, and its cheaper variants."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .dtype import backbones_in
 from .scale import smaller_views
 from .tokens import TokenSubsets, fewer_tokens, transformers_in
 
-#: What ``selection_pass.dtype`` may name.
+#: Values of ``selection_pass.dtype``.
 _DTYPES = {'bfloat16': torch.bfloat16, 'float16': torch.float16}
 #: The settings of a pass.
 PASS_SETTINGS = ('scale', 'tokens', 'depth', 'dtype', 'online')
@@ -38,15 +38,15 @@ class SelectionPass:
         pair_loss: Its pair loss.
         scale: Scale of the views' sides for selection, in (0, 1], rounded to whole patches of a
             transformer, whose position embedding is interpolated.
-        tokens: Share of the patch tokens that vision transformers go on with, in (0, 1].
+        tokens: Share of the patch tokens that vision transformers keep, in (0, 1].
         depth: Stages of a ``ResNet`` or layers of a ``VisionTransformer`` after which selection
-            leaves the backbone. The pair loss is then the negative cosine of the pooled features
-            of two views there; projector, predictor, teacher and masks do not enter.
+            leaves the backbone. The pair loss is then the negative cosine of the pooled features of
+            two views there; projector, predictor, teacher and masks do not enter.
         dtype: ``'bfloat16'`` or ``'float16'`` for the backbones in this pass, by autocast, whatever
             the training step has.
-        online: ``'all'`` views, or ``'local'`` ones alone, go through the online network. The
-            loss of a pair whose online view is a target is then taken to be the mean over the
-            local views of the same target view.
+        online: ``'all'`` views, or ``'local'`` ones alone, go through the online network. The loss
+            of a pair whose online view is a target is then taken to be the mean over the local
+            views of the same target view.
 
     Raises:
         ValueError: If an option has a wrong value or does not fit the backbone.
@@ -81,12 +81,9 @@ class SelectionPass:
         self.pair_loss = pair_loss
         self.scale, self.tokens, self.depth, self.dtype = scale, tokens, depth, dtype
         self.online = online
+        #: How the parts of the tensor enter a score.
+        self.weights = pair_loss.score_weights(algorithm) if depth is None else ScoreWeights()
         self._is_convolutional = _is_convolutional(algorithm.backbone)
-
-    @property
-    def weights(self) -> ScoreWeights:
-        """How the parts of the tensor enter a score."""
-        return self.pair_loss.weights if self.depth is None else ScoreWeights()
 
     @property
     def is_exact(self) -> bool:
@@ -95,7 +92,7 @@ class SelectionPass:
 
     @torch.compiler.disable
     def draw_subsets(self) -> TokenSubsets | None:
-        """Draw which tokens this pass goes on with, ``None`` for all."""
+        """Draw which tokens this pass keeps, ``None`` for all."""
         return TokenSubsets(self.tokens) if self.tokens < 1 else None
 
     @compile_guards
@@ -107,7 +104,7 @@ class SelectionPass:
         target_inputs: dict[str, Tensor],
         subsets: TokenSubsets | None = None,
     ) -> Any:
-        """Forward the candidates.
+        """Forward the candidates and return what :meth:`form` needs.
 
         Args:
             algorithm: The algorithm.
@@ -115,9 +112,6 @@ class SelectionPass:
             num_targets: T, how many of them are targets.
             target_inputs: See :meth:`hvs_mm.selection.PairLoss.target_inputs`.
             subsets: From :meth:`draw_subsets`.
-
-        Returns:
-            What :meth:`form` needs.
         """
         if self.scale < 1:
             views = self._smaller(algorithm, views)
@@ -167,7 +161,7 @@ class SelectionPass:
         return -cosine_similarities(features, features[:, :num_targets])
 
     def reusable(self, algorithm: nn.Module, outputs: Any) -> dict[str, Tensor]:
-        """What the training step need not compute again, (B, T, ...) each."""
+        """Outputs (B, T, ...) that the training step need not compute again."""
         return self.pair_loss.reusable(algorithm, outputs) if self.is_exact else {}
 
 
@@ -201,14 +195,7 @@ def _check_online(online: Any, depth: int | None, pair_loss: PairLoss) -> None:
 
 
 def _with_targets(pair_loss: Tensor) -> Tensor:
-    """Put the target views, which were not forwarded, in front of the local ones.
-
-    Args:
-        pair_loss: (B, T, S - T).
-
-    Returns:
-        (B, T, S).
-    """
+    """Put the T targets, which were not forwarded, in front of the local views (B, T, S - T)."""
     # Not zero, which would make a combination with hard targets no harder by their own pairs.
     expected = pair_loss.mean(-1, keepdim=True)
     return torch.cat([expected.expand(-1, -1, pair_loss.shape[1]), pair_loss], dim=-1)
