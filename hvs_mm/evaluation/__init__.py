@@ -1,5 +1,6 @@
+from ..utils.state_guard import evaluation_mode
 from .collapse import OutputEntropy, output_entropy
-from .features import choose_network, evaluation_mode, extract_features, feature_networks
+from .features import choose_network, extract_features, feature_networks
 from .knn import Accuracy, KNNResult, class_votes, knn_accuracy
 from .knn_data import knn_datasets
 from .knn_evaluation import KNNEvaluation, KNNSettings, check_configured, configured_settings

@@ -14,8 +14,7 @@ from ..models.photometry.batch import apply_photometry
 from ..selection.record import Selection
 from ..selection.statistics.geometry import pair_ious
 from ..utils.photometry_operations import PHOTOMETRY_FIELD, stack_operations
-from ..utils.random_state import own_random_numbers
-from ..utils.state_guard import preserve_state
+from ..utils.state_guard import own_random_numbers, preserve_state
 from .captions import describe_view
 from .panel import draw_selection
 
@@ -45,7 +44,7 @@ def shown_pair_loss(model: nn.Module, selection: Selection) -> np.ndarray:
         (B, T, S) float32, NaN where there is nothing to show.
     """
     pair_loss = selection.pair_loss.float().cpu().clone()
-    if model.pair_loss.weights.diagonal == 0:
+    if model.pair_loss.score_weights(model.algorithm).diagonal == 0:
         # (T, B): the views of the diagonal
         pair_loss.diagonal(dim1=1, dim2=2).fill_(float('nan'))
     return pair_loss.numpy()

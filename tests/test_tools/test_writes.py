@@ -51,7 +51,7 @@ COMMANDS: dict[str, tuple[Command, set[str]]] = {
     'analysis/selection_agreement': (
         lambda given, out: [
             DEMO, given / 'demo.pth', '--images', 4, '--batch-size', 2,
-            '--variant', 'select_scale=0.5', '--json', out / 'x.json',
+            '--variant', 'scale=0.5', '--json', out / 'x.json',
         ],
         set(),
     ),

@@ -10,7 +10,7 @@ and with cheaper variants, and compares the choices:
   which the variant's choice still has, by the full selection's scores; in brackets its 95 %
   confidence interval over images. 1 is the full choice, 0 a random one.
 
-A setting like interval=4 or prob=0.25 keeps the share of the choices that it makes: a quarter.
+A schedule of interval=4 or prob=0.25 keeps the share of the choices that it makes: a quarter.
 """
 
 from __future__ import annotations
@@ -31,32 +31,27 @@ from hvs_mm.datasets import draw_example_batches, whole_batches
 from hvs_mm.engine import add_example_options, one_line_errors, tool_parser, write_json
 from hvs_mm.evaluation import count_operations
 from hvs_mm.models import HVSAlgorithm, SelectionPass, SelectionSchedule, is_random
+from hvs_mm.models.cheap_pass.selection_pass import PASS_SETTINGS
 from hvs_mm.selection import Selection, agreement_with, join_selections
 from hvs_mm.visualization import select_examples
 
-#: Options of the selection pass, as HVSAlgorithm calls them.
-_OPTIONS = {
-    'select_scale': 'scale',
-    'select_tokens': 'tokens',
-    'select_depth': 'depth',
-    'select_dtype': 'dtype',
-    'select_online': 'online',
-}
+#: Options of a variant: the keys of ``selection_pass``.
+_OPTIONS = PASS_SETTINGS
 #: The full choice once more, with other draws of stochastic depth and dropout.
 _AGAIN = 'full, other noise'
 #: What is compared by default; what the backbone does not have is left out.
 _VARIANTS = (
-    {'select_online': 'local'},
-    {'select_dtype': 'bfloat16'},
-    {'select_scale': 0.75},
-    {'select_scale': 0.5},
-    {'select_scale': 0.35},
-    {'select_tokens': 0.5},
-    {'select_tokens': 0.25},
-    {'select_depth': 1},
-    {'select_depth': 2},
-    {'select_depth': 3},
-    {'select_depth': 6},
+    {'online': 'local'},
+    {'dtype': 'bfloat16'},
+    {'scale': 0.75},
+    {'scale': 0.5},
+    {'scale': 0.35},
+    {'tokens': 0.5},
+    {'tokens': 0.25},
+    {'depth': 1},
+    {'depth': 2},
+    {'depth': 3},
+    {'depth': 6},
 )
 
 
@@ -106,10 +101,9 @@ def build_passes(model: HVSAlgorithm, asked: list[list[str]] | None) -> dict[str
         # With dropout or stochastic depth the full choice is uncertain, too.
         passes[_AGAIN] = passes['full']
     for options in [read_variant(texts) for texts in asked or []] or _VARIANTS:
-        settings = {_OPTIONS[name]: value for name, value in options.items()}
         name = ', '.join(f'{name}={value}' for name, value in options.items())
         try:
-            passes[name] = SelectionPass(model.algorithm, model.pair_loss, **settings)
+            passes[name] = SelectionPass(model.algorithm, model.pair_loss, **options)
         except ValueError:
             # The default variants include those of other backbones.
             if asked:
@@ -136,7 +130,7 @@ def compare(
     rows = []
     for name, model.selection_pass in passes.items():
         indices = join_selections(found[name]).indices
-        agreement = agreement_with(full, indices, model.pair_loss.weights)
+        agreement = agreement_with(full, indices, model.pair_loss.score_weights(model.algorithm))
         rows.append({'variant': name, 'cost': cost_of(model, examples), **vars(agreement)})
     return rows
 

@@ -20,7 +20,7 @@ from mmpretrain.datasets.transforms import MultiView, PackInputs
 from mmpretrain.registry import TRANSFORMS
 
 from hvs_mm.datasets import CandidateViews, PackViews
-from hvs_mm.utils.random_state import own_random_numbers
+from hvs_mm.utils.state_guard import own_random_numbers
 
 SIDES = ('upstream', 'ours')
 #: Changes of ColorJitter, in the order of the stages.

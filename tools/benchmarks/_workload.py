@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from hvs_mm.engine import build_model
 from hvs_mm.models import HVSAlgorithm
-from hvs_mm.utils.random_state import own_random_numbers
+from hvs_mm.utils.state_guard import own_random_numbers
 
 #: Where a sample has the masks of its target views.
 _MASKS = 'view_masks'

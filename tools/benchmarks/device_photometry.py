@@ -16,7 +16,7 @@ from mmengine.dataset import default_collate
 from mmpretrain.registry import MODELS
 
 from hvs_mm.engine import build_training_dataset, one_line_errors, read_merged_config
-from hvs_mm.utils.random_state import own_random_numbers
+from hvs_mm.utils.state_guard import own_random_numbers
 
 #: By place: the preprocessor.
 PLACES = {'loader': 'SelfSupDataPreprocessor', 'device': 'DevicePhotometry'}

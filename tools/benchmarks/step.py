@@ -59,7 +59,7 @@ _ROWS = (
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = benchmark_parser(
         __doc__,
-        'model.select_scale=0.5',
+        'model.selection_pass.scale=0.5',
         several=True,
         batch_size=(8, 'images'),
         repeats=(5, 'rounds'),

@@ -469,12 +469,12 @@ def test_the_option_of_a_pretrained_backbone_inside_an_hvs_config(tmp_path):
 def test_a_warmup_that_never_ends():
     cfg = config()
     cfg.train_cfg.max_epochs = 3
-    cfg.model.warmup = 2
+    cfg.model.schedule = dict(warmup=2)
     preflight(cfg)
-    cfg.model.warmup = 3
-    with pytest.raises(ValueError, match=r'model\.warmup=3 .* max_epochs=3: .* never be selected'):
+    cfg.model.schedule = dict(warmup=3)
+    with pytest.raises(ValueError, match=r'\.schedule\.warmup=3 .* max_epochs=3: .* never be sel'):
         preflight(cfg)
     cfg.train_cfg = dict(type='IterBasedTrainLoop', max_iters=100)
     cfg.param_scheduler = []
-    with pytest.raises(ValueError, match=r"model\.warmup=3 counts epochs.*'IterBasedTrainLoop'"):
+    with pytest.raises(ValueError, match=r"\.schedule\.warmup=3 counts epochs.*'IterBasedTrain"):
         preflight(cfg)

@@ -44,35 +44,35 @@ def test_default_variants(checkpoints, capsys):
     # A ResNet has four stages and no tokens.
     assert list(rows) == [
         'full',
-        'select_dtype=bfloat16',
-        'select_scale=0.75',
-        'select_scale=0.5',
-        'select_scale=0.35',
-        'select_depth=1',
-        'select_depth=2',
-        'select_depth=3',
+        'dtype=bfloat16',
+        'scale=0.75',
+        'scale=0.5',
+        'scale=0.35',
+        'depth=1',
+        'depth=2',
+        'depth=3',
     ]
     full = rows['full']
     assert (full['images'], full['same']) == (16, 1)
     assert full['retained'] == pytest.approx(1)
     # The same operations in another precision, a quarter of them, less than all.
-    assert rows['select_dtype=bfloat16']['cost'] == full['cost']
-    extra, half = full['cost'] - 1, rows['select_scale=0.5']['cost'] - 1
+    assert rows['dtype=bfloat16']['cost'] == full['cost']
+    extra, half = full['cost'] - 1, rows['scale=0.5']['cost'] - 1
     assert 0.2 * extra < half < 0.4 * extra
-    costs = [rows[f'select_depth={depth}']['cost'] for depth in (1, 2, 3)]
+    costs = [rows[f'depth={depth}']['cost'] for depth in (1, 2, 3)]
     assert 1 < costs[0] < costs[1] < costs[2] < full['cost']
     assert '16 images' in capsys.readouterr().out
 
 
 def test_variants_that_are_asked_for(checkpoints):
-    both = ('--variant', 'select_scale=0.5', 'select_tokens=0.5')
-    rows = run('ibot', checkpoints, *both, '--variant', 'select_dtype=bfloat16')
+    both = ('--variant', 'scale=0.5', 'tokens=0.5')
+    rows = run('ibot', checkpoints, *both, '--variant', 'dtype=bfloat16')
     # The demo has stochastic depth: the full choice differs from itself.
     assert list(rows) == [
         'full',
         'full, other noise',
-        'select_scale=0.5, select_tokens=0.5',
-        'select_dtype=bfloat16',
+        'scale=0.5, tokens=0.5',
+        'dtype=bfloat16',
     ]
     assert rows['full, other noise']['same'] < 1
     assert rows['full, other noise']['cost'] == rows['full']['cost']
@@ -89,7 +89,7 @@ def test_every_batch_has_tokens_of_its_own(checkpoints, monkeypatch):
         return subsets
 
     monkeypatch.setattr(SelectionPass, 'draw_subsets', spy)
-    run('ibot', checkpoints, '--variant', 'select_tokens=0.5')
+    run('ibot', checkpoints, '--variant', 'tokens=0.5')
     # Two batches, and one more pass to count its cost.
     assert len(drawn) == 3
     assert drawn[0] != drawn[1]
@@ -100,7 +100,8 @@ def test_options_of_the_config_do_not_enter_the_reference(checkpoints):
     rows = run('simsiam', checkpoints, '--cfg-options', 'model.candidates=[4]')
     config = Path('fast.py')
     config.write_text(
-        f"_base_ = '{DEMO / 'hvs_simsiam.py'}'\nmodel = dict(select_scale=0.5, interval=7)\n"
+        f"_base_ = '{DEMO / 'hvs_simsiam.py'}'\n"
+        'model = dict(selection_pass=dict(scale=0.5), schedule=dict(interval=7))\n'
     )
     load_tool(TOOL).main([str(config), checkpoints['simsiam'], *SMALL, '--json', 'fast.json'])
     assert json.loads(Path('fast.json').read_text())['variants'] == list(rows.values())
@@ -109,11 +110,11 @@ def test_options_of_the_config_do_not_enter_the_reference(checkpoints):
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
-        (['--variant', 'scale=0.5'], r'--variant scale=0\.5: it must be OPTION=VALUE'),
-        (['--variant', 'select_scale'], r'--variant select_scale: it must be OPTION=VALUE'),
-        (['--variant', 'select_tokens=0.5'], r'SimSiam has a ResNet'),
-        (['--variant', 'select_depth=9'], r'select_depth=9 must be'),
-        (['--variant', 'select_dtype=half'], r"select_dtype='half' must be"),
+        (['--variant', 'size=0.5'], r'--variant size=0\.5: it must be OPTION=VALUE'),
+        (['--variant', 'scale'], r'--variant scale: it must be OPTION=VALUE'),
+        (['--variant', 'tokens=0.5'], r'SimSiam has a ResNet'),
+        (['--variant', 'depth=9'], r'selection_pass.depth=9 must be'),
+        (['--variant', 'dtype=half'], r"selection_pass.dtype='half' must be"),
         (['--images', '0'], r'--images 0: it must be at least 1'),
         (['--batch-size', '700'], r'makes no batch of 700'),
         (['--device', 'cuda:77'], r'--device cuda:77: there is no such device'),

@@ -98,8 +98,8 @@ def test_optimizers_of_mmpretrain(capsys):
         (['none.py'], "config 'none.py' does not exist"),
         ([str(DEMO / 'simsiam.py')], 'selects no views: name a config with'),
         (
-            [str(DEMO / 'hvs_simsiam.py'), '--cfg-options', 'model.select_scale=7'],
-            'select_scale=7 must be above 0',
+            [str(DEMO / 'hvs_simsiam.py'), '--cfg-options', 'model.selection_pass.scale=7'],
+            'selection_pass.scale=7 must be above 0',
         ),
     ],
 )
