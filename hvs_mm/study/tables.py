@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..reports import printable
-from ..reports.tables import markdown_rows
+from ..reports.comparison import markdown_rows
+from ..utils.printable import printable
 from .estimates import Estimate, Interval, estimate, interval, paired_difference
 from .results import Cell, Result, by_cell, values_by_seed
 
