@@ -1,5 +1,11 @@
 from .collapse import OutputEntropy, output_entropy
-from .features import choose_network, evaluation_mode, extract_features, feature_networks
+from .features import (
+    LabeledFeatures,
+    choose_network,
+    evaluation_mode,
+    extract_features,
+    feature_networks,
+)
 from .importance import (
     Correlation,
     Importance,
@@ -11,10 +17,14 @@ from .importance import (
     within_images,
 )
 from .knn import Accuracy, KNNResult, class_votes, knn_accuracy
-from .knn_data import knn_datasets
-from .knn_evaluation import KNNEvaluation, KNNSettings, check_configured, configured_settings
+from .knn_evaluation import (
+    KNNEvaluation,
+    KNNSettings,
+    check_configured,
+    configured_settings,
+    knn_datasets,
+)
 from .knn_hook import KNNHook
-from .labeled_features import LabeledFeatures
 from .neighbors import nearest_neighbors, unpack_neighbors
 
 __all__ = [

@@ -6,7 +6,7 @@ import warnings
 from importlib.util import find_spec
 from typing import NamedTuple
 
-from ..evaluation.labeled_features import LabeledFeatures
+from ..evaluation.features import LabeledFeatures
 
 #: More than it takes on features of some hundred dimensions.
 MAX_ITERATIONS = 5000

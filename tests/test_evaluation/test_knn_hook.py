@@ -230,10 +230,10 @@ def test_one_option_switches_it_on(tmp_path):
 @pytest.mark.parametrize(
     ('settings', 'error', 'message'),
     [
-        (dict(interval=0), ValueError, 'interval=0 must be at least 1 epoch'),
+        (dict(interval=0), ValueError, 'interval=0 must be an integer of at least 1: the epochs'),
         (dict(k=[0]), ValueError, 'must be at least 1'),
         (dict(temperature=-1), ValueError, 'temperature=-1 must be positive'),
-        (dict(batch_size=0), ValueError, 'batch_size=0 must be at least 1'),
+        (dict(batch_size=0), ValueError, 'batch_size=0 must be an integer of at least 1'),
         (dict(kk=3), TypeError, "unexpected keyword argument 'kk'"),
     ],
 )
