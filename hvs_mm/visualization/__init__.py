@@ -1,7 +1,7 @@
-from .captions import describe_view
 from .pair_loss_plot import draw_pair_loss
 from .panel import draw_selection, to_rgb
 from .selected_examples import (
+    describe_view,
     draw_candidates,
     draw_examples_panel,
     select_examples,

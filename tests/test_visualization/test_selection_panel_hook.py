@@ -119,7 +119,7 @@ def test_a_method_with_negatives_of_all_processes(tmp_path):
 @pytest.mark.parametrize('name', ['interval', 'num_images'])
 @pytest.mark.parametrize('value', [0, -1, 1.5, True])
 def test_wrong_settings(name, value):
-    with pytest.raises(ValueError, match=f'{name}=.* must be a whole number'):
+    with pytest.raises(ValueError, match=f'{name}=.* must be an integer of at least 1'):
         SelectionPanelHook(**{name: value})
 
 
