@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
+from ..evaluation.importance import Importance
+
 _COLOR, _MEAN = '#0072B2', '#D55E00'
 _DPI = 150
 #: Groups of equally many pairs, whose means are drawn.
@@ -14,36 +16,37 @@ _GROUPS = 10
 
 
 def draw_pair_loss(
-    iou: np.ndarray,
-    pair_loss: np.ndarray,
-    title: str,
-    ranking: Sequence[tuple[str, float, float]] = (),
+    iou: np.ndarray, pair_loss: np.ndarray, title: str, ranking: Sequence[Importance] = ()
 ) -> Figure:
-    """Scatter plot of the pairs, with a bar plot of the importance of their properties.
+    """Scatter the pairs, and show the importance of their properties beside it.
 
     Args:
         iou: (B, P) IoU of the crops of each pair.
         pair_loss: (B, P).
-        title: Stands above the scatter plot.
-        ranking: Name, mean and standard deviation of each importance, the highest first; without
-            any there is no second plot.
+        title: Stands above the scatter.
+        ranking: Importances, the highest first; by default there is no second plot.
     """
     figure = Figure(figsize=(9.5 if ranking else 5.2, 4), layout='constrained', dpi=_DPI)
     axes = figure.subplots(1, 2 if ranking else 1, squeeze=False)[0]
     x, y = iou.ravel(), pair_loss.ravel()
     axes[0].scatter(x, y, s=5, alpha=0.25, color=_COLOR, linewidths=0, rasterized=True)
-    # Groups of pairs with similar IoU, equally many, so that no mean hangs on a few pairs.
+    # Groups of neighbors in IoU: equally many, so that no mean hangs on a few pairs.
     groups = np.array_split(np.argsort(x, kind='stable'), min(_GROUPS, len(x)))
-    means = [[values[group].mean() for group in groups] for values in (x, y)]
-    style = dict(color=_MEAN, marker='o', markersize=4)
-    axes[0].plot(*means, **style, label='mean of a tenth of the pairs')
-    axes[0].set(xlabel='IoU of the two crops', ylabel='pair loss')
+    axes[0].plot(
+        [x[group].mean() for group in groups],
+        [y[group].mean() for group in groups],
+        color=_MEAN,
+        marker='o',
+        markersize=4,
+        label='mean of a tenth of the pairs',
+    )
+    axes[0].set_xlabel('IoU of the two crops')
+    axes[0].set_ylabel('pair loss')
     axes[0].set_title(title, fontsize=9, loc='left')
     axes[0].legend(fontsize=8, frameon=False)
     if ranking:
-        names, importances, deviations = zip(*ranking)
-        names = [name.replace('_', ' ') for name in names]
-        axes[1].barh(names, importances, xerr=deviations, color=_COLOR)
+        names = [item.name.replace('_', ' ') for item in ranking]
+        axes[1].barh(names, [i.mean for i in ranking], xerr=[i.std for i in ranking], color=_COLOR)
         axes[1].invert_yaxis()
         axes[1].axvline(0, color='0.5', linewidth=0.8)
         axes[1].set_xlabel('loss of R2 when shuffled')

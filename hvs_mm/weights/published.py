@@ -31,7 +31,7 @@ _FIELDS = {
     'g': '(weight_g|weight_v)',
 }
 # Published name, our name.
-_BACKBONE = (
+_VIT = (
     ('cls_token', 'cls_token'),
     ('pos_embed', 'pos_embed'),
     ('masked_embed', 'mask_token'),
@@ -45,18 +45,19 @@ _BACKBONE = (
     ('blocks.{n}.mlp.fc2.{p}', 'layers.{n}.ffn.layers.1.{p}'),
     ('blocks.{n}.gamma_1', 'layers.{n}.attn.gamma1.weight'),
     ('blocks.{n}.gamma_2', 'layers.{n}.ffn.gamma2.weight'),
-    # torchvision's ResNet and MMPretrain's have the same names.
-    ('conv1.{p}', 'conv1.{p}'),
-    ('bn1.{s}', 'bn1.{s}'),
-    ('layer{n}.{n}.conv{n}.{p}', 'layer{n}.{n}.conv{n}.{p}'),
-    ('layer{n}.{n}.bn{n}.{s}', 'layer{n}.{n}.bn{n}.{s}'),
-    ('layer{n}.{n}.downsample.{n}.{s}', 'layer{n}.{n}.downsample.{n}.{s}'),
 )
-_NECK = (
-    ('mlp.{n}.{s}', 'mlp.{n}.{s}'),
-    ('last_layer.{g}', 'last_layer.{g}'),
-    ('last_layer2.{g}', 'last_layer2.{g}'),
+# torchvision's ResNet and MMPretrain's have the same names.
+_RESNET = (
+    'conv1.{p}',
+    'bn1.{s}',
+    'layer{n}.{n}.conv{n}.{p}',
+    'layer{n}.{n}.bn{n}.{s}',
+    'layer{n}.{n}.downsample.{n}.{s}',
 )
+_HEAD = ('mlp.{n}.{s}', 'last_layer.{g}', 'last_layer2.{g}')
+_NAMES = [(f'backbone.{theirs}', f'backbone.{ours}') for theirs, ours in _VIT]
+_NAMES += [(f'backbone.{name}', f'backbone.{name}') for name in _RESNET]
+_NAMES += [(f'head.{name}', f'neck.{name}') for name in _HEAD]
 _CENTERS = (('center', 'head.center'), ('center2', 'head.patch_center'))
 # Only MMPretrain's ViT and the projections of this package have such names.
 _UPSTREAM = re.compile(r'(^|\.)(neck|layers\.\d+\.(ln1|ffn)|patch_embed\.projection)\.')
@@ -146,8 +147,8 @@ def to_published(checkpoint: Mapping[str, Any]) -> Converted:
     student, teacher, centers, unmatched, notes = {}, {}, {}, [], []
     for key, value in state_dict.items():
         network = teacher if key.startswith(_TEACHER) else student
-        name = _published_name(key.removeprefix(_TEACHER))
-        center = _rename(key, [(ours, theirs) for theirs, ours in _CENTERS])
+        name = _rename(key.removeprefix(_TEACHER), _NAMES, back=True)
+        center = _rename(key, _CENTERS, back=True)
         if not isinstance(value, Tensor) or (name is None and center is None):
             unmatched.append(key)
         elif center is not None:
@@ -237,8 +238,9 @@ def _pattern(template: str) -> re.Pattern[str]:
     return re.compile(''.join(_FIELDS[p] if i % 2 else re.escape(p) for i, p in enumerate(parts)))
 
 
-def _rename(key: str, names: Iterable[tuple[str, str]]) -> str | None:
-    for source, target in names:
+def _rename(key: str, names: Iterable[tuple[str, str]], back: bool = False) -> str | None:
+    for pair in names:
+        source, target = reversed(pair) if back else pair
         match = _pattern(source).fullmatch(key)
         if match:
             values = iter(match.groups())
@@ -248,20 +250,7 @@ def _rename(key: str, names: Iterable[tuple[str, str]]) -> str | None:
 
 def _our_name(key: str) -> str | None:
     key = key.removeprefix('module.')
-    if key.startswith('head.'):
-        name = _rename(key.removeprefix('head.'), _NECK)
-        return name and f'neck.{name}'
-    name = _rename(key.removeprefix('backbone.'), _BACKBONE)
-    return name and f'backbone.{name}'
-
-
-def _published_name(key: str) -> str | None:
-    part, _, rest = key.partition('.')
-    if part == 'backbone':
-        name = _rename(rest, [(ours, theirs) for theirs, ours in _BACKBONE])
-        return name and f'backbone.{name}'
-    name = _rename(rest, _NECK) if part == 'neck' else None
-    return name and f'head.{name}'
+    return _rename(key, _NAMES) or _rename(f'backbone.{key}', _NAMES)
 
 
 def _published_entries(checkpoint: Mapping[str, Any]) -> Iterator[tuple[str, str | None, Any]]:

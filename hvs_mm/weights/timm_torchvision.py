@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import torch
 import torchvision
+from mmpretrain.models import VisionTransformer
 from mmpretrain.registry import MODELS
 from torch import Tensor
 
@@ -41,9 +42,7 @@ _TIMM_VITS = {
 }
 _TIMM_IMAGE_SIZE = 224
 _HEAD_WIDTH = 64
-_TIMM_LAYER_SCALE = {'gamma_1': 'ls1.gamma', 'gamma_2': 'ls2.gamma'}
-# Parts that some transformers lack.
-_QKV_BIAS, _LAYER_SCALE = 'blocks.0.attn.qkv.bias', 'blocks.0.ls1.gamma'
+_LAYER_SCALE = {'gamma_1': 'ls1.gamma', 'gamma_2': 'ls2.gamma'}
 # The first two are defaults of all three libraries, the last is MMPretrain's where `norm_cfg` has
 # no eps.
 _RESNET_EPS, _VIT_EPS, _UNSET_EPS = 1e-5, 1e-6, 1e-5
@@ -151,25 +150,32 @@ def _rename_resnet(
 
 def _rename_vit(state: Mapping[str, Tensor], config: Mapping[str, Any]) -> RenamedBackbone:
     left_out = {name: reason for name, reason in _LEFT_OUT.items() if name in state}
-    kept = {f'backbone.{key}': value for key, value in state.items() if key not in left_out}
-    published, unknown, _ = to_published(kept)
-    weights = _copies({_timm_name(name): value for name, value in published.items()})
-    # Tensors of no vision transformer of timm: the comparison reports them.
-    found = weights | {name.removeprefix('backbone.'): kept[name] for name in unknown}
+    weights, unknown = _timm_names({k: v for k, v in state.items() if k not in left_out})
     projection = weights['patch_embed.proj.weight'].shape
     width, channels, _, patch = projection
     depth = _count(weights, 'blocks')
-    # The comparison reports missing ones, too.
+    # The comparison below reports missing tensors.
     num_tokens = weights['pos_embed'].shape[1] if 'pos_embed' in weights else 0
     hidden = len(weights.get('blocks.0.mlp.fc1.weight', ()))
-    expected = _vit_shapes(projection, weights, depth, num_tokens, hidden)
-    _check_shapes(found, expected, "timm's VisionTransformer")
+    settings: dict[str, Any] = {} if 'blocks.0.attn.qkv.bias' in weights else {'qkv_bias': False}
+    layer_scale = 'blocks.0.ls1.gamma' in weights
+    arch = dict(embed_dims=width, num_layers=depth, num_heads=1, feedforward_channels=hidden)
+    with torch.device('meta'):
+        reference = VisionTransformer(
+            arch,
+            patch_size=patch,
+            in_channels=channels,
+            layer_scale_init_value=float(layer_scale),
+            **settings,
+        )
+    expected = {name: value.shape for name, value in _timm_names(reference.state_dict())[0].items()}
+    expected['pos_embed'] = (1, num_tokens, width)
+    _check_shapes(weights | unknown, expected, "timm's VisionTransformer")
 
     image_size = _image_size(config, num_tokens - 1, patch)
     heads = _num_heads(config)
-    settings: dict[str, Any] = {} if _QKV_BIAS in weights else {'qkv_bias': False}
     # Any number: timm builds a layer scale if there is an initial value.
-    settings |= {'init_values': 1.0} if _LAYER_SCALE in weights else {}
+    settings |= {'init_values': 1.0} if layer_scale else {}
     settings |= {} if channels == 3 else {'in_chans': channels}
     model = _timm_model(width, depth, hidden, patch, image_size, heads, settings)
     notes = _notes(config, _VIT_SETTINGS, 'timm', _VIT_EPS)
@@ -179,44 +185,18 @@ def _rename_vit(state: Mapping[str, Tensor], config: Mapping[str, Any]) -> Renam
             f'{_HEAD_WIDTH} units are assumed.'
         )
     architecture = f'VisionTransformer, width {width}, {depth} layers, patch {patch}'
-    return RenamedBackbone(architecture, 'timm', weights, left_out, notes, model)
+    return RenamedBackbone(architecture, 'timm', _copies(weights), left_out, notes, model)
 
 
-def _timm_name(published: str) -> str:
-    start, _, last = published.rpartition('.')
-    return f'{start}.{_TIMM_LAYER_SCALE[last]}' if last in _TIMM_LAYER_SCALE else published
-
-
-def _vit_shapes(
-    projection: torch.Size, weights: Mapping[str, Tensor], depth: int, num_tokens: int, hidden: int
-) -> dict[str, tuple[int, ...]]:
-    """Shapes of timm's VisionTransformer without a classifier.
-
-    Args:
-        projection: Shape (C, 3, P, P) of the weight of the patch embedding.
-        weights: Tell whether there are biases of queries, keys and values, and a layer scale.
-        depth: Number of blocks.
-        num_tokens: Position embeddings, with that of the [CLS] token.
-        hidden: Units of the hidden layer of a block's MLP.
-    """
-    width = projection[0]
-
-    def layer(name: str, outputs: int, *inputs: int, bias: bool = True) -> dict[str, tuple]:
-        weight = {f'{name}.weight': (outputs, *inputs)}
-        return weight | {f'{name}.bias': (outputs,)} if bias else weight
-
-    shapes = {'cls_token': (1, 1, width), 'pos_embed': (1, num_tokens, width)}
-    shapes |= layer('patch_embed.proj', *projection)
-    for number in range(depth):
-        block = f'blocks.{number}'
-        shapes |= layer(f'{block}.norm1', width) | layer(f'{block}.norm2', width)
-        shapes |= layer(f'{block}.attn.qkv', 3 * width, width, bias=_QKV_BIAS in weights)
-        shapes |= layer(f'{block}.attn.proj', width, width)
-        shapes |= layer(f'{block}.mlp.fc1', hidden, width)
-        shapes |= layer(f'{block}.mlp.fc2', width, hidden)
-        if _LAYER_SCALE in weights:
-            shapes |= {f'{block}.{name}': (width,) for name in _TIMM_LAYER_SCALE.values()}
-    return shapes | layer('norm', width)
+def _timm_names(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The tensors of a transformer under timm's names, and those for which it has none."""
+    named = {f'backbone.{name}': value for name, value in state.items()}
+    published, unknown, _ = to_published(named)
+    weights = {}
+    for name, value in published.items():
+        start, _, last = name.rpartition('.')
+        weights[f'{start}.{_LAYER_SCALE[last]}' if last in _LAYER_SCALE else name] = value
+    return weights, {name.removeprefix('backbone.'): named[name] for name in unknown}
 
 
 def _timm_model(
