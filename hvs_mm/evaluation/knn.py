@@ -229,18 +229,12 @@ def _count_hits(
     temperature: float,
     num_classes: int,
 ) -> Tensor:
-    """Count the queries whose class comes first, and among the first five.
+    """Count the queries, for each k, whose class comes first, and among the first five.
 
     Args:
         similarity: (Q, max(k)) similarities of the neighbors, nearest first.
         classes: (Q, max(k)) their classes.
-        labels: (Q,) right classes.
-        k: K numbers of neighbors.
-        temperature: Softmax temperature of the neighbor weights.
-        num_classes: C.
-
-    Returns:
-        (K, 2) int64.
+        labels: (Q,) right classes of the queries.
     """
     hits = torch.zeros(len(k), 2, dtype=torch.int64)
     for rows in torch.arange(len(labels)).split(_VOTE_CHUNK):

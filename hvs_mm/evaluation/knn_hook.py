@@ -28,13 +28,8 @@ class KNNHook(Hook):
     Args:
         interval: Epochs between two evaluations.
         at_start: Evaluate before training, too.
-        bank: Images of known class; this and the following as in :class:`KNNSettings`.
-        queries: Images to classify.
-        k: A number of neighbors, or several.
-        temperature: Softmax temperature of the neighbor weights.
-        network: Network to evaluate.
-        batch_size: Images per process that go forward together.
-        num_workers: Worker processes that read images.
+        bank: Images of known class. This and all that follow are explained in
+            :class:`KNNSettings`.
 
     Raises:
         TypeError: If a k is no int.

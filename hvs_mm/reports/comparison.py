@@ -70,14 +70,14 @@ def make_rows(runs: Sequence[Run], k: int) -> tuple[list[Row], list[str]]:
             attached[name] = found[0]
         else:
             notes.append(
-                f'{name}: {len(found)} linear evaluations are of it, each in a row of its own.'
+                f'{name}: it has {len(found)} linear evaluations, each in a row of its own.'
             )
     hidden = {run.name for run in attached.values()}
     shown = [run for run in runs if run.name not in hidden]
     for run in shown:
         if run.knn and not run.knn.get(k):
             others = ', '.join(map(str, sorted(run.knn)))
-            notes.append(f'{run.name}: its k-NN accuracy is of k = {others}, not {k}: see --k.')
+            notes.append(f'{run.name}: its k-NN accuracy was measured with k = {others}, not {k}: see --k.')
     return [_make_row(run, attached.get(run.name), k) for run in shown], notes
 
 

@@ -28,50 +28,15 @@ def draw_selection_plots(series: Series, by_epoch: bool = True) -> dict[str, Fig
     """
     # matplotlib leaves names that begin with an underscore out of a legend.
     shown = {f' {name}' if name.startswith('_') else name: found for name, found in series.items()}
-    when = 'in the last epoch' if by_epoch else 'at the end'
-
-    def lines(label: str, **endings: str) -> Callable[[Series], Figure]:
-        return partial(_draw_lines, label, **endings)
-
-    # Title, how to draw, the statistic that must have been logged.
-    plots: list[tuple[str, Callable[[Series], Figure], str]] = [
-        (
-            'IoU of the kept crops, and of all',
-            lines('mean IoU', iou_kept=': kept', iou_all=': all'),
-            'iou_kept',
-        ),
-        (
-            'Kept crops with the lowest IoU',
-            lines(_SHARES, lowest_iou='', lowest_iou_chance=': by chance'),
-            'lowest_iou',
-        ),
-        ('Score of the kept views minus the mean', lines('score', score_gap=''), 'score_gap'),
-        (
-            'How evenly the choices fall',
-            lines('entropy over its maximum', choice_entropy=''),
-            'choice_entropy',
-        ),
-        (f'IoU {when}', _draw_histogram, 'iou_kept_bin_0'),
-        (f'Which views are kept {when}', _draw_kept_views, 'kept_view_0'),
-        (
-            'Color jitter of the kept views, and of all',
-            lines('mean strength', color_kept=': kept', color_all=': all'),
-            'color_kept',
-        ),
-        (
-            'Kept views with the strongest jitter',
-            lines(_SHARES, strongest_color='', strongest_color_chance=': by chance'),
-            'strongest_color',
-        ),
-    ]
     figures = {}
-    for title, draw, needed in plots:
+    for title, needed, draw in _PLOTS:
         told = {
             name: [period for period in periods if _tells(period, needed)]
             for name, periods in shown.items()
         }
         told = {name: periods for name, periods in told.items() if periods}
         if told:
+            title = title.format(when='in the last epoch' if by_epoch else 'at the end')
             figures[title] = draw(told)
             for axes in figures[title].axes:
                 if axes.get_xlabel() == 'epoch' and not by_epoch:
@@ -172,3 +137,22 @@ def _finish(figure: Figure) -> Figure:
     figure.set_figheight(_SIZE[1] + 0.17 * -(-len(labels) // 2))
     literally(figure.legend(loc='outside lower left', ncols=2, fontsize=7.5, frameon=False))
     return figure
+
+
+_CHOICE = partial(_draw_lines, 'entropy over its maximum', choice_entropy='')
+_COLOR = partial(_draw_lines, 'mean strength', color_kept=': kept', color_all=': all')
+_IOU = partial(_draw_lines, 'mean IoU', iou_kept=': kept', iou_all=': all')
+_LOWEST = partial(_draw_lines, _SHARES, lowest_iou='', lowest_iou_chance=': by chance')
+_SCORE = partial(_draw_lines, 'score', score_gap='')
+_STRONGEST = partial(_draw_lines, _SHARES, strongest_color='', strongest_color_chance=': by chance')
+#: Title, the statistic that must have been logged, how to draw.
+_PLOTS: Sequence[tuple[str, str, Callable[[Series], Figure]]] = (
+    ('IoU of the kept crops, and of all', 'iou_kept', _IOU),
+    ('Kept crops with the lowest IoU', 'lowest_iou', _LOWEST),
+    ('Score of the kept views minus the mean', 'score_gap', _SCORE),
+    ('How evenly the choices fall', 'choice_entropy', _CHOICE),
+    ('IoU {when}', 'iou_kept_bin_0', _draw_histogram),
+    ('Which views are kept {when}', 'kept_view_0', _draw_kept_views),
+    ('Color jitter of the kept views, and of all', 'color_kept', _COLOR),
+    ('Kept views with the strongest jitter', 'strongest_color', _STRONGEST),
+)

@@ -63,33 +63,27 @@ def selection_html(runs: Sequence[Run], k: int = 20) -> str:
 
 def _selected(series: Mapping[str, Sequence[Period]], unit: str) -> list[list[str]]:
     """Header and lines of the table of what was selected in the last period of each run."""
-    lines = [
-        [
-            'run', unit, 'images', 'IoU kept', 'IoU all', 'difference', 'lowest IoU kept',
-            'by chance', 'score above mean', 'entropy', 'not finite',
-        ]
-    ]  # fmt: skip
+    lines = []
     for name, periods in series.items():
         if not periods:
             continue
-        period = periods[-1]
-        means = period.means
-        lines.append(
-            [
-                name,
-                str(period.position),
-                str(period.images),
-                _number(means.get('iou_kept')),
-                _number(means.get('iou_all')),
-                _with_error(means.get('iou_gap'), period.gap_error('iou')),
-                _share(means.get('lowest_iou'), period.share_interval('lowest_iou')),
-                _share(means.get('lowest_iou_chance')),
-                _with_error(means.get('score_gap'), period.gap_error('score')),
-                _number(means.get('choice_entropy')),
-                _share(means.get('nonfinite')),
-            ]
-        )
-    return lines
+        last = periods[-1]
+        means = last.means
+        line = {
+            'run': name,
+            unit: str(last.position),
+            'images': str(last.images),
+            'IoU kept': _number(means.get('iou_kept')),
+            'IoU all': _number(means.get('iou_all')),
+            'difference': _with_error(means.get('iou_gap'), last.gap_error('iou')),
+            'lowest IoU kept': _share(means.get('lowest_iou'), last.share_interval('lowest_iou')),
+            'by chance': _share(means.get('lowest_iou_chance')),
+            'score above mean': _with_error(means.get('score_gap'), last.gap_error('score')),
+            'entropy': _number(means.get('choice_entropy')),
+            'not finite': _share(means.get('nonfinite')),
+        }
+        lines.append(list(line.values()))
+    return [list(line), *lines]
 
 
 def _number(value: float | None) -> str:
@@ -120,12 +114,11 @@ def _panels(run: Run) -> dict[str, str]:
     numbers = sorted(found)
     if len(numbers) > _MAX_PANELS:
         numbers = [numbers[0], numbers[len(numbers) // 2], numbers[-1]]
-    return {
-        f'{run.name}, after {word} {number}' if number else f'{run.name}, before training': _source(
-            found[number].read_bytes()
-        )
-        for number in numbers
-    }
+    panels = {}
+    for number in numbers:
+        when = f'after {word} {number}' if number else 'before training'
+        panels[f'{run.name}, {when}'] = _source(found[number].read_bytes())
+    return panels
 
 
 def _is_png(path: Path) -> bool:

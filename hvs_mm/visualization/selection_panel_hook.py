@@ -49,13 +49,7 @@ class SelectionPanelHook(Hook):
         self._by_epoch = isinstance(runner.train_loop, EpochBasedTrainLoop)
         self._draw(runner, runner.epoch if self._by_epoch else runner.iter)
 
-    def after_train_iter(
-        self,
-        runner: Runner,
-        batch_idx: int,
-        data_batch: dict[str, Any] | None = None,
-        outputs: dict[str, Any] | None = None,
-    ) -> None:
+    def after_train_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
         if not self._by_epoch and (
             self.every_n_train_iters(runner, self.interval) or self.is_last_train_iter(runner)
         ):
