@@ -343,7 +343,9 @@ def test_knn_accuracies_of_files(tmp_path, capsys):
     assert result.knn == {20: {1: 10.0, 2: 2.0}, 10: {1: 1.5}, 200: {2: 2.5}}
     capsys.readouterr()
     assert 'knn_top1' not in compare(run, '--k', 7)[0]
-    assert notes(capsys) == ['run: its k-NN accuracy was measured with k = 10, 20, 200, not 7: see --k.']
+    assert notes(capsys) == [
+        'run: its k-NN accuracy was measured with k = 10, 20, 200, not 7: see --k.'
+    ]
 
 
 @pytest.mark.parametrize(
