@@ -77,7 +77,9 @@ def make_rows(runs: Sequence[Run], k: int) -> tuple[list[Row], list[str]]:
     for run in shown:
         if run.knn and not run.knn.get(k):
             others = ', '.join(map(str, sorted(run.knn)))
-            notes.append(f'{run.name}: its k-NN accuracy was measured with k = {others}, not {k}: see --k.')
+            notes.append(
+                f'{run.name}: its k-NN accuracy was measured with k = {others}, not {k}: see --k.'
+            )
     return [_make_row(run, attached.get(run.name), k) for run in shown], notes
 
 

@@ -30,28 +30,28 @@ def draw_selection_plots(series: Series, by_epoch: bool = True) -> dict[str, Fig
     shown = {f' {name}' if name.startswith('_') else name: found for name, found in series.items()}
     figures = {}
     for title, needed, draw in _PLOTS:
-        told = {
-            name: [period for period in periods if _tells(period, needed)]
+        logged = {
+            name: [period for period in periods if _has(period, needed)]
             for name, periods in shown.items()
         }
-        told = {name: periods for name, periods in told.items() if periods}
-        if told:
+        logged = {name: periods for name, periods in logged.items() if periods}
+        if logged:
             title = title.format(when='in the last epoch' if by_epoch else 'at the end')
-            figures[title] = draw(told)
+            figures[title] = draw(logged)
             for axes in figures[title].axes:
                 if axes.get_xlabel() == 'epoch' and not by_epoch:
                     axes.set_xlabel('iteration')
     return figures
 
 
-def _tells(period: Period, key: str) -> bool:
+def _has(period: Period, key: str) -> bool:
     """Whether a statistic was logged; of colors, whether views differed in them."""
     is_alike = 'color' in key and period.means.get('strongest_color_chance') == 1
     return key in period.means and not is_alike
 
 
 def _draw_lines(label: str, series: Series, **endings: str) -> Figure:
-    """Statistics over the run; ``endings`` says how the name of each goes on in the legend."""
+    """Statistics over the run, each with what follows the name of the run in the legend."""
     figure, axes = _new(label)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     for position, (name, periods) in enumerate(series.items()):

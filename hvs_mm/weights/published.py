@@ -196,26 +196,24 @@ def check_fit(state_dict: Mapping[str, Tensor], model: nn.Module, config: str) -
     Raises:
         ValueError: If a tensor is missing, has no place, or has another shape.
     """
-    own = {name: tuple(value.shape) for name, value in model.state_dict().items()}
-    given = {name: tuple(value.shape) for name, value in state_dict.items()}
-    parts = {_part(name) for name in given}
-    notes = []
-    absent = sorted({_part(name) for name in own} - parts)
+    own = {name: value.shape for name, value in model.state_dict().items()}
+    notes, misfits = [], []
+    absent = sorted({_part(name) for name in own} - {_part(name) for name in state_dict})
     if absent:
         notes.append(f'not in the checkpoint, initialized as configured: {", ".join(absent)}.')
-    differing = []
-    for name in [*own, *(name for name in given if name not in own)]:
-        ours, theirs = own.get(name), given.get(name)
-        if ours == theirs or (theirs is None and _part(name) in absent):
+    for name, theirs, ours in differing_shapes(state_dict, own):
+        if theirs is None and _part(name) in absent:
             continue
         if theirs is None and name.endswith('backbone.mask_token'):
             notes.append(f'not in the checkpoint, initialized as configured: {name}.')
-        elif _is_resizable(name, ours, theirs):
+        elif name.endswith('backbone.pos_embed') and theirs and ours and theirs[-1] == ours[-1]:
+            # MMPretrain's ViT interpolates it for another image size.
             notes.append(f'{name} {theirs} is resized to {ours} on loading.')
         else:
-            differing.append((name, theirs, ours))
-    if differing:
-        raise ValueError(_misfit(differing, config, len(own.keys() | given.keys())))
+            places = f'{theirs or "not"} in the checkpoint, {ours or "not"} in the model'
+            misfits.append(f'{name}: {places}')
+    if misfits:
+        raise ValueError(_misfit(misfits, config, len(own.keys() | state_dict.keys())))
     # A copy of the dict: MMPretrain's resizing writes to it.
     model.load_state_dict(dict(state_dict), strict=False)
     return notes
@@ -316,27 +314,30 @@ def _part(name: str) -> str:
     return f'{prefix}{name.removeprefix(prefix).split(".")[0]}.*'
 
 
-def _is_resizable(name: str, ours: tuple | None, theirs: tuple | None) -> bool:
-    """Whether MMPretrain's ViT interpolates it, which it does for another image size."""
-    return (
-        name.endswith('backbone.pos_embed')
-        and ours is not None
-        and theirs is not None
-        and ours[-1] == theirs[-1]
-    )
+def differing_shapes(
+    state_dict: Mapping[str, Tensor], expected: Mapping[str, Sequence[int]]
+) -> list[tuple[str, tuple[int, ...] | None, tuple[int, ...] | None]]:
+    """The tensors that do not have the expected shape.
 
-
-def _misfit(
-    differing: Sequence[tuple[str, tuple | None, tuple | None]], config: str, total: int
-) -> str:
-    lines = [
-        f'  {name}: {theirs or "not"} in the checkpoint, {ours or "not"} in the model'
-        for name, theirs, ours in differing[:5]
+    Returns:
+        Name, shape in the state dict and expected shape of each, None where there is none.
+    """
+    found = {name: tuple(value.shape) for name, value in state_dict.items()}
+    wanted = {name: tuple(shape) for name, shape in expected.items()}
+    names = [*wanted, *(name for name in found if name not in wanted)]
+    return [
+        (name, found.get(name), wanted.get(name))
+        for name in names
+        if found.get(name) != wanted.get(name)
     ]
-    more = f'\n  and {len(differing) - 5} more' if len(differing) > 5 else ''
+
+
+def _misfit(misfits: Sequence[str], config: str, total: int) -> str:
+    lines = '\n'.join(f'  {misfit}' for misfit in misfits[:5])
+    more = f'\n  and {len(misfits) - 5} more' if len(misfits) > 5 else ''
     return (
-        f'the checkpoint is of another architecture than {config}, {len(differing)} of {total} '
-        'tensors differ:\n' + '\n'.join(lines) + more + '\nGive the config of its architecture, or '
+        f'the checkpoint is of another architecture than {config}, {len(misfits)} of {total} '
+        f'tensors differ:\n{lines}{more}\nGive the config of its architecture, or '
         'change arch, patch_size, out_channels or shared_head in this one. For the backbone alone '
         "convert without --config and set init_cfg=dict(type='Pretrained', checkpoint=..., "
         "prefix='backbone.') in the config of the backbone."

@@ -18,7 +18,7 @@ from mmpretrain.registry import MODELS
 from torch import Tensor
 
 from .pretrained_backbone import list_some
-from .published import to_published
+from .published import differing_shapes, to_published
 
 #: Libraries whose names can be written.
 STYLES = ('torchvision', 'timm', 'mmpretrain')
@@ -290,15 +290,14 @@ def _check_shapes(
     state: Mapping[str, Tensor], expected: Mapping[str, tuple[int, ...]], target: str
 ) -> None:
     differing = []
-    for name in [*expected, *(name for name in state if name not in expected)]:
-        if name not in expected:
+    for name, found, wanted in differing_shapes(state, expected):
+        if wanted is None:
             differing.append(f'{name} has no place')
+        elif found is not None:
+            differing.append(f'{name} is {found} instead of {wanted}')
         # Old versions of torch saved no counters; loading fills them in.
-        elif name not in state and not name.endswith('num_batches_tracked'):
+        elif not name.endswith('num_batches_tracked'):
             differing.append(f'{name} is missing')
-        elif name in state and tuple(state[name].shape) != tuple(expected[name]):
-            shapes = tuple(state[name].shape), tuple(expected[name])
-            differing.append(f'{name} is {shapes[0]} instead of {shapes[1]}')
     if differing:
         raise ValueError(
             f'the backbone is not {target}: {list_some(differing, separator="; ")}. {_AS_THEY_ARE}'
