@@ -1,21 +1,6 @@
+from ..utils.state_guard import evaluation_mode
 from .collapse import OutputEntropy, output_entropy
-from .features import (
-    LabeledFeatures,
-    choose_network,
-    evaluation_mode,
-    extract_features,
-    feature_networks,
-)
-from .importance import (
-    Correlation,
-    Importance,
-    check_importance,
-    correlate,
-    pair_properties,
-    rank_importance,
-    varying,
-    within_images,
-)
+from .features import LabeledFeatures, choose_network, extract_features, feature_networks
 from .knn import Accuracy, KNNResult, class_votes, knn_accuracy
 from .knn_evaluation import (
     KNNEvaluation,
@@ -26,11 +11,10 @@ from .knn_evaluation import (
 )
 from .knn_hook import KNNHook
 from .neighbors import nearest_neighbors, unpack_neighbors
+from .operations import count_operations, operation_counter
 
 __all__ = [
     'Accuracy',
-    'Correlation',
-    'Importance',
     'KNNEvaluation',
     'KNNHook',
     'KNNResult',
@@ -38,21 +22,17 @@ __all__ = [
     'LabeledFeatures',
     'OutputEntropy',
     'check_configured',
-    'check_importance',
     'choose_network',
     'class_votes',
     'configured_settings',
-    'correlate',
+    'count_operations',
     'evaluation_mode',
     'extract_features',
     'feature_networks',
     'knn_accuracy',
     'knn_datasets',
     'nearest_neighbors',
+    'operation_counter',
     'output_entropy',
-    'pair_properties',
-    'rank_importance',
     'unpack_neighbors',
-    'varying',
-    'within_images',
 ]

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import inf
 from typing import Any
 
-import numpy as np
 import torch
 from mmengine.dist import broadcast, get_world_size
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from ..models.hvs_algorithm import HVSAlgorithm
-from ..utils.state_guard import preserve_state
+from ..utils.state_guard import evaluation_mode
 from ..utils.unwrap_model import unwrap_model
 
 #: The search for neighbors packs an index into 32 bits.
@@ -135,30 +132,6 @@ def pool_features(output: Any) -> Tensor:
     return (last[:, 0] if last.ndim == 3 else last).float()
 
 
-@contextmanager
-def evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """Put a model into eval mode and leave it and all random states as they were found.
-
-    Afterwards every module has its own mode again, buffers have their values, and Python, NumPy and
-    torch draw the random numbers they would have drawn.
-
-    Args:
-        model: Any module. Parameters are left to the caller: run without gradient.
-    """
-    modes = [(module, module.training) for module in model.modules()]
-    python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002
-    try:
-        model.eval()
-        with preserve_state(model):
-            yield
-    finally:
-        # Not by train(), which sets the mode of all children, too.
-        for module, mode in modes:
-            module.training = mode
-        random.setstate(python_state)
-        np.random.set_state(numpy_state)  # noqa: NPY002
-
-
 @torch.no_grad()
 def extract_features(
     model: nn.Module, loader: DataLoader, network: str | None = None
@@ -220,10 +193,7 @@ def _share_buffers(model: nn.Module) -> None:
     """Give all processes the buffers of the first one, or their features would not compare."""
     if get_world_size() > 1:
         for buffer in model.buffers():
-            shared = buffer.clone()
-            broadcast(shared, 0)
-            # Seen by `preserve_state`, unlike a write by torch.distributed.
-            buffer.copy_(shared)
+            broadcast(buffer, 0)
 
 
 def _order(loader: DataLoader) -> Tensor:

@@ -1,11 +1,11 @@
-"""Images that cannot be used: how the loader's workers tell the training process of them."""
+"""Images that cannot be used, and how the loader's workers report them."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-#: Field of a data sample: the images that were refused before this one was taken, a tuple of
-#: :class:`BadImage`. Only samples that have something to tell have it.
+#: Field of a data sample: a tuple of :class:`BadImage`, the images that were rejected before this
+#: one was taken. Absent if there are none.
 SKIPPED_FIELD = 'skipped_images'
 
 
@@ -13,8 +13,8 @@ class BadImage(NamedTuple):
     """An image that cannot be used.
 
     Attributes:
-        path: Of its file, as the data set names it.
-        reason: What is wrong with it, in words.
+        path: Path of its file, as the data set names it.
+        reason: Why it is rejected, in words.
     """
 
     path: str
@@ -30,12 +30,7 @@ class BadImagesError(ValueError):
 
 
 def describe(images: list[BadImage], most: int = 5) -> str:
-    """Some images, each once, with what is wrong with them.
-
-    Args:
-        images: At least one.
-        most: How many are named; of the others only the number is told.
-    """
+    """Name up to ``most`` of one or more images with the reasons, and count the others."""
     distinct = list({image.path: image for image in images}.values())
     lines = [f'{image.path} ({image.reason})' for image in distinct[:most]]
     if len(distinct) > most:

@@ -1,4 +1,4 @@
-"""What is to be done to the colors of views, as numbers that travel with a data sample."""
+"""Color operations on views, as numbers that travel with a data sample."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-#: Where a data sample holds what is still to be done to the colors of its views.
+#: Field of a data sample: the operations still to be applied to its views.
 PHOTOMETRY_FIELD = 'view_photometry'
-#: Operations that are carried out on the device. 0 in a record stands for none, 1 for the first.
+#: Operations that the device can apply. 0 in a record stands for none, 1 for the first.
 OPERATIONS = ('brightness', 'contrast', 'saturation', 'hue', 'grayscale', 'blur', 'solarize')
 #: Columns of a record: the operation and its up to three values.
 _WIDTH = 4
@@ -18,7 +18,7 @@ Operation = tuple[str | float, ...]
 
 
 def pack_operations(views: Sequence[Sequence[Operation]]) -> np.ndarray:
-    """Record what is to be done to the views of an image.
+    """Record the color operations on the views of an image, in their order.
 
     The values are those of upstream's transforms:
 
@@ -27,9 +27,6 @@ def pack_operations(views: Sequence[Sequence[Operation]]) -> np.ndarray:
     - ``grayscale``: the weights of the channels in their order, which add up to 1,
     - ``blur``: the standard deviation in pixels,
     - ``solarize``: the gray level from which on a channel is inverted.
-
-    Args:
-        views: The operations of each of S views, first to last.
 
     Returns:
         (S, K, 4) float32, ``K`` the most operations of a view.
@@ -48,14 +45,7 @@ def pack_operations(views: Sequence[Sequence[Operation]]) -> np.ndarray:
 
 
 def stack_operations(records: Sequence[np.ndarray]) -> np.ndarray:
-    """Join the records of the images of a batch.
-
-    Args:
-        records: B arrays (S, K, 4) of :func:`pack_operations`, of any K.
-
-    Returns:
-        (B, S, K, 4) float32, with the largest K.
-    """
+    """Join records (S, K, 4) of B images to (B, S, K, 4) float32 with the largest K."""
     steps = max(record.shape[1] for record in records)
     batch = np.zeros((len(records), len(records[0]), steps, _WIDTH), dtype=np.float32)
     for image, record in zip(batch, records):

@@ -16,8 +16,7 @@ from ..selection.record import Selection
 from ..selection.statistics.color import COLOR_CHANGES
 from ..selection.statistics.geometry import pair_ious
 from ..utils.photometry_operations import PHOTOMETRY_FIELD, stack_operations
-from ..utils.random_state import own_random_numbers
-from ..utils.state_guard import preserve_state
+from ..utils.state_guard import own_random_numbers, preserve_state
 from .panel import draw_selection
 
 #: Short names of color changes that are factors.
@@ -45,7 +44,7 @@ def select_examples(model: nn.Module, examples: Examples, seed: int = 0) -> Sele
 def shown_pair_loss(model: nn.Module, selection: Selection) -> np.ndarray:
     """The pair losses (B, T, S) float32, NaN for a view and itself where the method has none."""
     pair_loss = selection.pair_loss.float().cpu().clone()
-    if model.pair_loss.weights.diagonal == 0:
+    if model.pair_loss.score_weights(model.algorithm).diagonal == 0:
         # (T, B): the views of the diagonal
         pair_loss.diagonal(dim1=1, dim2=2).fill_(float('nan'))
     return pair_loss.numpy()

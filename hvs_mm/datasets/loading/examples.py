@@ -17,7 +17,7 @@ from mmengine.dataset import (
 )
 from torch import Tensor
 
-from ...utils.random_state import own_random_numbers
+from ...utils.state_guard import own_random_numbers
 from ..views.candidate_views import CandidateViews
 
 #: Images that the pipeline may give up on, one after the other.

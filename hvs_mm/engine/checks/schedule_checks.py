@@ -63,14 +63,15 @@ def check_selection_warmup(cfg: Config, model: nn.Module) -> None:
     max_epochs = train_cfg.get('max_epochs')
     if max_epochs is None and train_cfg:
         raise ValueError(
-            f'model.warmup={schedule.warmup} counts epochs, but train_cfg.type='
+            f'model.schedule.warmup={schedule.warmup} counts epochs, but train_cfg.type='
             f"{train_cfg.get('type')!r} counts iterations: take type='EpochBasedTrainLoop' with "
-            'max_epochs, or set model.warmup=0.'
+            'max_epochs, or set model.schedule.warmup=0.'
         )
     if max_epochs is not None and schedule.warmup >= max_epochs:
         raise ValueError(
-            f'model.warmup={schedule.warmup} epochs without selection, but the run has max_epochs='
-            f'{max_epochs}: views would never be selected. Lower model.warmup, or train longer.'
+            f'model.schedule.warmup={schedule.warmup} epochs without selection, but the run has '
+            f'max_epochs={max_epochs}: views would never be selected. Lower model.schedule.warmup, '
+            'or train longer.'
         )
 
 

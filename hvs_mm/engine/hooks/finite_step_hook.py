@@ -14,10 +14,10 @@ from mmengine.runner import Runner
 from mmpretrain.registry import HOOKS
 from torch import Tensor, nn
 
+from ...utils.state_guard import StateGuard
 from ..optim.finiteness import finite_gradients, finite_values, first_nonfinite
 from ..runners.checkpoint_paths import CheckpointPaths
 from ..runners.latest_checkpoint import latest_readable_checkpoint
-from .forward_snapshot import ForwardSnapshot
 
 
 class NonFiniteError(RuntimeError):
@@ -87,7 +87,7 @@ class FiniteStepHook(Hook):
         self._model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         self._optim_wrapper = runner.optim_wrapper
         self._device = next(self._model.parameters()).device
-        self._snapshot = ForwardSnapshot(self._model)
+        self._snapshot = StateGuard(self._model, averages=True)
         self._unwatched = {
             name
             for name, buffer in self._model.named_buffers()

@@ -17,7 +17,7 @@ from mmpretrain.registry import HOOKS
 from torch import Tensor
 
 from ...models.hvs_algorithm import selecting_model
-from ...selection.record import Selection, join_selections
+from ...selection.record import MAX_LOGGED_COMBINATIONS, Selection, join_selections
 from ...selection.statistics.choice import choice_entropy, image_statistics
 
 #: What goes into the log line. Everything goes to the visualizer.
@@ -27,8 +27,6 @@ _COLOR_LINE = ('color', 'strongest_color')
 _RECORDED = ('boxes', 'flips', 'colors')
 #: Whose standard deviation is logged, too.
 _GAPS = ('iou_gap', 'score_gap')
-#: Beyond so many combinations of target views their shares are left out.
-_MAX_CHOICES = 28
 #: What was not logged yet, in the hub and so in checkpoints.
 _WINDOW = 'selection_since_log'
 
@@ -267,7 +265,7 @@ def _of_choices(counts: Tensor, choices: list[tuple[int, ...]]) -> dict[str, flo
         for views, count in zip(choices, counts.tolist())
     }
     return {
-        **(shares if len(choices) <= _MAX_CHOICES else {}),
+        **(shares if len(choices) <= MAX_LOGGED_COMBINATIONS else {}),
         'choice_entropy': choice_entropy(counts),
         'images': images,
     }

@@ -1,4 +1,4 @@
-"""The operations of a batch of views, carried out group by group."""
+"""Apply the operations of a batch of views group by group."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ _FUNCTIONS = {
 
 
 class _Group(NamedTuple):
-    """Images to which the same operation is done at the same time.
+    """Images to which the same operation is applied at the same time.
 
     Attributes:
-        name: Of the operation.
+        name: Name of the operation.
         rows: (n,) int64, which images.
-        values: (n, w) float32, what the operation needs of each.
+        values: (n, w) float32, the values of the operation for each.
     """
 
     name: str

@@ -44,16 +44,11 @@ def blur_kernels(sigmas: np.ndarray) -> np.ndarray:
 
 
 def blur(images: Tensor, kernels: Tensor) -> Tensor:
-    """Filter each image along both axes with a kernel of its own; borders are repeated.
-
-    Args:
-        images: (N, 3, H, W) float32 gray levels, 0 to 255.
-        kernels: (N, taps) float32, from :func:`blur_kernels`.
-    """
+    """Filter images (N, 3, H, W) along both axes with kernels (N, taps); borders are repeated."""
     from kornia.filters import filter2d_separable
 
-    # The number of images differs from batch to batch: cuDNN would search for the best algorithm
-    # of each number anew.
+    # The number of images differs from batch to batch, and cuDNN would search for the best
+    # algorithm for each number.
     benchmark, cudnn.benchmark = cudnn.benchmark, False
     try:
         return filter2d_separable(images, kernels, kernels, border_type='replicate').round()

@@ -8,7 +8,8 @@ functions are used, where they take one value per image and do not wait for the 
 of gray from the host at every call.
 
 Images are RGB, (N, 3, H, W) float32, and hold whole gray levels from 0 to 255 before and after
-each function: upstream's are 8-bit, and what Pillow cuts off would add up.
+each function: upstream's are 8-bit, and the fractions that Pillow cuts off would add up. ``luma``
+(3,) are the weights of gray, which not every function needs.
 """
 
 from __future__ import annotations
@@ -23,49 +24,28 @@ _EPSILON = 1e-3
 
 
 def change_brightness(images: Tensor, factors: Tensor, luma: Tensor) -> Tensor:
-    """Blend with black, as Pillow's ``ImageEnhance.Brightness``.
-
-    Args:
-        images: (N, 3, H, W).
-        factors: (N, 1), 1 for no change.
-        luma: (3,) weights of gray, not needed here.
-    """
+    """Blend with black by ``factors`` (N, 1), as Pillow's ``ImageEnhance.Brightness``."""
     from kornia.enhance import adjust_brightness_accumulative
 
     return _cut(adjust_brightness_accumulative(images, factors[:, 0], clip_output=False))
 
 
 def change_contrast(images: Tensor, factors: Tensor, luma: Tensor) -> Tensor:
-    """Blend with the mean gray, as Pillow's ``ImageEnhance.Contrast``.
-
-    Args:
-        images: (N, 3, H, W).
-        factors: (N, 1), 1 for no change.
-        luma: (3,) weights of gray.
-    """
+    """Blend with the mean gray by ``factors`` (N, 1), as Pillow's ``ImageEnhance.Contrast``."""
     # (N, 1, 1, 1)
     mean = (_gray(images, luma).mean((1, 2, 3), keepdim=True) + 0.5).floor()
     return _blend(mean, images, factors)
 
 
 def change_saturation(images: Tensor, factors: Tensor, luma: Tensor) -> Tensor:
-    """Blend with the gray image, as Pillow's ``ImageEnhance.Color``.
-
-    Args:
-        images: (N, 3, H, W).
-        factors: (N, 1), 1 for no change.
-        luma: (3,) weights of gray.
-    """
+    """Blend with the gray image by ``factors`` (N, 1), as Pillow's ``ImageEnhance.Color``."""
     return _blend(_gray(images, luma), images, factors)
 
 
 def shift_hue(images: Tensor, shifts: Tensor, luma: Tensor) -> Tensor:
     """Turn the colors, as torchvision and MMCV do with Pillow's 8-bit HSV.
 
-    Args:
-        images: (N, 3, H, W).
-        shifts: (N, 1) whole numbers of Pillow's hue, of which 256 are the whole circle.
-        luma: (3,) weights of gray, not needed here.
+    ``shifts`` (N, 1) are whole numbers of Pillow's hue, of which 256 are the whole circle.
     """
     red, green, blue = images.unbind(1)
     value = images.amax(1)
@@ -91,25 +71,13 @@ def shift_hue(images: Tensor, shifts: Tensor, luma: Tensor) -> Tensor:
 
 
 def turn_gray(images: Tensor, weights: Tensor, luma: Tensor) -> Tensor:
-    """The weighted mean of the channels in all three.
-
-    Args:
-        images: (N, 3, H, W).
-        weights: (N, 3) of blue, green and red, as upstream has them.
-        luma: (3,) weights of gray, not needed here.
-    """
+    """Put the mean of the channels, weighted (N, 3) blue, green and red, into all three."""
     weights = weights.flip(1)[:, :, None, None]
     return _cut((images * weights).sum(1, keepdim=True) + _EPSILON).repeat(1, 3, 1, 1)
 
 
 def solarize(images: Tensor, thresholds: Tensor, luma: Tensor) -> Tensor:
-    """Invert the levels from a threshold on.
-
-    Args:
-        images: (N, 3, H, W).
-        thresholds: (N, 1) gray levels.
-        luma: (3,) weights of gray, not needed here.
-    """
+    """Invert the levels from ``thresholds`` (N, 1) on."""
     return torch.where(images < thresholds[:, :, None, None], images, 255 - images)
 
 

@@ -18,10 +18,10 @@ from .kornia_import import require_kornia
 class DevicePhotometry(SelfSupDataPreprocessor):
     """Changes the colors of candidate views on the device of the model, then normalizes them.
 
-    It carries out what ``CandidateViews(photometry='device')`` has drawn and left to it, in
-    batches, outside of autocast. It draws no random numbers, and the same seed gives the views that
-    the loader alone would give, up to a few gray levels (docs/performance.md). Batches that are one
-    tensor, as of an evaluation, hold no views and are only normalized.
+    It applies the changes that ``CandidateViews(photometry='device')`` has drawn, in batches,
+    outside of autocast. It draws no random numbers, and the same seed gives the views that the
+    loader alone would give, up to a few gray levels (docs/performance.md). A batch that is one
+    tensor, as in an evaluation, holds no views and is only normalized.
 
     Args:
         **kwargs: As for MMPretrain's ``SelfSupDataPreprocessor``: ``mean``, ``std``, ``to_rgb``.
@@ -61,13 +61,9 @@ class DevicePhotometry(SelfSupDataPreprocessor):
 
 
 def check_photometry_done(data_samples: Sequence[Any] | None) -> None:
-    """Raise if colors are still to be changed when views come to the model.
+    """Raise ``ValueError`` if colors are still to be changed when views come to the model.
 
-    Args:
-        data_samples: What the preprocessor returned.
-
-    Raises:
-        ValueError: If the loader left that to a preprocessor that does not do it.
+    The loader then left that to a preprocessor that does not do it.
     """
     if data_samples and hasattr(data_samples[0], PHOTOMETRY_FIELD):
         raise ValueError(

@@ -6,11 +6,7 @@ import importlib
 
 
 def require_kornia() -> None:
-    """Check that kornia is there.
-
-    Raises:
-        ImportError: If not, with the way to install it.
-    """
+    """Raise ``ImportError``, with the way to install it, if kornia is missing."""
     try:
         importlib.import_module('kornia')
     except ImportError as error:

@@ -28,7 +28,7 @@ from hvs_mm.datasets import CandidateViews, LoadCheckedImage
 from hvs_mm.datasets.loading.checked_image import MAX_PIXELS
 from hvs_mm.datasets.loading.image_headers import declared_size
 from hvs_mm.utils.bad_images import SKIPPED_FIELD, BadImage, BadImagesError, describe
-from hvs_mm.utils.random_state import own_random_numbers
+from hvs_mm.utils.state_guard import own_random_numbers
 from tests.hostile_images import (
     bad_images,
     encode,

@@ -5,8 +5,7 @@ import torch
 from mmengine.config import Config
 from mmpretrain.registry import MODELS
 
-from hvs_mm.engine import error_line, preflight_test
-from hvs_mm.engine.checks import preflight
+from hvs_mm.engine import error_line, preflight, preflight_test
 from tests.tiny import algorithm_config, build_algorithm, build_hvs
 from tests.tiny_classifier import (
     VIT,
@@ -470,12 +469,12 @@ def test_the_option_of_a_pretrained_backbone_inside_an_hvs_config(tmp_path):
 def test_a_warmup_that_never_ends():
     cfg = config()
     cfg.train_cfg.max_epochs = 3
-    cfg.model.warmup = 2
+    cfg.model.schedule = dict(warmup=2)
     preflight(cfg)
-    cfg.model.warmup = 3
-    with pytest.raises(ValueError, match=r'model\.warmup=3 .* max_epochs=3: .* never be selected'):
+    cfg.model.schedule = dict(warmup=3)
+    with pytest.raises(ValueError, match=r'\.schedule\.warmup=3 .* max_epochs=3: .* never be sel'):
         preflight(cfg)
     cfg.train_cfg = dict(type='IterBasedTrainLoop', max_iters=100)
     cfg.param_scheduler = []
-    with pytest.raises(ValueError, match=r"model\.warmup=3 counts epochs.*'IterBasedTrainLoop'"):
+    with pytest.raises(ValueError, match=r"\.schedule\.warmup=3 counts epochs.*'IterBasedTrain"):
         preflight(cfg)

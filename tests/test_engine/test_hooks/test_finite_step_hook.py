@@ -240,12 +240,12 @@ def test_an_overflow_in_the_selection_pass_alone(tmp_path, name, samples):
 
 
 def test_float16_overflows_in_the_selection_pass_alone(tmp_path):
-    """Pixels beyond its range, with ``select_dtype='float16'`` and training in float32."""
+    """Pixels beyond its range, with ``selection_pass.dtype='float16'`` and training in float32."""
     runner, recorder = selection_run(
         tmp_path,
         'HVS SimSiam',
         dict(kind='pixels', samples=[1], factor=1e6),
-        select_dtype='float16',
+        selection_pass={'dtype': 'float16'},
     )
     assert logged(runner, 'hvs_nonfinite') == [1, 0]
     assert recorder.kept[0].tolist() == [[0, 1]] * 4
