@@ -44,8 +44,8 @@ from hvs_mm.evaluation import (
     feature_networks,
 )
 from hvs_mm.reports import is_work_dir, printable
-from hvs_mm.weights.backbone_weights import NETWORKS, fit_backbone
 from hvs_mm.weights.checkpoint_files import load_checkpoint
+from hvs_mm.weights.pretrained_backbone import NETWORKS, fit_backbone
 
 #: Prefixes of the weights by network, with the name that a method with one network has for it.
 PREFIXES = {**NETWORKS, 'backbone': NETWORKS['student']}

@@ -9,9 +9,9 @@ from typing import Any
 from hvs_mm.engine import add_trust_option, one_line_errors, tool_parser
 from hvs_mm.reports import parse_config, printable
 from hvs_mm.weights import backbone_state
-from hvs_mm.weights.backbone_names import STYLES, RenamedBackbone, rename_backbone
-from hvs_mm.weights.backbone_weights import NETWORKS
 from hvs_mm.weights.checkpoint_files import check_output, load_checkpoint, save_checkpoint
+from hvs_mm.weights.pretrained_backbone import NETWORKS
+from hvs_mm.weights.timm_torchvision import STYLES, RenamedBackbone, rename_backbone
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:

@@ -1,11 +1,15 @@
 from ..utils.state_guard import evaluation_mode
 from .collapse import OutputEntropy, output_entropy
-from .features import choose_network, extract_features, feature_networks
+from .features import LabeledFeatures, choose_network, extract_features, feature_networks
 from .knn import Accuracy, KNNResult, class_votes, knn_accuracy
-from .knn_data import knn_datasets
-from .knn_evaluation import KNNEvaluation, KNNSettings, check_configured, configured_settings
+from .knn_evaluation import (
+    KNNEvaluation,
+    KNNSettings,
+    check_configured,
+    configured_settings,
+    knn_datasets,
+)
 from .knn_hook import KNNHook
-from .labeled_features import LabeledFeatures
 from .neighbors import nearest_neighbors, unpack_neighbors
 from .operations import count_operations, operation_counter
 

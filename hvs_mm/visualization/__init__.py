@@ -1,6 +1,6 @@
-from .captions import describe_view
 from .panel import draw_selection, to_rgb
 from .selected_examples import (
+    describe_view,
     draw_candidates,
     draw_examples_panel,
     select_examples,

@@ -300,7 +300,7 @@ def test_networks_that_are_not_there(fails, checkpoint, tmp_path):
         (['--k', 61], 'k=61 neighbors, but the bank has only 60 images'),
         (['--k', 0], 'every number of neighbors must be at least 1'),
         (['--temperature', 0], 'temperature=0.0 must be positive'),
-        (['--batch-size', 0], 'batch_size=0 must be at least 1'),
+        (['--batch-size', 0], 'batch_size=0 must be an integer of at least 1'),
         (
             ['--bank', '/nowhere', '--queries', '/'],
             "bank: CustomDataset(data_root='/nowhere') cannot be read",

@@ -15,7 +15,7 @@ from typing import Any
 from mmengine.config import Config, DictAction
 from torch import nn
 
-from ...reports.printable import printable
+from ...utils.printable import printable
 from ..checks.overrides import check_overrides
 from .building import build_model
 from .checkpoint_trust import check_trust, trust_checkpoints

@@ -1,4 +1,4 @@
-"""Which images an evaluation reads."""
+"""The images and settings of an evaluation."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mmengine.dataset import DefaultSampler
 from PIL import Image
 
 from hvs_mm.evaluation import KNNEvaluation, KNNSettings, configured_settings, knn_datasets
-from hvs_mm.evaluation.knn_data import CENTER_CROP, knn_loader
+from hvs_mm.evaluation.knn_evaluation import CENTER_CROP, knn_loader
 from tests.test_configs import CONFIGS
 
 
@@ -185,7 +185,7 @@ def test_k_is_sorted_and_unique():
         (dict(k=[]), ValueError, 'names no number'),
         (dict(k=['5']), TypeError, "'5' is no int"),
         (dict(temperature=0.0), ValueError, 'temperature=0.0 must be positive'),
-        (dict(batch_size=0), ValueError, 'batch_size=0 must be at least 1'),
+        (dict(batch_size=0), ValueError, 'batch_size=0 must be an integer of at least 1'),
     ],
 )
 def test_wrong_settings(settings, error, message):

@@ -1,53 +1,27 @@
-"""One HTML file that shows what was selected in a run, or in several to compare."""
+"""The HTML report: one file that shows what was selected in a run, or in several to compare."""
 
 from __future__ import annotations
 
 import re
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
-from .printable import printable
-from .rows import make_rows
+from ..utils.printable import printable
+from .comparison import make_rows, table_cells
 from .run import Run
 from .selection_plots import draw_selection_plots
 from .selection_series import Period, selection_series
-from .tables import table_cells
 
 #: Panels of a run that are shown: the first, the last and one in the middle.
 _MAX_PANELS = 3
 _DPI = 180
-#: What files in this format begin with.
+#: First bytes of a PNG file.
 _PNG = b'\x89PNG\r\n\x1a\n'
-
-
-class Picture(NamedTuple):
-    """A picture inside of the page.
-
-    Attributes:
-        title: What stands above it.
-        source: A ``data:`` address with its PNG.
-    """
-
-    title: str
-    source: str
-
-
-class ConfigText(NamedTuple):
-    """The settings of a run.
-
-    Attributes:
-        title: The run and the file.
-        text: The file.
-    """
-
-    title: str
-    text: str
 
 
 def selection_html(runs: Sequence[Run], k: int = 20) -> str:
@@ -68,12 +42,10 @@ def selection_html(runs: Sequence[Run], k: int = 20) -> str:
             'configs/hvs_*.py do.'
         )
     rows, notes = make_rows(runs, k)
-    notes += [
-        f'{name}: nothing was logged of what is selected.'
-        for name, periods in series.items()
-        if not periods
-    ]
+    empty = [name for name, periods in series.items() if not periods]
+    notes += [f'{name}: nothing was logged of what is selected.' for name in empty]
     by_epoch = all(run.config.by_epoch for run in runs)
+    plots = draw_selection_plots(series, by_epoch)
     environment = Environment(
         loader=PackageLoader('hvs_mm.reports', ''), autoescape=True, undefined=StrictUndefined
     )
@@ -82,44 +54,36 @@ def selection_html(runs: Sequence[Run], k: int = 20) -> str:
         runs=table_cells(rows, k),
         notes=notes,
         by_epoch=by_epoch,
-        selected=_selected(
-            {name: found[-1] for name, found in series.items() if found},
-            'epoch' if by_epoch else 'iteration',
-        ),
-        plots=[
-            Picture(title, _figure_source(figure))
-            for title, figure in draw_selection_plots(series, by_epoch).items()
-        ],
-        panels=[picture for run in runs for picture in _panels(run)],
+        selected=_selected(series, 'epoch' if by_epoch else 'iteration'),
+        plots={title: _figure_source(figure) for title, figure in plots.items()},
+        panels={title: source for run in runs for title, source in _panels(run).items()},
         configs=[_config(run) for run in runs if run.config_file is not None],
     )
 
 
-def _selected(last: dict[str, Period], unit: str) -> list[list[str]]:
+def _selected(series: Mapping[str, Sequence[Period]], unit: str) -> list[list[str]]:
     """Header and lines of the table of what was selected in the last period of each run."""
     lines = []
-    for name, period in last.items():
-        means = period.means
-        lines.append(
-            [
-                name,
-                str(period.position),
-                str(period.images),
-                _number(means.get('iou_kept')),
-                _number(means.get('iou_all')),
-                _with_error(means.get('iou_gap'), period.gap_error('iou')),
-                _share(means.get('lowest_iou'), period.share_interval('lowest_iou')),
-                _share(means.get('lowest_iou_chance')),
-                _with_error(means.get('score_gap'), period.gap_error('score')),
-                _number(means.get('choice_entropy')),
-                _share(means.get('nonfinite')),
-            ]
-        )
-    header = [
-        'run', unit, 'images', 'IoU kept', 'IoU all', 'difference', 'lowest IoU kept', 'by chance',
-        'score above mean', 'entropy', 'not finite',
-    ]  # fmt: skip
-    return [header, *lines]
+    for name, periods in series.items():
+        if not periods:
+            continue
+        last = periods[-1]
+        means = last.means
+        line = {
+            'run': name,
+            unit: str(last.position),
+            'images': str(last.images),
+            'IoU kept': _number(means.get('iou_kept')),
+            'IoU all': _number(means.get('iou_all')),
+            'difference': _with_error(means.get('iou_gap'), last.gap_error('iou')),
+            'lowest IoU kept': _share(means.get('lowest_iou'), last.share_interval('lowest_iou')),
+            'by chance': _share(means.get('lowest_iou_chance')),
+            'score above mean': _with_error(means.get('score_gap'), last.gap_error('score')),
+            'entropy': _number(means.get('choice_entropy')),
+            'not finite': _share(means.get('nonfinite')),
+        }
+        lines.append(list(line.values()))
+    return [list(line), *lines]
 
 
 def _number(value: float | None) -> str:
@@ -135,13 +99,11 @@ def _with_error(value: float | None, error: float | None) -> str:
 def _share(value: float | None, interval: tuple[float, float] | None = None) -> str:
     if value is None:
         return '-'
-    if interval is None:
-        return f'{value:.1%}'
-    return f'{value:.1%} [{interval[0]:.1%}, {interval[1]:.1%}]'
+    return f'{value:.1%}' + (f' [{interval[0]:.1%}, {interval[1]:.1%}]' if interval else '')
 
 
-def _panels(run: Run) -> list[Picture]:
-    """Pictures that ``SelectionPanelHook`` wrote, ``selection/epoch_<n>.png``."""
+def _panels(run: Run) -> dict[str, str]:
+    """Pictures that ``SelectionPanelHook`` wrote, ``selection/epoch_<n>.png``, by title."""
     unit, word = ('epoch', 'epoch') if run.config.by_epoch else ('iter', 'iteration')
     named = re.compile(rf'{unit}_([0-9]{{1,15}})\.png')
     found = {
@@ -152,26 +114,24 @@ def _panels(run: Run) -> list[Picture]:
     numbers = sorted(found)
     if len(numbers) > _MAX_PANELS:
         numbers = [numbers[0], numbers[len(numbers) // 2], numbers[-1]]
-    return [
-        Picture(
-            f'{run.name}, after {word} {number}' if number else f'{run.name}, before training',
-            _source(found[number].read_bytes()),
-        )
-        for number in numbers
-    ]
+    panels = {}
+    for number in numbers:
+        when = f'after {word} {number}' if number else 'before training'
+        panels[f'{run.name}, {when}'] = _source(found[number].read_bytes())
+    return panels
 
 
 def _is_png(path: Path) -> bool:
-    # What goes into the page is passed on: a link to another file must not be.
+    # Readers pass the page on: a link to another file must not get into it.
     if not path.is_file():
         return False
     with path.open('rb') as file:
         return file.read(len(_PNG)) == _PNG
 
 
-def _config(run: Run) -> ConfigText:
+def _config(run: Run) -> tuple[str, str]:
     text = run.config_file.read_text(encoding='utf-8', errors='replace')
-    return ConfigText(f'{run.name}: {printable(run.config_file.name)}', text)
+    return f'{run.name}: {printable(run.config_file.name)}', text
 
 
 def _figure_source(figure: Figure) -> str:

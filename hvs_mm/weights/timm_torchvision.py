@@ -1,7 +1,7 @@
-"""Backbones of MMPretrain in the names of torchvision and timm.
+"""Export backbones of MMPretrain to torchvision and timm.
 
-torchvision's ResNet has the names of MMPretrain's, and so has timm's. timm's vision transformer has
-the names that were published with DINO, but for the layer scale.
+The ResNets of torchvision and timm have MMPretrain's names. timm's vision transformer has the names
+that were published with DINO, except for the layer scale.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ from typing import Any, NamedTuple
 
 import torch
 import torchvision
+from mmpretrain.models import VisionTransformer
 from mmpretrain.registry import MODELS
 from torch import Tensor
 
-from .backbone_weights import list_some
-from .published import to_published
+from .pretrained_backbone import list_some
+from .published import differing_shapes, to_published
 
-#: Whose names can be written.
+#: Libraries whose names can be written.
 STYLES = ('torchvision', 'timm', 'mmpretrain')
 
 # Depth of a ResNet by (whether it has bottlenecks, blocks of its stages).
@@ -31,7 +32,7 @@ _RESNETS = {
     (True, (3, 8, 36, 3)): 152,
 }
 # timm's name of a transformer by (width, layers, hidden units), and the patch sizes for which timm
-# has that model. All are made for images of 224 pixels and have heads of 64 units.
+# has that model, for images of 224 pixels and with heads of 64 units.
 _TIMM_VITS = {
     (192, 12, 768): ('tiny', (16,)),
     (384, 12, 1536): ('small', (8, 16, 32)),
@@ -41,8 +42,9 @@ _TIMM_VITS = {
 }
 _TIMM_IMAGE_SIZE = 224
 _HEAD_WIDTH = 64
-_TIMM_LAYER_SCALE = {'gamma_1': 'ls1.gamma', 'gamma_2': 'ls2.gamma'}
-# The defaults of all three libraries; MMPretrain's if `norm_cfg` is set without an eps.
+_LAYER_SCALE = {'gamma_1': 'ls1.gamma', 'gamma_2': 'ls2.gamma'}
+# The first two are defaults of all three libraries, the last is MMPretrain's where `norm_cfg` has
+# no eps.
 _RESNET_EPS, _VIT_EPS, _UNSET_EPS = 1e-5, 1e-6, 1e-5
 # Settings of MMPretrain that change the features, but neither names nor shapes.
 _RESNET_SETTINGS = {'style': 'pytorch', 'strides': (1, 2, 2, 2), 'dilations': (1, 1, 1, 1)}
@@ -60,10 +62,10 @@ class RenamedBackbone(NamedTuple):
     """A backbone for another library.
 
     Attributes:
-        architecture: What was found, e.g. ``'ResNet-50'``.
-        style: Whose names the weights have, one of ``STYLES``.
+        architecture: E.g. ``'ResNet-50'``.
+        style: Library whose names the weights have, one of ``STYLES``.
         weights: The state dict.
-        left_out: Names of tensors that the target has no place for, and what they are.
+        left_out: Tensors that the target has no place for, each with the reason.
         notes: Where the target would compute other features, one sentence each.
         model: Python expression that builds a model for the weights; None if none is known.
     """
@@ -81,15 +83,14 @@ def rename_backbone(
     style: str | None = None,
     config: Mapping[str, Any] | None = None,
 ) -> RenamedBackbone:
-    """Bring a backbone into the names of another library.
+    """Rename the weights of a backbone for another library.
 
     Args:
-        state: The weights under the names that they have inside of MMPretrain's backbone, see
-            :func:`~hvs_mm.weights.backbone_weights.backbone_state`.
+        state: The weights as :func:`~hvs_mm.weights.backbone_state` gives them.
         style: ``'torchvision'`` (ResNet), ``'timm'`` (ResNet and ViT) or ``'mmpretrain'`` (any
             backbone, its names as they are). By default torchvision for a ResNet, timm for a ViT.
-        config: Config of the backbone, where known. It tells what weights do not show: the number
-            of heads, the eps of norms.
+        config: Config of the backbone, if known, for what the weights do not show: the number of
+            heads, the eps of norms.
 
     Returns:
         The weights, copied, in the order of ``state``.
@@ -124,8 +125,8 @@ def _rename_resnet(
     stem = next((name for name in state if name.startswith('stem.')), None)
     if stem is not None:
         raise ValueError(
-            f'the ResNet has a deep stem ({stem}), as ResNetV1c and ResNetV1d have, and '
-            f"torchvision's has not. {_AS_THEY_ARE}"
+            f"the ResNet has a deep stem ({stem}), as in ResNetV1c and ResNetV1d; torchvision's "
+            f'ResNet has none. {_AS_THEY_ARE}'
         )
     blocks = tuple(_count(state, f'layer{stage}') for stage in range(1, 5))
     depth = _RESNETS.get(('layer1.0.conv3.weight' in state, blocks))
@@ -149,26 +150,31 @@ def _rename_resnet(
 
 def _rename_vit(state: Mapping[str, Tensor], config: Mapping[str, Any]) -> RenamedBackbone:
     left_out = {name: reason for name, reason in _LEFT_OUT.items() if name in state}
-    kept = {f'backbone.{key}': value for key, value in state.items() if key not in left_out}
-    published, unknown, _ = to_published(kept)
-    weights = _copies({_timm_name(name): value for name, value in published.items()})
-    # Tensors of no vision transformer of timm are found in the comparison.
-    found = weights | {name.removeprefix('backbone.'): kept[name] for name in unknown}
+    weights, unknown = _timm_names({k: v for k, v in state.items() if k not in left_out})
     projection = weights['patch_embed.proj.weight'].shape
     width, channels, _, patch = projection
     depth = _count(weights, 'blocks')
-    # One that is missing is found in the comparison, too.
+    # The comparison below reports missing tensors.
     num_tokens = weights['pos_embed'].shape[1] if 'pos_embed' in weights else 0
     hidden = len(weights.get('blocks.0.mlp.fc1.weight', ()))
-    qkv_bias = 'blocks.0.attn.qkv.bias' in weights
+    settings: dict[str, Any] = {} if 'blocks.0.attn.qkv.bias' in weights else {'qkv_bias': False}
     layer_scale = 'blocks.0.ls1.gamma' in weights
-    expected = _vit_shapes(projection, depth, hidden, num_tokens, qkv_bias, layer_scale)
-    _check_shapes(found, expected, "timm's VisionTransformer")
+    arch = dict(embed_dims=width, num_layers=depth, num_heads=1, feedforward_channels=hidden)
+    with torch.device('meta'):
+        reference = VisionTransformer(
+            arch,
+            patch_size=patch,
+            in_channels=channels,
+            layer_scale_init_value=float(layer_scale),
+            **settings,
+        )
+    expected = {name: value.shape for name, value in _timm_names(reference.state_dict())[0].items()}
+    expected['pos_embed'] = (1, num_tokens, width)
+    _check_shapes(weights | unknown, expected, "timm's VisionTransformer")
 
     image_size = _image_size(config, num_tokens - 1, patch)
     heads = _num_heads(config)
-    settings: dict[str, Any] = {} if qkv_bias else {'qkv_bias': False}
-    # Any number: it is where training starts, and tells timm that there are these weights.
+    # Any number: timm builds a layer scale if there is an initial value.
     settings |= {'init_values': 1.0} if layer_scale else {}
     settings |= {} if channels == 3 else {'in_chans': channels}
     model = _timm_model(width, depth, hidden, patch, image_size, heads, settings)
@@ -179,50 +185,18 @@ def _rename_vit(state: Mapping[str, Tensor], config: Mapping[str, Any]) -> Renam
             f'{_HEAD_WIDTH} units are assumed.'
         )
     architecture = f'VisionTransformer, width {width}, {depth} layers, patch {patch}'
-    return RenamedBackbone(architecture, 'timm', weights, left_out, notes, model)
+    return RenamedBackbone(architecture, 'timm', _copies(weights), left_out, notes, model)
 
 
-def _timm_name(published: str) -> str:
-    start, _, last = published.rpartition('.')
-    return f'{start}.{_TIMM_LAYER_SCALE[last]}' if last in _TIMM_LAYER_SCALE else published
-
-
-def _vit_shapes(
-    projection: torch.Size,
-    depth: int,
-    hidden: int,
-    num_tokens: int,
-    qkv_bias: bool,
-    layer_scale: bool,
-) -> dict[str, tuple[int, ...]]:
-    """Shapes of timm's VisionTransformer without a classifier.
-
-    Args:
-        projection: Shape (C, 3, P, P) of the weight of the patch embedding.
-        depth: Number of blocks.
-        hidden: Units of the hidden layer of a block's MLP.
-        num_tokens: Position embeddings, with that of the [CLS] token.
-        qkv_bias: Whether queries, keys and values have a bias.
-        layer_scale: Whether the two residuals of a block are scaled.
-    """
-    width = projection[0]
-
-    def layer(name: str, outputs: int, *inputs: int, bias: bool = True) -> dict[str, tuple]:
-        weight = {f'{name}.weight': (outputs, *inputs)}
-        return weight | {f'{name}.bias': (outputs,)} if bias else weight
-
-    shapes = {'cls_token': (1, 1, width), 'pos_embed': (1, num_tokens, width)}
-    shapes |= layer('patch_embed.proj', *projection)
-    for number in range(depth):
-        block = f'blocks.{number}'
-        shapes |= layer(f'{block}.norm1', width) | layer(f'{block}.norm2', width)
-        shapes |= layer(f'{block}.attn.qkv', 3 * width, width, bias=qkv_bias)
-        shapes |= layer(f'{block}.attn.proj', width, width)
-        shapes |= layer(f'{block}.mlp.fc1', hidden, width)
-        shapes |= layer(f'{block}.mlp.fc2', width, hidden)
-        if layer_scale:
-            shapes |= {f'{block}.{name}': (width,) for name in _TIMM_LAYER_SCALE.values()}
-    return shapes | layer('norm', width)
+def _timm_names(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The tensors of a transformer under timm's names, and those for which it has none."""
+    named = {f'backbone.{name}': value for name, value in state.items()}
+    published, unknown, _ = to_published(named)
+    weights = {}
+    for name, value in published.items():
+        start, _, last = name.rpartition('.')
+        weights[f'{start}.{_LAYER_SCALE[last]}' if last in _LAYER_SCALE else name] = value
+    return weights, {name.removeprefix('backbone.'): named[name] for name in unknown}
 
 
 def _timm_model(
@@ -234,7 +208,7 @@ def _timm_model(
     num_heads: int | None,
     settings: Mapping[str, Any],
 ) -> str | None:
-    """Expression that builds the transformer; None if its images or heads are not known."""
+    """Expression that builds the transformer; None if its image size or heads are unknown."""
     num_heads = num_heads or width // _HEAD_WIDTH
     if image_size is None or not num_heads or width % num_heads:
         return None
@@ -280,7 +254,7 @@ def _num_heads(config: Mapping[str, Any]) -> int | None:
 def _notes(
     config: Mapping[str, Any], settings: Mapping[str, Any], style: str, usual_eps: float
 ) -> list[str]:
-    """Settings of a config by which the target computes something else."""
+    """Settings of a config with which the target computes other features."""
     notes = [
         f'the config in the checkpoint has {key}={config[key]!r}, {style} has {usual!r}: the '
         'features differ.'
@@ -308,7 +282,7 @@ def _count(state: Iterable[str], part: str) -> int:
 
 
 def _copies(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    # A slice of a larger tensor would be saved with all of it.
+    # A slice of a larger tensor would be saved together with the rest.
     return {name: value.clone() for name, value in state.items()}
 
 
@@ -316,15 +290,14 @@ def _check_shapes(
     state: Mapping[str, Tensor], expected: Mapping[str, tuple[int, ...]], target: str
 ) -> None:
     differing = []
-    for name in [*expected, *(name for name in state if name not in expected)]:
-        if name not in expected:
+    for name, found, wanted in differing_shapes(state, expected):
+        if wanted is None:
             differing.append(f'{name} has no place')
-        # Not in checkpoints of old versions of torch; loading fills them in.
-        elif name not in state and not name.endswith('num_batches_tracked'):
+        elif found is not None:
+            differing.append(f'{name} is {found} instead of {wanted}')
+        # Old versions of torch saved no counters; loading fills them in.
+        elif not name.endswith('num_batches_tracked'):
             differing.append(f'{name} is missing')
-        elif name in state and tuple(state[name].shape) != tuple(expected[name]):
-            shapes = tuple(state[name].shape), tuple(expected[name])
-            differing.append(f'{name} is {shapes[0]} instead of {shapes[1]}')
     if differing:
         raise ValueError(
             f'the backbone is not {target}: {list_some(differing, separator="; ")}. {_AS_THEY_ARE}'
