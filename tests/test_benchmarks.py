@@ -20,7 +20,7 @@ from mmpretrain.datasets import CIFAR10
 from mmpretrain.datasets.categories import FOOD101_CATEGORIES
 from mmpretrain.registry import DATASETS, MODELS
 
-from hvs_mm.engine.checks import preflight
+from hvs_mm.engine import preflight
 from tests.tiny_classifier import build_backbone, save_backbone, write_folders, write_image
 from tests.tiny_dino import ARCH
 

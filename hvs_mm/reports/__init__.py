@@ -1,6 +1,6 @@
+from ..utils.dumped_config import parse_config
+from ..utils.printable import printable
 from .curves import draw_curves
-from .dumped_config import parse_config
-from .printable import printable
 from .rows import Row, make_rows
 from .run import Run, is_work_dir, read_runs
 from .selection_html import selection_html

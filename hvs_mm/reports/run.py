@@ -11,8 +11,8 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
-from .dumped_config import parse_config
-from .printable import printable
+from ..utils.dumped_config import parse_config
+from ..utils.printable import printable
 from .run_config import PRETRAINING, ConfigSummary, summarize_config
 from .run_log import RunLog, number, read_log, whole_number
 

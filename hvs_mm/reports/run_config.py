@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .printable import printable
+from ..utils.printable import printable
 from .run_log import whole_number
 
 #: What a run does: pretraining, or one of the two kinds of training on labels.

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
-from .printable import printable
+from ..utils.printable import printable
 from .rows import make_rows
 from .run import Run
 from .selection_plots import draw_selection_plots

@@ -11,7 +11,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from .printable import printable
+from ..utils.printable import printable
 from .rows import Row
 
 _MISSING = '-'

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..engine.checks import preflight
+from ..engine import preflight
 from ..engine.hooks.equal_batches_hook import EqualBatchesHook, check_batches
 from ..engine.runners.building import build_runner
 from ..engine.runners.checkpoint_trust import trust_checkpoints

@@ -20,8 +20,8 @@ from hvs_mm.engine import (
     add_trust_option,
     build_model,
     error_line,
+    preflight,
 )
-from hvs_mm.engine.checks import preflight
 from hvs_mm.evaluation import KNNEvaluation, choose_network
 from hvs_mm.models import ViewsError
 from hvs_mm.reports import printable

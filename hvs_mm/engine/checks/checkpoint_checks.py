@@ -9,8 +9,8 @@ from mmengine.config import Config
 from torch import nn
 
 from ...models.hvs_algorithm import HVSAlgorithm
-from ...reports.dumped_config import parse_config
 from ...utils.class_name import class_name
+from ...utils.dumped_config import parse_config
 from ...weights.backbone_weights import load_backbone
 from ...weights.checkpoint_files import load_checkpoint
 from ...weights.pretrained_backbone import PretrainedBackbone, check_checkpoint_given

@@ -8,7 +8,7 @@ import os.path as osp
 
 from mmengine.config import Config, DictAction
 
-from ...reports import printable
+from ...utils.printable import printable
 from ..checks.overrides import check_overrides
 
 #: What tools write pictures as.

@@ -4,8 +4,7 @@ import pytest
 from mmengine.config import Config
 from mmpretrain.registry import MODELS
 
-from hvs_mm.engine import SelectionStatsHook
-from hvs_mm.engine.checks import preflight
+from hvs_mm.engine import SelectionStatsHook, preflight
 from hvs_mm.engine.checks.hook_checks import check_selection_hooks
 from hvs_mm.visualization import SelectionPanelHook
 from tests.test_engine.test_checks.test_preflight import config

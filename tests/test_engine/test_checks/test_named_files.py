@@ -11,8 +11,7 @@ import torch
 from mmengine.config import Config
 from mmpretrain.registry import MODELS
 
-from hvs_mm.engine import build_model
-from hvs_mm.engine.checks import preflight
+from hvs_mm.engine import build_model, preflight
 from hvs_mm.engine.checks.named_files import check_named_files, is_pickled
 from tests.test_engine.test_checks.test_preflight import config
 from tests.test_tools.test_trust import Shell

@@ -5,8 +5,7 @@ import torch
 from mmengine.config import Config
 from mmpretrain.registry import MODELS
 
-from hvs_mm.engine import error_line, preflight_test
-from hvs_mm.engine.checks import preflight
+from hvs_mm.engine import error_line, preflight, preflight_test
 from tests.tiny import algorithm_config, build_algorithm, build_hvs
 from tests.tiny_classifier import (
     VIT,

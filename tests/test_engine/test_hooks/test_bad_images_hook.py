@@ -14,8 +14,7 @@ from mmengine.hooks import Hook
 from mmpretrain.datasets import CustomDataset
 from mmpretrain.registry import HOOKS
 
-from hvs_mm.engine import BadImagesHook, error_line
-from hvs_mm.engine.checks import preflight
+from hvs_mm.engine import BadImagesHook, error_line, preflight
 from hvs_mm.engine.hooks.bad_images_hook import count_images
 from hvs_mm.engine.runners.seeded_draws import SeededDataset
 from hvs_mm.utils.bad_images import BadImagesError
