@@ -12,9 +12,9 @@ import torch
 from torch import nn
 
 from ..engine import preflight
+from ..engine.hooks.checkpoint_trust_hook import trust_checkpoints
 from ..engine.hooks.equal_batches_hook import EqualBatchesHook, check_batches
 from ..engine.runners.building import build_runner
-from ..engine.runners.checkpoint_trust import trust_checkpoints
 from ..evaluation.features import extract_features
 from ..evaluation.knn_evaluation import KNNEvaluation
 from .curve_hook import CurveHook

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from hvs_mm.engine.checks.coco_checks import check_categories
+from hvs_mm.engine.checks.class_checks import check_categories
 
 KEY = 'train_dataloader.dataset'
 
