@@ -123,11 +123,7 @@ def pipeline_steps(config: dict[str, Any], name: str) -> Iterator[tuple[int, dic
 
 
 def build_lazily(config: dict[str, Any]) -> Any:
-    """Build a data set that resolves its paths but reads no file.
-
-    Args:
-        config: Config of the data set.
-    """
+    """Build a data set that resolves its paths but reads no file."""
     return DATASETS.build({**config, 'lazy_init': True})
 
 

@@ -71,11 +71,7 @@ class BadImagesHook(Hook):
         self._skipped: list[BadImage] = []
 
     def after_train_iter(
-        self,
-        runner: Runner,
-        batch_idx: int,
-        data_batch: dict[str, Any] | None = None,
-        outputs: dict[str, Any] | None = None,
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
         samples = data_batch['data_samples']
         self._seen += len(samples)

@@ -141,11 +141,7 @@ class FiniteStepHook(Hook):
                 parameter.grad = None
 
     def after_train_iter(
-        self,
-        runner: Runner,
-        batch_idx: int,
-        data_batch: Any | None = None,
-        outputs: dict[str, Any] | None = None,
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
         self._is_listening = False
         if not runner.optim_wrapper.should_update():

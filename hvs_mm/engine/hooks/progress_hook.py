@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import time
-from collections.abc import Sequence
 from typing import Any
 
 from mmengine.dist import is_main_process
@@ -53,11 +52,7 @@ class ProgressHook(Hook):
         self._task = self._bar.add_task('', total=runner.max_iters, numbers='')
 
     def after_train_iter(
-        self,
-        runner: Runner,
-        batch_idx: int,
-        data_batch: Sequence[Any] | None = None,
-        outputs: dict[str, Any] | None = None,
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
         self._bar.update(self._task, completed=runner.iter + 1, numbers=_numbers(runner))
 

@@ -130,11 +130,7 @@ class SelectionStatsHook(Hook):
         self._by_epoch = isinstance(runner.train_loop, EpochBasedTrainLoop)
 
     def after_train_iter(
-        self,
-        runner: Runner,
-        batch_idx: int,
-        data_batch: dict[str, Any] | None = None,
-        outputs: dict[str, Any] | None = None,
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
         selection = selecting_model(runner.model).last_selection
         if selection is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from math import cos, pi
 from typing import Any
 
@@ -54,11 +53,7 @@ class TeacherHook(Hook):
             )
 
     def after_train_iter(
-        self,
-        runner: Runner,
-        batch_idx: int,
-        data_batch: Sequence[Any] | None = None,
-        outputs: dict[str, Any] | None = None,
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
         if runner.optim_wrapper.should_update() and not step_was_skipped(runner):
             momentum = cosine_schedule(
