@@ -18,10 +18,7 @@ from ..runners.checkpoint_paths import CheckpointPaths, latest_readable_checkpoi
 
 
 def check_pretrained(model: nn.Module) -> None:
-    """Check that the pretrained weights of all modules exist and fit, and load them.
-
-    Args:
-        model: Model whose modules may have a ``PretrainedBackbone`` in their ``init_cfg``.
+    """Check that the weights of every ``PretrainedBackbone`` exist and fit, and load them.
 
     Raises:
         FileNotFoundError: If a checkpoint does not exist.
@@ -65,10 +62,7 @@ def check_resume(cfg: Config, model: nn.Module, trust: bool = False) -> None:
     MMEngine loads the tensors that fit and leaves the others random, but a run that continues with
     the optimizer state of another model is broken.
 
-    Args:
-        cfg: The complete config.
-        model: The configured model.
-        trust: Read the checkpoint even if it holds objects that can run code.
+    With ``trust`` the checkpoint may hold objects that can run code.
 
     Raises:
         FileNotFoundError: If the checkpoint does not exist.
@@ -94,12 +88,8 @@ def check_start(cfg: Config, model: nn.Module, trust: bool = False) -> None:
     """Check that the weights to start from, ``load_from`` without ``resume``, fit the model.
 
     Missing and additional tensors are left to MMEngine, which lists them: a baseline may start
-    from part of another method. Other shapes are an error: MMEngine would keep random weights.
-
-    Args:
-        cfg: The complete config.
-        model: The configured model, into which the weights are loaded.
-        trust: Read the checkpoint even if it holds objects that can run code.
+    from part of another method. Other shapes are an error: MMEngine would keep random weights. With
+    ``trust`` the checkpoint may hold objects that can run code.
 
     Raises:
         FileNotFoundError: If the checkpoint does not exist.
@@ -122,12 +112,9 @@ def check_start(cfg: Config, model: nn.Module, trust: bool = False) -> None:
 
 
 def check_weights(path: str, model: nn.Module, trust: bool = False) -> None:
-    """Check that a checkpoint has all weights of a model.
+    """Check that a checkpoint has all weights of a model, and load them.
 
-    Args:
-        path: The checkpoint; additional tensors are ignored.
-        model: Model to load the weights into.
-        trust: Read the checkpoint even if it holds objects that can run code.
+    With ``trust`` the checkpoint may hold objects that can run code.
 
     Raises:
         FileNotFoundError: If the checkpoint does not exist.

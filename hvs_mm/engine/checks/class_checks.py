@@ -19,12 +19,9 @@ _HEADS = ('head', 'bbox_head', 'mask_head', 'roi_head.bbox_head', 'roi_head.mask
 
 
 def check_classes(cfg: Config, model: nn.Module, loaders: Sequence[str]) -> None:
-    """Check that the model has as many classes as the data.
+    """Check that the model has as many classes as the data of some loaders.
 
-    Args:
-        cfg: The complete config.
-        model: The configured model. One without classes, such as a self-supervisor, passes.
-        loaders: Names of the data loaders to check.
+    A model without classes, such as a self-supervisor, passes.
 
     Raises:
         ValueError: If a head or the mixing of labels has another number of classes, or a folder
@@ -110,7 +107,7 @@ def check_categories(dataset: Any, config: dict[str, Any], key: str) -> None:
     Args:
         dataset: A lazily built data set. One in another format passes.
         config: Its config.
-        key: Its option, for the message.
+        key: Its option.
 
     Raises:
         ValueError: If the file is not in COCO's format, or lacks a class.

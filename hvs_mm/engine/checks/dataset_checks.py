@@ -87,12 +87,7 @@ def count_images(config: Any, key: str, listed: dict[str, int]) -> int | None:
 
 
 def loaded_datasets(cfg: Config, loaders: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the options and configs of the data sets of some loaders, inside their wrappers.
-
-    Args:
-        cfg: The complete config.
-        loaders: Names of data loaders; those that the config lacks are skipped.
-    """
+    """Yield the options and configs of the data sets, inside wrappers, of the loaders there are."""
     for name in loaders:
         yield from _unwrapped((cfg.get(name) or {}).get('dataset'), f'{name}.dataset')
 
@@ -111,12 +106,7 @@ def _unwrapped(config: Any, key: str) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def pipeline_steps(config: dict[str, Any], name: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield the positions and configs of the steps of one class in a data set's pipeline.
-
-    Args:
-        config: Config of the data set.
-        name: Bare name of the class.
-    """
+    """Yield the positions and configs of the steps of a class in the pipeline of a data set."""
     for number, step in enumerate(config.get('pipeline') or []):
         if isinstance(step, dict) and class_name(step) == name:
             yield number, step
@@ -179,15 +169,9 @@ def _count_files(
 ) -> int:
     """Count the images below a folder as ``CustomDataset`` lists them, links included.
 
-    Args:
-        folder: A local folder.
-        dataset: Data set that tells images by their names.
-        parents: Folders around this one, by device and inode.
-        only_below: Count only images in subfolders.
-
-    Raises:
-        ValueError: If a folder cannot be read or leads back into one around it: upstream would
-            list until the system's "Too many levels of symbolic links".
+    ``parents`` are the folders around this one, by device and inode. A link back into one of them
+    raises a ``ValueError``: upstream would list until the system's "Too many levels of symbolic
+    links".
     """
     try:
         status = os.stat(folder)

@@ -16,22 +16,13 @@ from ..hooks.gradient_hook import scaled_clipping
 
 
 def configured_hooks(cfg: Config, *names: str) -> list[dict[str, Any]]:
-    """Return the configs of the hooks of some classes.
-
-    Args:
-        cfg: The complete config.
-        names: Bare names of the classes.
-    """
+    """Return the configs of the hooks of some classes, which are given by their bare names."""
     hooks = [*(cfg.get('default_hooks') or {}).values(), *(cfg.get('custom_hooks') or [])]
     return [hook for hook in hooks if isinstance(hook, dict) and class_name(hook) in names]
 
 
 def build_hooks(cfg: Config, *names: str) -> list[Hook]:
     """Build the hooks of some classes, which checks their settings.
-
-    Args:
-        cfg: The complete config.
-        names: Bare names of the classes.
 
     Raises:
         TypeError: If a hook does not take an argument.

@@ -50,10 +50,7 @@ def check_enough_images(cfg: Config, model: nn.Module, listed: dict[str, int]) -
     With fewer images than the batch size, ``drop_last=True`` leaves nothing to train on, and
     MMEngine would run through all epochs without a step.
 
-    Args:
-        cfg: The complete config.
-        model: The configured model.
-        listed: Numbers of images from :func:`check_datasets`.
+    ``listed`` are the numbers of images from :func:`check_datasets`.
 
     Raises:
         ValueError: If there is no batch, or the last one is a single image and the model has

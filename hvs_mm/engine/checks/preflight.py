@@ -64,16 +64,7 @@ def preflight(cfg: Config, trust: bool = False) -> None:
 def preflight_test(cfg: Config, trust: bool = False) -> None:
     """Check the settings of an evaluation, its data set and its checkpoint, ``load_from``.
 
-    Args:
-        cfg: The complete config.
-        trust: Read the checkpoint even if reading it can run code.
-
-    Raises:
-        FileNotFoundError: If the data set or the checkpoint is missing.
-        KeyError: If the config names a class that is not registered.
-        TypeError: If a class does not take an argument.
-        ValueError: If a setting, the data set, the checkpoint or the work dir does not pass one of
-            the checks of this package.
+    Args and errors are those of :func:`preflight`.
     """
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmpretrain')):
         check_work_dir(cfg)

@@ -30,12 +30,9 @@ _SUFFIXES = {'.pth', '.pt', '.pkl', '.pickle', '.ckpt', '.bin', '.tar'}
 
 
 def check_trust(cfg: Config, model: nn.Module, trust: bool = False) -> None:
-    """Check that no checkpoint that a run reads can run code.
+    """Check that no checkpoint that a run reads can run code; skip the check with ``trust``.
 
-    Args:
-        cfg: The complete config, with ``load_from`` and ``resume``.
-        model: The configured model, not yet initialized.
-        trust: Skip the check.
+    The model must not be initialized yet.
 
     Raises:
         ValueError: If a file cannot be read safely, or MMEngine would download one.
@@ -45,16 +42,9 @@ def check_trust(cfg: Config, model: nn.Module, trust: bool = False) -> None:
 
 
 def check_sources(model: nn.Module, path: str | None, resumes: bool, trust: bool) -> None:
-    """Check that neither a checkpoint nor those in the ``init_cfg`` of modules can run code.
+    """Check the checkpoint to resume or start from, and those in the ``init_cfg`` of modules.
 
-    Args:
-        model: The model, not yet initialized.
-        path: Checkpoint to resume or start from.
-        resumes: Whether the run resumes from it.
-        trust: Skip the check.
-
-    Raises:
-        ValueError: If a file cannot be read safely, or MMEngine would download one.
+    Arguments and errors are those of :func:`check_trust`.
     """
     if trust:
         return
@@ -105,11 +95,8 @@ def _check_source(option: str, path: str, resumes: bool = False) -> None:
 def check_named_files(cfg: Config, trust: bool = False) -> None:
     """Check that no file named in the settings of a model can run code when it is read.
 
-    Files in an ``init_cfg`` are left to :func:`check_trust`: they are read later.
-
-    Args:
-        cfg: The complete config.
-        trust: Skip the check.
+    Files in an ``init_cfg`` are left to :func:`check_trust`: they are read later. ``trust`` skips
+    the check.
 
     Raises:
         ValueError: If a file is a pickle or an archive of torch, and cannot be read safely.

@@ -47,11 +47,7 @@ class CheckpointTrustHook(Hook):
 
 
 def trust_checkpoints(cfg: Config) -> None:
-    """Let ``PretrainedBackbone`` in the model and ``CheckpointTrustHook`` accept any file.
-
-    Args:
-        cfg: The complete config, changed in place.
-    """
+    """Let ``PretrainedBackbone`` in the model and ``CheckpointTrustHook`` accept any file."""
     for settings in dicts_in(cfg.get('model')):
         if class_name(settings) == 'PretrainedBackbone':
             settings['trust'] = True

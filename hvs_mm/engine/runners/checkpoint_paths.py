@@ -47,12 +47,7 @@ class CheckpointPaths:
     def from_hook(
         cls, work_dir: str | Path, hook: Mapping[str, Any] | None = None
     ) -> CheckpointPaths:
-        """Read the paths from the settings of a checkpoint hook.
-
-        Args:
-            work_dir: Work dir of the run.
-            hook: ``default_hooks.checkpoint`` of its config.
-        """
+        """Read the paths from the settings of a checkpoint hook, ``default_hooks.checkpoint``."""
         hook = hook if isinstance(hook, Mapping) else {}
         work_dir, folder = str(work_dir), hook.get('out_dir')
         if folder is not None and str(folder) != work_dir:
@@ -97,7 +92,7 @@ class CheckpointPaths:
 
 
 def latest_readable_checkpoint(paths: CheckpointPaths) -> str | None:
-    """Return the last checkpoint of a run that is not damaged, and warn of damaged ones.
+    """Return the last checkpoint of a run that is not damaged, if any, and warn of damaged ones.
 
     MMEngine's ``find_latest_checkpoint`` takes the checkpoint that the file ``last_checkpoint``
     names, whatever its state, and none if a process died while it wrote that file. Here the order
@@ -110,12 +105,6 @@ def latest_readable_checkpoint(paths: CheckpointPaths) -> str | None:
     4. all others, the newest first; all are others if no file is named.
 
     Best checkpoints do not count: they lack the state that a run resumes with.
-
-    Args:
-        paths: Where to look.
-
-    Returns:
-        The path, or ``None`` if there is no checkpoint at all.
 
     Raises:
         ValueError: If there are checkpoints, but none can be read.
@@ -137,10 +126,7 @@ def latest_readable_checkpoint(paths: CheckpointPaths) -> str | None:
 
 
 def agreed_checkpoint(paths: CheckpointPaths) -> str | None:
-    """Return in all processes what the first finds with :func:`latest_readable_checkpoint`.
-
-    Args:
-        paths: Where to look; all processes must see these folders.
+    """Return the first process's :func:`latest_readable_checkpoint` in all processes.
 
     Raises:
         ValueError: In all processes, if there are checkpoints but none can be read.

@@ -87,13 +87,7 @@ class ReliableRunner(Runner):
         super().load_or_resume()
 
     def resume(self, filename: str, *args: Any, **kwargs: Any) -> None:
-        """Resume from a checkpoint, and warn of schedules that are not those of the config.
-
-        Args:
-            filename: Path of the checkpoint.
-            *args: As for MMEngine's Runner.
-            **kwargs: As for MMEngine's Runner.
-        """
+        """Resume from a checkpoint, and warn of schedules that are not those of the config."""
         configured = schedule_settings(self.param_schedulers)
         super().resume(filename, *args, **kwargs)
         info = self.message_hub.runtime_info
@@ -115,13 +109,6 @@ class ReliableRunner(Runner):
 
         All processes call ``before_checkpoint`` of the hooks first, unlike MMEngine's
         ``before_save_checkpoint``, which only the first process calls.
-
-        Args:
-            out_dir: Folder of the checkpoint.
-            filename: Its name.
-            *args: As for MMEngine's Runner.
-            backend_args: As for MMEngine's Runner.
-            **kwargs: As for MMEngine's Runner.
 
         Raises:
             CheckpointError: If the file cannot be written. An older file of that name stays.

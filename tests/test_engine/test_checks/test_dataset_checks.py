@@ -9,8 +9,10 @@ from mmpretrain.datasets import CustomDataset
 
 from hvs_mm.engine import preflight
 from tests.hostile_images import write
-from tests.test_engine.test_checks.test_loader_checks import config, image_folder, refused  # noqa: F401
+from tests.test_engine.test_checks.test_loader_checks import config, refused
+from tests.test_engine.test_checks.test_preflight import config as plain_config
 from tests.test_engine.test_hooks.test_bad_images_hook import PIPELINE
+from tests.tiny_classifier import classifier_config, write_folders
 
 
 @pytest.mark.parametrize('way', ['folder', 'file', 'indices', 'repeat', 'concat', 'shapes'])
@@ -106,3 +108,55 @@ def test_a_folder_that_cannot_be_listed(folder, monkeypatch):
     original = os.scandir
     monkeypatch.setattr(os, 'scandir', scandir)
     refused(config(folder), r"two': the images in this folder cannot be listed \(Permission denied")
+
+
+def test_missing_data_root(tmp_path):
+    cfg = plain_config()
+    cfg.train_dataloader.dataset = dict(
+        type='ImageNet', data_root='data/imagenet/', split='train', pipeline=[]
+    )
+    with pytest.raises(FileNotFoundError) as error:
+        preflight(cfg)
+    for part in ("'data/imagenet/' does not exist", 'data_root=PATH', 'make demo', 'docs/'):
+        assert part in str(error.value)
+    cfg.train_dataloader.dataset.data_root = str(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r'train.* does not exist'):
+        preflight(cfg)
+    (tmp_path / 'train').mkdir()
+    with pytest.raises(ValueError, match=r"no images in class folders below '.*train'"):
+        preflight(cfg)
+    write_folders(tmp_path)
+    preflight(cfg)
+    cfg.train_dataloader.dataset.ann_file = 'meta/train.txt'
+    with pytest.raises(FileNotFoundError, match=r'train\.txt'):
+        preflight(cfg)
+
+
+def test_missing_data_root_inside_a_wrapper():
+    cfg = plain_config()
+    inner = dict(type='ImageNet', data_root='nowhere', split='train', pipeline=[])
+    cfg.train_dataloader.dataset = dict(type='RepeatDataset', times=2, dataset=inner)
+    with pytest.raises(FileNotFoundError, match=r'train_dataloader\.dataset\.dataset'):
+        preflight(cfg)
+
+
+def test_a_data_set_that_is_downloaded(tmp_path, checkpoint):
+    root = tmp_path / 'cifar'
+    cfg = classifier_config(tmp_path, checkpoint)
+    cfg.model.head.num_classes = 10
+    cfg.val_dataloader = None
+    cfg.train_dataloader.dataset = dict(type='CIFAR10', data_root=str(root), pipeline=[])
+    with pytest.raises(FileNotFoundError, match='Make that folder and CIFAR10 is downloaded'):
+        preflight(cfg)
+    root.mkdir()
+    preflight(cfg)
+    cfg.model.head.num_classes = 9
+    with pytest.raises(ValueError, match=r'num_classes=9, but .* has 10 classes'):
+        preflight(cfg)
+    assert not list(root.iterdir())
+
+
+def test_what_only_testing_reads(folders, checkpoint):
+    cfg = classifier_config(folders, checkpoint)
+    cfg.test_dataloader.dataset.data_root = 'nowhere'
+    preflight(cfg)

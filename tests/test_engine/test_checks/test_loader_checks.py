@@ -6,7 +6,7 @@ import pytest
 from mmengine.config import Config
 
 from hvs_mm.engine import error_line, preflight
-from tests.hostile_images import plain_images, write
+from tests.test_engine.test_checks.test_preflight import config as plain_config
 from tests.test_engine.test_hooks.test_bad_images_hook import loader
 from tests.tiny import algorithm_config
 
@@ -29,13 +29,6 @@ def config(folder, hook=True, **settings):
             work_dir='unused',
         )
     )
-
-
-@pytest.fixture(name='folder')
-def image_folder(tmp_path):
-    write(tmp_path / 'data/one', plain_images(4))
-    write(tmp_path / 'data/two', plain_images(5, 10))
-    return tmp_path / 'data'
 
 
 def refused(cfg, message):
@@ -94,3 +87,22 @@ def test_fewer_images_than_the_batch(folder, monkeypatch):
     # One that counts no epochs gives every image again and again.
     cfg.train_dataloader.sampler.type = 'InfiniteSampler'
     preflight(cfg)
+
+
+def test_a_loader_with_another_number_of_views():
+    cfg = plain_config()
+    views = dict(type='CandidateViews', num_views=[3], transforms=[[]])
+    cfg.train_dataloader.dataset.pipeline = [views]
+    with pytest.raises(ValueError, match=r'pipeline\.0\.num_views=\[3\].*candidates=\[4\] needs 4'):
+        preflight(cfg)
+    inner = cfg.train_dataloader.dataset
+    cfg.train_dataloader.dataset = dict(type='RepeatDataset', times=2, dataset=inner)
+    with pytest.raises(ValueError, match=r'dataset\.dataset\.pipeline\.0'):
+        preflight(cfg)
+
+
+def test_batch_size_one():
+    cfg = plain_config()
+    cfg.train_dataloader.batch_size = 1
+    with pytest.raises(ValueError, match='batch size 1 with BatchNorm'):
+        preflight(cfg)
