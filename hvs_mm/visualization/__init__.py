@@ -1,5 +1,4 @@
 from .captions import describe_view
-from .pair_loss_plot import draw_pair_loss
 from .panel import draw_selection, to_rgb
 from .selected_examples import (
     draw_candidates,
@@ -14,7 +13,6 @@ __all__ = [
     'describe_view',
     'draw_candidates',
     'draw_examples_panel',
-    'draw_pair_loss',
     'draw_selection',
     'select_examples',
     'shown_pair_loss',
