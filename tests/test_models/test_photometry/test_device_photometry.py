@@ -23,13 +23,13 @@ from PIL import Image, ImageFilter
 from torch import Tensor
 
 from hvs_mm.datasets import CandidateViews, PackViews, draw_examples
-from hvs_mm.engine.checks import preflight
+from hvs_mm.engine.checks.preflight import preflight
 from hvs_mm.models import DevicePhotometry
 from hvs_mm.models.photometry.batch import apply_photometry
 from hvs_mm.models.photometry.blur import blur_kernels
 from hvs_mm.utils.photometry_operations import OPERATIONS, pack_operations, stack_operations
 from hvs_mm.visualization import draw_candidates, to_rgb
-from tests.test_datasets.test_views.test_candidate_views import UPSTREAM, seed
+from tests.pictures import UPSTREAM, seed
 from tests.tiny import algorithm_config, build_hvs
 from tests.tiny_dino import GLOBAL, build_runner
 

@@ -1,4 +1,4 @@
-"""Where a view lies in the original image, followed through a pipeline."""
+"""Where a view lies in its image, and the transforms that move pixels: crop, flip, resize."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ from typing import Any
 
 import mmcv.transforms
 import numpy as np
+from mmcv.transforms.utils import cache_randomness
 from mmpretrain.datasets import transforms as mmpretrain_transforms
 
-from . import fast_transforms as fast
-from .recording import Recorded
+from .pixels.resizing import INTERPOLATIONS, flip, resize
+from .view_transform import ViewTransform, image_size, is_color_image
 
-#: Key under which a view's geometry travels through its pipeline.
+#: Key of the record of a view's geometry, :class:`ViewGeometry`, in the results of a pipeline.
 GEOMETRY_KEY = 'view_geometry'
 
 
 class ViewGeometry:
-    """The part of the original image that a view shows.
+    """The part of the original image that a view shows, in which orientation and size.
 
     Args:
         height: Height of the original image in pixels.
@@ -65,26 +66,40 @@ class ViewGeometry:
         self.size = (height, width)
 
 
-class _MovedPixels(Recorded):
-    """Mixed into a transform that moves pixels: tells the view's geometry what it did."""
+class GeometryTransform(ViewTransform):
+    """Mixed into an upstream transform that moves pixels."""
 
-    key = GEOMETRY_KEY
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        size = image_size(results['img'])
+        results = self.apply(results)
+        if GEOMETRY_KEY in results:
+            self.record(results[GEOMETRY_KEY], size, results)
+        return results
 
-    def note(self, geometry: ViewGeometry, before: Any, results: dict[str, Any]) -> None:
-        self.record(geometry, image_size(before), results)
+    def apply(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Draw random numbers and change the image."""
+        return super().transform(results)
 
     def record(
         self, geometry: ViewGeometry, size: tuple[int, int], results: dict[str, Any]
     ) -> None:
-        """Update ``geometry``, given the size before the transform and its results."""
-        raise NotImplementedError
+        """Update the geometry, given the size before the transform and its results."""
+        geometry.resize(*results['img'].shape[:2])
 
 
-class _RecordedRandomCrop(_MovedPixels):
+class Resize(GeometryTransform, mmcv.transforms.Resize):
+    """As upstream's."""
+
+
+class ResizeEdge(GeometryTransform, mmpretrain_transforms.ResizeEdge):
+    """As upstream's."""
+
+
+class _RandomWindow(GeometryTransform):
     """Crops whose window comes from ``rand_crop_params``."""
 
     def rand_crop_params(self, img: Any) -> tuple[int, int, int, int]:
-        # What is cropped may be larger than the view was: RandomCrop pads first.
+        # RandomCrop pads first: the image to crop may be larger than the view was.
         self._padded_size = img.shape[:2]
         self._window = super().rand_crop_params(img)
         return self._window
@@ -101,17 +116,32 @@ class _RecordedRandomCrop(_MovedPixels):
         return 0, 0
 
 
-class _RecordedRandomResizedCrop(_RecordedRandomCrop, mmpretrain_transforms.RandomResizedCrop):
-    pass
+class RandomResizedCrop(_RandomWindow, mmpretrain_transforms.RandomResizedCrop):
+    """Fast with ``backend='pillow'`` and bilinear or bicubic interpolation."""
+
+    def apply(self, results: dict[str, Any]) -> dict[str, Any]:
+        image = results['img']
+        if (
+            self.exact
+            or self.backend != 'pillow'
+            or self.interpolation not in INTERPOLATIONS
+            or not is_color_image(image)
+        ):
+            return super().apply(results)
+        top, left, height, width = self.rand_crop_params(image)
+        window = image[top : top + height, left : left + width]
+        results['img'] = resize(window, self.scale, self.interpolation)
+        results['img_shape'] = results['img'].shape
+        return results
 
 
-class _RecordedEfficientNetRandomCrop(
-    _RecordedRandomCrop, mmpretrain_transforms.EfficientNetRandomCrop
-):
-    pass
+class EfficientNetRandomCrop(_RandomWindow, mmpretrain_transforms.EfficientNetRandomCrop):
+    """As upstream's."""
 
 
-class _RecordedPaddedRandomCrop(_RecordedRandomCrop, mmpretrain_transforms.RandomCrop):
+class RandomCrop(_RandomWindow, mmpretrain_transforms.RandomCrop):
+    """As upstream's."""
+
     def _border(self, size: tuple[int, int]) -> tuple[int, int]:
         # ``padding`` is one number, (left/right, top/bottom) or (left, top, right, bottom);
         # ``pad_if_needed`` then adds the same on both sides.
@@ -123,7 +153,9 @@ class _RecordedPaddedRandomCrop(_RecordedRandomCrop, mmpretrain_transforms.Rando
         return top, left
 
 
-class _RecordedCenterCrop(_MovedPixels, mmcv.transforms.CenterCrop):
+class CenterCrop(GeometryTransform, mmcv.transforms.CenterCrop):
+    """As upstream's."""
+
     def record(
         self, geometry: ViewGeometry, size: tuple[int, int], results: dict[str, Any]
     ) -> None:
@@ -133,7 +165,28 @@ class _RecordedCenterCrop(_MovedPixels, mmcv.transforms.CenterCrop):
         geometry.crop(top, left, height, width)
 
 
-class _RecordedFlip(_MovedPixels, mmcv.transforms.RandomFlip):
+class RandomFlip(GeometryTransform, mmcv.transforms.RandomFlip):
+    """Fast if there is nothing but an image to flip, and one direction to flip it."""
+
+    @cache_randomness
+    def _choose_direction(self) -> str | None:
+        if self.exact or not isinstance(self.direction, str) or not isinstance(self.prob, float):
+            return super()._choose_direction()
+        # numpy.random.choice() with upstream's arguments, without its checks.
+        threshold = self.prob / (self.prob + (1.0 - self.prob))
+        return self.direction if np.random.random_sample() < threshold else None  # noqa: NPY002
+
+    def _flip(self, results: dict[str, Any]) -> None:
+        others = ('gt_bboxes', 'gt_keypoints', 'gt_seg_map')
+        if (
+            self.exact
+            or not is_color_image(results['img'])
+            or any(results.get(key) is not None for key in others)
+        ):
+            super()._flip(results)
+        else:
+            results['img'] = flip(results['img'], results['flip_direction'])
+
     def record(
         self, geometry: ViewGeometry, size: tuple[int, int], results: dict[str, Any]
     ) -> None:
@@ -141,54 +194,13 @@ class _RecordedFlip(_MovedPixels, mmcv.transforms.RandomFlip):
             geometry.flip(results['flip_direction'])
 
 
-class _RecordedResize(_MovedPixels, mmcv.transforms.Resize):
-    def record(
-        self, geometry: ViewGeometry, size: tuple[int, int], results: dict[str, Any]
-    ) -> None:
-        geometry.resize(*results['img'].shape[:2])
-
-
-class _RecordedResizeEdge(_MovedPixels, mmpretrain_transforms.ResizeEdge):
-    record = _RecordedResize.record
-
-
-#: Upstream's transforms that move pixels in a way that can be followed.
-RECORDED: dict[type, type] = {
-    mmpretrain_transforms.RandomResizedCrop: _RecordedRandomResizedCrop,
-    mmpretrain_transforms.EfficientNetRandomCrop: _RecordedEfficientNetRandomCrop,
-    mmpretrain_transforms.RandomCrop: _RecordedPaddedRandomCrop,
-    mmpretrain_transforms.ResizeEdge: _RecordedResizeEdge,
-    mmcv.transforms.CenterCrop: _RecordedCenterCrop,
-    mmcv.transforms.RandomFlip: _RecordedFlip,
-    mmcv.transforms.Resize: _RecordedResize,
-}
-
-
-class _RecordedFastRandomResizedCrop(_RecordedRandomResizedCrop, fast.FastRandomResizedCrop):
-    pass
-
-
-class _RecordedFastFlip(_RecordedFlip, fast.FastRandomFlip):
-    pass
-
-
-#: The same, those that take less time in place of the others.
-RECORDED_FAST: dict[type, type] = {
-    **RECORDED,
-    mmpretrain_transforms.RandomResizedCrop: _RecordedFastRandomResizedCrop,
-    mmcv.transforms.RandomFlip: _RecordedFastFlip,
-}
-
-
-def supported_transforms() -> list[str]:
-    """Names of the transforms that move pixels and can be followed."""
-    return sorted(cls.__name__ for cls in RECORDED)
-
-
-def image_size(image: Any) -> tuple[int, int]:
-    """(height, width) of an ndarray (H, W[, C]), a PIL image or a tensor (C, H, W)."""
-    if isinstance(image, np.ndarray):
-        return image.shape[:2]
-    if hasattr(image, 'size') and not callable(image.size):
-        return image.size[::-1]
-    return tuple(image.shape[-2:])
+#: Transforms that move pixels and are recorded.
+GEOMETRY_TRANSFORMS = (
+    CenterCrop,
+    EfficientNetRandomCrop,
+    RandomCrop,
+    RandomFlip,
+    RandomResizedCrop,
+    Resize,
+    ResizeEdge,
+)

@@ -10,7 +10,7 @@ from mmengine.hub import get_config
 
 from hvs_mm.datasets import CandidateViews, PackViews
 from hvs_mm.utils.photometry_operations import OPERATIONS
-from tests.test_datasets.test_views.test_candidate_views import UPSTREAM, seed
+from tests.pictures import UPSTREAM, seed
 
 CROP = dict(type='RandomResizedCrop', scale=32)
 FLIP = dict(type='RandomFlip', prob=0.5)
@@ -163,8 +163,8 @@ def test_it_is_packed():
             'cannot do RandAugment',
         ),
         ([dict(type='torchvision/RandomGrayscale')], 'cannot do RandomGrayscale'),
-        ([JITTER, CROP], r'RandomResizedCrop stands behind ColorJitter.*in front'),
-        ([BLUR, FLIP, dict(type='Resize', scale=8)], 'Resize stands behind GaussianBlur'),
+        ([JITTER, CROP], r'RandomResizedCrop comes after ColorJitter.*in front'),
+        ([BLUR, FLIP, dict(type='Resize', scale=8)], 'Resize comes after GaussianBlur'),
         ([dict(type='RandomGrayscale', prob=0.2)], 'keep_channels=False'),
         ([{**GRAY, 'channel_weights': (1,)}], '1 channel_weights'),
         ([{**GRAY, 'color_format': 'hsv'}], "color_format='hsv'"),
