@@ -355,7 +355,7 @@ def test_views_that_nobody_changes():
 @pytest.mark.parametrize(
     ('views', 'error', 'message'),
     [
-        ([torch.zeros(2, 3, 4, 4)], TypeError, 'view 0 is of torch.float32'),
+        ([torch.zeros(2, 3, 4, 4)], TypeError, 'view 0 is torch.float32'),
         ([torch.zeros(2, 1, 4, 4, dtype=torch.uint8)], ValueError, r'shape \(2, 1, 4, 4\)'),
         ([torch.zeros(2, 3, 4, 4, dtype=torch.uint8)] * 2, ValueError, r'\(2, 1\).*\(2, 2\)'),
     ],
