@@ -26,6 +26,10 @@ UPSTREAM = {
 }
 
 
+#: Those of them with pipelines of their own: DenseCL has SimSiam's, Barlow Twins BYOL's.
+DISTINCT = [name for name in UPSTREAM if not name.startswith(('densecl', 'barlowtwins'))]
+
+
 def seed(number=0):
     # Upstream's transforms draw from the global generators of numpy and random.
     np.random.seed(number)

@@ -256,9 +256,7 @@ def test_ratios_and_spreads_of_different_number():
 
 @pytest.mark.parametrize('patch_size', [0, -16])
 def test_wrong_patch_size(patch_size):
-    with pytest.raises(
-        ValueError, match=f'patch_size={patch_size} must be an integer of at least 1'
-    ):
+    with pytest.raises(ValueError, match=f'patch_size={patch_size} must be an integer of at'):
         BlockMasks(patch_size)
 
 

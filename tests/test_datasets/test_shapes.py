@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import random
-import subprocess
-import sys
 from functools import cache
 
 import numpy as np
@@ -18,6 +16,7 @@ from torch.utils.data import DataLoader
 
 from hvs_mm.datasets import ShapesDataset
 from hvs_mm.datasets.shapes import _KEPT_SIZE, CLASSES
+from tests.fresh_process import fresh_process
 
 NUM_TRAIN, NUM_VAL = 1000, 500
 LUMA = np.array([0.114, 0.587, 0.299], dtype=np.float32)
@@ -87,18 +86,7 @@ class TestDeterminism:
             assert digest(longer[i]['img']) == expected[i]
 
     def test_across_processes(self) -> None:
-        code = (
-            'import hashlib\n'
-            'from hvs_mm.datasets.shapes import ShapesDataset\n'
-            'dataset = ShapesDataset(split="train", num_samples=24)\n'
-            'digests = [hashlib.sha256(x["img"].tobytes()).hexdigest() for x in dataset]\n'
-            'print("digests:" + ",".join(digests))'
-        )
-        result = subprocess.run(
-            [sys.executable, '-c', code], capture_output=True, text=True, check=True
-        )
-        line = next(x for x in result.stdout.splitlines() if x.startswith('digests:'))
-        assert line.removeprefix('digests:').split(',') == first_digests(24)
+        assert fresh_process()['digests'] == first_digests(24)
 
     @pytest.mark.parametrize('size', [_KEPT_SIZE, _KEPT_SIZE + 1])
     def test_changes_to_an_image_are_not_kept(self, size: int) -> None:
@@ -206,7 +194,7 @@ class TestBadArguments:
             (
                 {'metainfo': {'classes': ['a']}},
                 ValueError,
-                "'classes'.*must name 10 classes, not 1",
+                'must name 10 classes, not 1',
             ),
             ({'data_root': 'data'}, TypeError, 'data_root'),
         ],
