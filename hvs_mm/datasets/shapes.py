@@ -226,17 +226,13 @@ class ShapesDataset(BaseDataset):
     every run, process and worker, and no global random state is read or changed. Methods that only
     read annotations draw nothing.
 
-    A pipeline starts with its first augmentation, without ``LoadCheckedImage``. It is given:
+    A pipeline starts with its first augmentation, without ``LoadCheckedImage``. It gets ``img``,
+    (img_size, img_size, 3) uint8, BGR; ``img_shape`` and ``ori_shape``; ``img_id``, the number of
+    the image in its split, whatever ``indices`` selects; ``gt_label``, ``img_id % 10``; and
+    ``sample_idx``, the position in this dataset.
 
-    - ``img``: (img_size, img_size, 3) uint8, BGR, contiguous,
-    - ``img_shape``, ``ori_shape``: (height, width),
-    - ``gt_label``: class index, ``img_id % 10``,
-    - ``img_id``: number of the image in its split, whatever ``indices`` selects,
-    - ``sample_idx``: position in this dataset.
-
-    Raw pixels say next to nothing about the class: scikit-learn's 20 nearest neighbors classify
-    12.0 % of the 1024 val images right by their colors and 17.4 % by their gray levels, given the
-    4096 train images; chance is 10 %.
+    Raw pixels say next to nothing about the class: of the val images, 20 nearest neighbors among
+    the train images classify 12.0 % right by color and 17.4 % by gray level; chance is 10 %.
 
     Args:
         split: ``'train'`` or ``'val'``. No image belongs to both.

@@ -41,11 +41,10 @@ class LoadCheckedImage(LoadImageFromFile):
     is no image, is truncated, declares more than ``max_pixels`` (it is not decoded), or that the
     decoder refuses.
 
-    With ``bad_images='skip'`` the pipeline gives up on a bad image, and MMEngine's ``BaseDataset``
-    draws another one in its place. The next good sample reports it under ``skipped_images``;
-    :class:`PackViews` turns that into a field of the data sample, and ``BadImagesHook`` counts and
-    warns in the training process. Evaluation needs ``bad_images='error'``, which raises an error
-    that names the image: MMEngine draws no other one there.
+    With ``bad_images='skip'`` MMEngine's ``BaseDataset`` draws another image in its place. The next
+    good sample reports it: :class:`PackViews` turns ``skipped_images`` into a field of the data
+    sample, and ``BadImagesHook`` counts and warns in the training process. Evaluation, where
+    MMEngine draws no other image, needs ``bad_images='error'``: an error that names the file.
 
     **Required Keys:** ``img_path``.
 

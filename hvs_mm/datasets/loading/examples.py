@@ -70,13 +70,7 @@ def draw_examples(dataset: BaseDataset, positions: Sequence[int], seed: int = 0)
 def draw_example_batches(
     dataset: BaseDataset, images: int, batch_size: int, seed: int
 ) -> Iterator[tuple[int, Examples]]:
-    """Draw candidate views of random images in whole batches.
-
-    Args:
-        dataset: As for :func:`draw_examples`.
-        images: Number of images, see :func:`whole_batches`.
-        batch_size: Images in a batch.
-        seed: Seed of the images and the views.
+    """Draw candidate views of random images in batches; see :func:`whole_batches`.
 
     Yields:
         The seed of the batch's views, and the batch.
@@ -89,12 +83,7 @@ def draw_example_batches(
 
 
 def whole_batches(dataset: BaseDataset, images: int, batch_size: int) -> int:
-    """Number of images in the whole batches that a data set has.
-
-    Args:
-        dataset: Data set to draw from.
-        images: Number of images asked for, ``--images``.
-        batch_size: Images in a batch, ``--batch-size``.
+    """Round a number of images, ``--images``, down to whole batches that the data set has.
 
     Raises:
         ValueError: If there is no whole batch.

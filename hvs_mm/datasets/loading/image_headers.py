@@ -54,15 +54,13 @@ def _jpeg_size(content: bytes) -> tuple[int, int]:
     while True:
         # Like libjpeg, pass over anything that is no marker.
         position = content.find(b'\xff', position)
-        if position < 0 or position + 4 > len(content):
+        marker = content[position + 1] if 0 <= position <= len(content) - 4 else _END[1]
+        if marker == _END[1]:
             raise ValueError(_CUT_JPEG)
-        marker = content[position + 1]
         if marker in (0x00, 0xFF):
             position += 1
         elif marker in _ALONE:
             position += 2
-        elif marker == _END[1]:
-            raise ValueError(_CUT_JPEG)
         else:
             if marker in _START_OF_FRAME and size is None:
                 frame = content[position + 5 : position + 9]

@@ -15,7 +15,7 @@ from ...utils.photometry_operations import PHOTOMETRY_FIELD, pack_operations
 from .colors import COLORS_KEY, OPERATIONS_KEY
 from .geometry import GEOMETRY_KEY, GEOMETRY_TRANSFORMS, ViewGeometry
 from .pipelines import build_pipeline, names
-from .view_transform import image_size
+from .view_transform import Results, image_size
 
 
 @TRANSFORMS.register_module()
@@ -56,8 +56,8 @@ class CandidateViews(BaseTransform):
 
     Raises:
         TypeError: If ``transforms`` is no list of lists, or a count no integer.
-        ValueError: If the lengths differ, a count is below 1, a pipeline has a crop or flip
-            that cannot be recorded, or the device cannot carry out a pipeline.
+        ValueError: If lengths differ, a count is below 1, a crop or flip cannot be recorded, or the
+            device cannot carry out a pipeline.
     """
 
     def __init__(
@@ -92,12 +92,12 @@ class CandidateViews(BaseTransform):
         self.on_device = photometry == 'device'
         self.pipelines = [build_pipeline(one, exact, self.on_device) for one in transforms]
 
-    def transform(self, results: dict[str, Any]) -> dict[str, Any] | None:
+    def transform(self, results: Results) -> Results | None:
         """Draw the views; ``None`` if a pipeline gives up on the image.
 
         Raises:
-            ValueError: If there is no image, a transform changes its size in a way that cannot be
-                followed, or writes into the decoded image that all views share.
+            ValueError: If there is no image, or a transform changes its size in an unknown way, or
+                writes into the decoded image that all views share.
         """
         image = results['img']
         if not isinstance(image, np.ndarray) or image.ndim not in (2, 3) or 0 in image.shape:
@@ -131,7 +131,7 @@ class CandidateViews(BaseTransform):
             results[PHOTOMETRY_FIELD] = pack_operations(operations)
         return results
 
-    def _draw(self, pipeline: Compose, view: dict[str, Any]) -> dict[str, Any] | None:
+    def _draw(self, pipeline: Compose, view: Results) -> Results | None:
         view[GEOMETRY_KEY] = ViewGeometry(*view['img'].shape[:2])
         view[COLORS_KEY] = ViewColors()
         view[OPERATIONS_KEY] = []

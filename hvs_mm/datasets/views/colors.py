@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from math import hypot
-from typing import Any
 
 import mmcv.transforms
 import numpy as np
@@ -20,7 +19,7 @@ from .pixels.color_tables import (
     to_grayscale,
 )
 from .pixels.hue import adjust_hue
-from .view_transform import ViewTransform, is_color_image
+from .view_transform import Results, ViewTransform, is_color_image
 
 #: Key of the record of a view's colors, :class:`ViewColors`, in the results of a pipeline.
 COLORS_KEY = 'view_color_changes'
@@ -47,7 +46,7 @@ class ColorTransform(ViewTransform):
     #: What :meth:`draw` returned last.
     operations: list[Operation]
 
-    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+    def transform(self, results: Results) -> Results:
         self.operations = self.draw()
         image = results['img']
         if self.on_device:

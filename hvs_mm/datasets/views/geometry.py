@@ -10,8 +10,10 @@ from mmcv.transforms.utils import cache_randomness
 from mmpretrain.datasets import transforms as mmpretrain_transforms
 
 from .pixels.resizing import INTERPOLATIONS, flip, resize
-from .view_transform import ViewTransform, image_size, is_color_image
+from .view_transform import Results, ViewTransform, image_size, is_color_image
 
+#: (height, width) in pixels.
+Size = tuple[int, int]
 #: Key of the record of a view's geometry, :class:`ViewGeometry`, in the results of a pipeline.
 GEOMETRY_KEY = 'view_geometry'
 
@@ -36,14 +38,7 @@ class ViewGeometry:
         self.size = (height, width)
 
     def crop(self, top: float, left: float, height: int, width: int) -> None:
-        """Cut a window out of the view.
-
-        Args:
-            top: Upper edge in pixels of the view now; negative for a padded border.
-            left: Left edge.
-            height: Height in pixels of the view now.
-            width: Its width.
-        """
+        """Cut a window out of the view, in pixels of the view now; it may exceed the borders."""
         # axis 0 is x, axis 1 is y
         for axis, (low, extent, whole) in enumerate(
             ((left, width, self.size[1]), (top, height, self.size[0]))
@@ -69,30 +64,28 @@ class ViewGeometry:
 class GeometryTransform(ViewTransform):
     """Mixed into an upstream transform that moves pixels."""
 
-    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+    def transform(self, results: Results) -> Results:
         size = image_size(results['img'])
         results = self.apply(results)
         if GEOMETRY_KEY in results:
             self.record(results[GEOMETRY_KEY], size, results)
         return results
 
-    def apply(self, results: dict[str, Any]) -> dict[str, Any]:
+    def apply(self, results: Results) -> Results:
         """Draw random numbers and change the image."""
         return super().transform(results)
 
-    def record(
-        self, geometry: ViewGeometry, size: tuple[int, int], results: dict[str, Any]
-    ) -> None:
+    def record(self, geometry: ViewGeometry, size: Size, results: Results) -> None:
         """Update the geometry, given the size before the transform and its results."""
         geometry.resize(*results['img'].shape[:2])
 
 
 class Resize(GeometryTransform, mmcv.transforms.Resize):
-    """As upstream's."""
+    """Always upstream's code."""
 
 
 class ResizeEdge(GeometryTransform, mmpretrain_transforms.ResizeEdge):
-    """As upstream's."""
+    """Always upstream's code."""
 
 
 class _RandomWindow(GeometryTransform):
@@ -104,22 +97,20 @@ class _RandomWindow(GeometryTransform):
         self._window = super().rand_crop_params(img)
         return self._window
 
-    def record(
-        self, geometry: ViewGeometry, size: tuple[int, int], results: dict[str, Any]
-    ) -> None:
+    def record(self, geometry: ViewGeometry, size: Size, results: Results) -> None:
         top, left, height, width = self._window
         top_border, left_border = self._border(size)
         geometry.crop(top - top_border, left - left_border, height, width)
         geometry.resize(*results['img'].shape[:2])
 
-    def _border(self, size: tuple[int, int]) -> tuple[int, int]:
+    def _border(self, size: Size) -> tuple[int, int]:
         return 0, 0
 
 
 class RandomResizedCrop(_RandomWindow, mmpretrain_transforms.RandomResizedCrop):
     """Fast with ``backend='pillow'`` and bilinear or bicubic interpolation."""
 
-    def apply(self, results: dict[str, Any]) -> dict[str, Any]:
+    def apply(self, results: Results) -> Results:
         image = results['img']
         if (
             self.exact
@@ -136,13 +127,13 @@ class RandomResizedCrop(_RandomWindow, mmpretrain_transforms.RandomResizedCrop):
 
 
 class EfficientNetRandomCrop(_RandomWindow, mmpretrain_transforms.EfficientNetRandomCrop):
-    """As upstream's."""
+    """Always upstream's code."""
 
 
 class RandomCrop(_RandomWindow, mmpretrain_transforms.RandomCrop):
-    """As upstream's."""
+    """Always upstream's code."""
 
-    def _border(self, size: tuple[int, int]) -> tuple[int, int]:
+    def _border(self, size: Size) -> tuple[int, int]:
         # ``padding`` is one number, (left/right, top/bottom) or (left, top, right, bottom);
         # ``pad_if_needed`` then adds the same on both sides.
         padding = self.padding or 0
@@ -154,11 +145,9 @@ class RandomCrop(_RandomWindow, mmpretrain_transforms.RandomCrop):
 
 
 class CenterCrop(GeometryTransform, mmcv.transforms.CenterCrop):
-    """As upstream's."""
+    """Always upstream's code."""
 
-    def record(
-        self, geometry: ViewGeometry, size: tuple[int, int], results: dict[str, Any]
-    ) -> None:
+    def record(self, geometry: ViewGeometry, size: Size, results: Results) -> None:
         height, width = results['img'].shape[:2]
         # Rounded as upstream does; a border of auto_pad lies below and to the right.
         top, left = (max(0, round((size[0] - height) / 2)), max(0, round((size[1] - width) / 2)))
@@ -176,7 +165,7 @@ class RandomFlip(GeometryTransform, mmcv.transforms.RandomFlip):
         threshold = self.prob / (self.prob + (1.0 - self.prob))
         return self.direction if np.random.random_sample() < threshold else None  # noqa: NPY002
 
-    def _flip(self, results: dict[str, Any]) -> None:
+    def _flip(self, results: Results) -> None:
         others = ('gt_bboxes', 'gt_keypoints', 'gt_seg_map')
         if (
             self.exact
@@ -187,9 +176,7 @@ class RandomFlip(GeometryTransform, mmcv.transforms.RandomFlip):
         else:
             results['img'] = flip(results['img'], results['flip_direction'])
 
-    def record(
-        self, geometry: ViewGeometry, size: tuple[int, int], results: dict[str, Any]
-    ) -> None:
+    def record(self, geometry: ViewGeometry, size: Size, results: Results) -> None:
         if results['flip']:
             geometry.flip(results['flip_direction'])
 

@@ -29,10 +29,9 @@ def build_pipeline(
     """Build the pipeline of a group of views, which records what it does to them.
 
     Args:
-        transforms: Configs or built transforms; wrappers such as ``RandomApply`` may stand around
-            them. They are not changed.
-        exact: Compute every pixel with upstream's own code.
-        on_device: Leave changes of color to the device of the model.
+        transforms: Configs or built transforms, also inside wrappers such as ``RandomApply``. They
+            are not changed.
+        exact, on_device: See :class:`ViewTransform`.
 
     Raises:
         ValueError: If a crop or flip cannot be recorded, or ``on_device`` would give other views.
@@ -96,8 +95,13 @@ def _check_device(pipeline: Compose) -> None:
                 'loader crops and resizes before the device changes colors. Put '
                 f"{name} in front, or set photometry='loader'."
             )
-        if isinstance(transform, RandomGrayscale):
-            _check_grayscale(transform)
+        if isinstance(transform, RandomGrayscale) and not transform.has_fast():
+            raise ValueError(
+                f"photometry='device' in CandidateViews: RandomGrayscale with "
+                f'keep_channels={transform.keep_channels}, {len(transform.channel_weights)} '
+                f'channel_weights and color_format={transform.color_format!r}: the device needs '
+                "keep_channels=True, 3 weights and 'bgr' or 'rgb'; or set photometry='loader'."
+            )
 
 
 def _leaves(transform: Any) -> Iterator[Any]:
@@ -107,17 +111,3 @@ def _leaves(transform: Any) -> Iterator[Any]:
     inner = transform.transforms
     for one in inner if isinstance(inner, list) else [inner]:
         yield from _leaves(one)
-
-
-def _check_grayscale(transform: RandomGrayscale) -> None:
-    if not transform.keep_channels or len(transform.channel_weights) != 3:
-        raise ValueError(
-            f"photometry='device' in CandidateViews: RandomGrayscale with keep_channels="
-            f'{transform.keep_channels} and {len(transform.channel_weights)} channel_weights: '
-            'views keep their 3 channels, set keep_channels=True and give 3 weights.'
-        )
-    if transform.color_format == 'hsv':
-        raise ValueError(
-            "photometry='device' in CandidateViews: RandomGrayscale with color_format='hsv' "
-            "converts every image; take 'bgr', or set photometry='loader'."
-        )

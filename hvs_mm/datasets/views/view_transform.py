@@ -7,6 +7,9 @@ from typing import Any
 import numpy as np
 from mmcv.transforms import BaseTransform
 
+#: Results of a pipeline, as MMCV's transforms pass them on.
+Results = dict[str, Any]
+
 
 class ViewTransform:
     """Mixed into an upstream transform, in front of it.
@@ -29,8 +32,7 @@ class ViewTransform:
 
         Args:
             transform: An instance of the upstream class, or of ``cls``. It is not changed.
-            exact: See above.
-            on_device: See above.
+            exact, on_device: See the attributes.
         """
         ours = cls.__new__(cls)
         ours.__dict__.update(vars(transform), exact=exact, on_device=on_device)

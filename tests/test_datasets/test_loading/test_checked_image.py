@@ -34,14 +34,12 @@ from hvs_mm.utils.random_state import own_random_numbers
 from tests.hostile_images import (
     bad_images,
     encode,
-    exif,
     give_up_rights,
     good_images,
     pixels,
     plain_images,
     png,
     png_chunk,
-    with_segment,
     without_rights,
     write,
 )
@@ -85,7 +83,7 @@ def error_of(dataset, num_workers):
     return str(error.value)
 
 
-def told(samples):
+def reported(samples):
     return [image for sample in samples for image in sample.get(SKIPPED_FIELD, ())]
 
 
@@ -138,29 +136,6 @@ def test_what_upstream_makes_of_odd_images(tmp_path):
     np.testing.assert_array_equal(loaded('bits16.png'), np.stack([deep >> 8] * 3, axis=2))
     # Four inks without a color profile: about the colors they were made from.
     assert np.abs(loaded('cmyk.jpg').astype(int) - pixels()[..., ::-1]).mean() < 8
-
-
-@pytest.mark.parametrize('kind', ['JPEG', 'PNG', 'BMP', 'PPM', 'TIFF', 'WEBP', 'GIF'])
-def test_declared_sizes(kind):
-    rng = random.Random(0)
-    for number in range(20):
-        size = rng.randint(1, 300), rng.randint(1, 60)
-        content = encode(pixels(*size, number), kind)
-        assert declared_size(content) == size
-        assert declared_size(content) == Image.open(io.BytesIO(content)).size
-
-
-def test_declared_size_of_a_jpeg_with_odd_segments():
-    jpeg = encode(pixels(24, 16), 'JPEG', progressive=True, exif=exif(6))
-    rng = random.Random(0)
-    for _ in range(50):
-        odd = jpeg
-        for _ in range(rng.randint(1, 4)):
-            # Bytes that look like markers, inside of comments and of data of applications.
-            inside = bytes(rng.choice([0xFF, 0xD9, 0xC0, 0xDA, 0, 7]) for _ in range(99))
-            odd = with_segment(odd, rng.choice([0xFE, 0xE2, 0xED]), inside)
-        assert declared_size(odd) == (24, 16)
-        assert cv2.imdecode(np.frombuffer(odd, np.uint8), cv2.IMREAD_COLOR).shape == (24, 16, 3)
 
 
 # --- Bad images ------------------------------------------------------------------------------
@@ -288,7 +263,7 @@ def test_files_that_may_not_be_read(public_folder):
     )
     samples = [sample for batch in loader for sample in batch]
     assert {sample.img_path for sample in samples} <= {paths[0], paths[2]}
-    assert {image.path for image in told(samples)} == {paths[1]}
+    assert {image.path for image in reported(samples)} == {paths[1]}
 
 
 def test_trouble_of_the_machine_is_not_the_images(tmp_path, monkeypatch):
@@ -323,7 +298,7 @@ def test_trouble_of_the_machine_is_not_the_images(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize('num_workers', [0, 2])
-def test_bad_images_are_skipped_and_told_of(tmp_path, num_workers, capfd):
+def test_bad_images_are_skipped_and_reported(tmp_path, num_workers, capfd):
     good = write(tmp_path, plain_images(20))
     bad = write(tmp_path, {name: content for name, (content, _) in BAD.items() if '.jpg' in name})
     gone = write(tmp_path, {'vanishes.jpg': GOOD['plain.jpg']})
@@ -338,18 +313,18 @@ def test_bad_images_are_skipped_and_told_of(tmp_path, num_workers, capfd):
     # Every image was drawn: the good ones are all there, the bad ones have others in their place.
     assert len(samples) == len(dataset)
     assert {sample.img_path for sample in samples} == set(good)
-    # The last ones of a worker have no good one behind them: none of these here.
-    tale = told(samples)
-    assert {image.path for image in tale} == expected
-    for image in tale:
+    # The last ones of a worker have no good one after them; there are none of these here.
+    images = reported(samples)
+    assert {image.path for image in images} == expected
+    for image in images:
         name = Path(image.path).name
         reason = BAD[name][1] if name in BAD else 'cannot be read: No such file or directory'
         assert reason in image.reason
-    # Those drawn in place of bad ones may be bad, too; none is told of twice otherwise.
-    assert len(expected) <= len(tale) < 2 * len(expected) + 10
+    # Those drawn in place of bad ones may be bad, too; none is reported twice otherwise.
+    assert len(expected) <= len(images) < 2 * len(expected) + 10
 
 
-def test_each_refusal_is_told_once(tmp_path):
+def test_each_refusal_is_reported_once(tmp_path):
     good, bad = write(tmp_path, {'a.jpg': GOOD['plain.jpg'], 'b.jpg': b''})
     dataset = images_of(tmp_path)
     assert [sample.img_path for sample in (dataset[i]['data_samples'] for i in (0, 0))] == [
@@ -370,7 +345,9 @@ def test_nothing_is_lost_where_a_later_transform_gives_up(tmp_path):
     dataset.pipeline.transforms.insert(1, lambda results: next(answers, results))
     assert dataset.prepare_data(1) is None
     assert dataset.prepare_data(0) is None
-    assert told([dataset.prepare_data(0)['data_samples']]) == [BadImage(bad, 'the file is empty')]
+    assert reported([dataset.prepare_data(0)['data_samples']]) == [
+        BadImage(bad, 'the file is empty')
+    ]
 
 
 @pytest.mark.parametrize('num_workers', [0, 1])

@@ -9,6 +9,8 @@ import pytest
 from mmengine.hub import get_config
 
 from hvs_mm.datasets import CandidateViews, PackViews
+from hvs_mm.datasets.views.colors import ColorJitter
+from hvs_mm.datasets.views.geometry import RandomResizedCrop
 from hvs_mm.utils.photometry_operations import OPERATIONS
 from tests.pictures import DISTINCT, UPSTREAM, seed
 
@@ -178,3 +180,19 @@ def test_what_the_device_cannot_do(transforms, message):
 def test_a_place_that_does_not_exist():
     with pytest.raises(ValueError, match="photometry='gpu' must be 'loader' or 'device'"):
         CandidateViews([[CROP]], 1, photometry='gpu')
+
+
+@pytest.mark.parametrize('exact', [False, True])
+def test_transforms_of_ours_are_taken_and_left_alone(exact):
+    crop, jitter = RandomResizedCrop(32, backend='pillow'), ColorJitter(brightness=0.4)
+    configs = [{**CROP, 'backend': 'pillow'}, dict(type='ColorJitter', brightness=0.4)]
+    results = []
+    for transforms in (configs, [crop, jitter]):
+        seed(3)
+        results.append(CandidateViews([transforms], 4, exact=exact)({'img': noise()}))
+    for first, second in zip(results[0]['img'], results[1]['img']):
+        assert np.array_equal(first, second)
+    for key in ('view_boxes', 'view_colors'):
+        assert np.array_equal(results[0][key], results[1][key])
+        assert len(np.unique(results[0][key], axis=0)) == 4
+    assert crop.exact is jitter.exact is False

@@ -52,13 +52,8 @@ def resize(image: np.ndarray, size: tuple[int, int], interpolation: str) -> np.n
 
 
 def flip(image: np.ndarray, direction: str) -> np.ndarray:
-    """Mirror, as ``mmcv.imflip``, into a new array.
+    """Mirror (H, W, 3) uint8 as ``mmcv.imflip``, into a new array.
 
-    Args:
-        image: (H, W, 3) uint8.
-        direction: ``'horizontal'``, ``'vertical'`` or ``'diagonal'`` (both).
-
-    Returns:
-        (H, W, 3) uint8, contiguous: later transforms are slow on reversed arrays.
+    It is contiguous: later transforms are slow on reversed arrays.
     """
     return cv2.flip(image, _CV2_FLIPS[direction])
