@@ -43,7 +43,7 @@ class ColorTransform(ViewTransform):
     Its random numbers become a list of operations, which is applied and recorded.
     """
 
-    #: What :meth:`draw` returned last.
+    #: The last result of :meth:`draw`.
     operations: list[Operation]
 
     def transform(self, results: Results) -> Results:
@@ -56,14 +56,14 @@ class ColorTransform(ViewTransform):
                 image = _FAST[name](image, *values)
             results['img'] = image
         else:
-            # It asks for its random numbers, and gets those that were drawn.
+            # Upstream asks for random numbers, and gets those that were drawn.
             results = super().transform(results)
         if COLORS_KEY in results:
             _record(results[COLORS_KEY], self.operations)
         return results
 
     def draw(self) -> list[Operation]:
-        """Draw what to do to an image, first to last."""
+        """Draw the operations for an image, first to last."""
         raise NotImplementedError
 
     def has_fast(self) -> bool:

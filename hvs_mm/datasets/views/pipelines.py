@@ -12,14 +12,14 @@ from .colors import COLOR_TRANSFORMS, ColorTransform, RandomGrayscale
 from .geometry import GEOMETRY_TRANSFORMS, GeometryTransform, RandomFlip
 
 _TRANSFORMS = (*COLOR_TRANSFORMS, *GEOMETRY_TRANSFORMS)
-#: Our transforms by the upstream class that each derives from; a built one of ours is taken, too.
+#: Our transforms by the upstream class they derive from; built ones of ours map to themselves.
 _OURS = {cls.__bases__[-1]: cls for cls in _TRANSFORMS} | {cls: cls for cls in _TRANSFORMS}
-#: Wrappers inside which the device knows what is drawn.
+#: Wrappers in which transforms can be left to the device.
 _WRAPPERS = (Compose, RandomApply, RandomChoice)
 
 
 def names(transforms: Sequence[type]) -> list[str]:
-    """Names of transforms as they stand in a config."""
+    """Names of transforms in a config."""
     return [cls.__name__ for cls in transforms]
 
 
@@ -43,7 +43,7 @@ def build_pipeline(
 
 
 def _replace(transform: Any, exact: bool, on_device: bool) -> Any:
-    """A transform with our classes in place of upstream's, also inside of wrappers."""
+    """Put our transforms in place of upstream's, also inside wrappers."""
     ours = _OURS.get(type(transform))
     if ours is not None:
         return ours.from_upstream(transform, exact, on_device)
