@@ -69,5 +69,7 @@ def test_a_warmup_that_never_ends():
         preflight(cfg)
     cfg.train_cfg = dict(type='IterBasedTrainLoop', max_iters=100)
     cfg.param_scheduler = []
-    with pytest.raises(ValueError, match=r"\.schedule\.warmup=3 counts epochs.*'IterBasedTrainLoop'"):
+    with pytest.raises(
+        ValueError, match=r"\.schedule\.warmup=3 counts epochs.*'IterBasedTrainLoop'"
+    ):
         preflight(cfg)
