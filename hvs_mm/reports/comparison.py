@@ -6,6 +6,7 @@ import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -14,7 +15,7 @@ from rich.text import Text
 
 from ..utils.printable import printable
 from .run import Run
-from .run_config import FINE_TUNING, LINEAR, PRETRAINING, checkpoint_folder
+from .run_config import FINE_TUNING, LINEAR, PRETRAINING
 
 _MISSING = '-'
 #: Columns of text, which come first; the others are numbers.
@@ -23,16 +24,14 @@ _TEXT = ('run', 'method', 'selection', 'backbone')
 
 @dataclass
 class Row:
-    """The compared numbers of a run; None if unknown. Accuracies are in percent.
+    """The compared numbers of a run; None if unknown. Accuracies are top-1, in percent.
 
     Attributes:
-        run: The run.
-        knn: Top-1 accuracy of the k-NN classifier after the last epoch it was measured.
-        knn_epoch: That epoch.
-        linear: Top-1 accuracy of the linear evaluation, in its last validation.
+        knn: Of the k-NN classifier, after the last epoch it was measured, ``knn_epoch``.
+        linear: Of the linear evaluation, in its last validation.
         best_linear: The highest one of its validations.
         linear_run: Name of the linear evaluation, where that is a run of its own.
-        fine_tuned: Top-1 accuracy of a run that trains the whole network on labels.
+        fine_tuned: Of a run that trains the whole network on labels.
     """
 
     run: Run
@@ -58,20 +57,19 @@ def make_rows(runs: Sequence[Run], k: int) -> tuple[list[Row], list[str]]:
         The rows in the order of the runs, and notes to print with them, one sentence each.
     """
     notes = [note for run in runs for note in run.notes]
-    sources = {run.path.resolve(): run for run in runs if run.config.kind == PRETRAINING}
-    evaluations: dict[str, list[Run]] = {}
+    sources = {run.path: run.name for run in runs if run.config.kind == PRETRAINING}
+    evaluations: dict[str, list[Run]] = {name: [] for name in sources.values()}
     for run in runs:
-        folder = checkpoint_folder(run.config.checkpoint)
-        if run.config.kind == LINEAR and folder in sources:
-            evaluations.setdefault(sources[folder].name, []).append(run)
-    attached = {}
-    for name, found in evaluations.items():
-        if len(found) == 1:
-            attached[name] = found[0]
-        else:
-            notes.append(
-                f'{name}: it has {len(found)} linear evaluations, each in a row of its own.'
-            )
+        checkpoint = run.config.checkpoint
+        if run.config.kind == LINEAR and checkpoint and '://' not in checkpoint:
+            folder = Path(checkpoint).expanduser().resolve().parent
+            evaluations.get(sources.get(folder), []).append(run)
+    notes += [
+        f'{name}: it has {len(found)} linear evaluations, each in a row of its own.'
+        for name, found in evaluations.items()
+        if len(found) > 1
+    ]
+    attached = {name: found[0] for name, found in evaluations.items() if len(found) == 1}
     hidden = {run.name for run in attached.values()}
     shown = [run for run in runs if run.name not in hidden]
     for run in shown:
@@ -98,12 +96,7 @@ def _make_row(run: Run, evaluation: Run | None, k: int) -> Row:
 
 
 def terminal_table(rows: Sequence[Row], k: int) -> Table:
-    """The comparison for ``rich``.
-
-    Args:
-        rows: One per run.
-        k: Neighbors of the k-NN accuracy, for its title.
-    """
+    """The comparison for ``rich``, with the k-NN accuracy for ``k`` neighbors."""
     header, *lines = table_cells(rows, k)
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for title in header:
@@ -124,12 +117,7 @@ def markdown_table(rows: Sequence[Row], k: int) -> str:
 
 
 def markdown_rows(cells: Sequence[Sequence[str]], text: int) -> str:
-    """A table of Markdown.
-
-    Args:
-        cells: Its header, then its lines.
-        text: Number of text columns, on the left; the others are numbers.
-    """
+    """A table of Markdown from its header and lines; the first ``text`` columns are no numbers."""
     header, *lines = cells
     marks = ['---' if column < text else '---:' for column in range(len(header))]
     return ''.join(f'| {" | ".join(map(_escape, line))} |\n' for line in (header, marks, *lines))
@@ -141,12 +129,7 @@ def _escape(cell: str) -> str:
 
 
 def csv_table(rows: Sequence[Row], k: int) -> str:
-    """The comparison as CSV: numbers in full precision, empty where they are missing.
-
-    Args:
-        rows: One per run.
-        k: Neighbors of the k-NN accuracy, a column by itself.
-    """
+    """The comparison as CSV: numbers in full precision, empty where they are missing."""
     text = StringIO()
     records = [_record(row, k) for row in rows]
     writer = csv.DictWriter(text, list(records[0]), lineterminator='\n')

@@ -20,25 +20,16 @@ _MAX_MARKERS = 12
 
 
 def draw_curves(runs: Sequence[Run], k: int) -> Figure | None:
-    """Draw the k-NN accuracy of the runs over the epochs.
+    """Draw the k-NN accuracy of the runs over the epochs, with ``k`` neighbors.
 
-    Runs without such a number have their loss in a second panel, the mean over each epoch.
-
-    Args:
-        runs: The runs. Those without a k-NN accuracy and without the loss of an epoch are left out.
-        k: Neighbors of the k-NN classifier.
-
-    Returns:
-        The figure, not bound to any window system; None if there is nothing to draw.
+    Runs without such a number have their loss in a second panel, the mean over each epoch. Returns
+    a figure, not bound to any window system; None if there is nothing to draw.
     """
     accuracy = {run.name: run.knn[k] for run in runs if run.knn.get(k)}
     loss = {run.name: run.loss_by_epoch() for run in runs if run.name not in accuracy}
     loss = {name: curve for name, curve in loss.items() if curve}
-    panels = {
-        f'k-NN top-1 accuracy, k={k} (%)': accuracy,
-        'training loss, mean of the epoch': loss,
-    }
-    panels = {label: curves for label, curves in panels.items() if curves}
+    panels = [(f'k-NN top-1 accuracy, k={k} (%)', accuracy)] if accuracy else []
+    panels += [('training loss, mean of the epoch', loss)] if loss else []
     if not panels:
         return None
     drawn = [run.name for run in runs if run.name in accuracy or run.name in loss]
@@ -46,16 +37,14 @@ def draw_curves(runs: Sequence[Run], k: int) -> Figure | None:
     figure = Figure(figsize=size, layout='constrained')
     all_axes = figure.subplots(1, len(panels), squeeze=False)[0]
     handles = {}
-    for axes, (label, curves) in zip(all_axes, panels.items()):
+    for axes, (label, curves) in zip(all_axes, panels):
         for name, curve in curves.items():
-            epochs = sorted(curve)
             (handles[name],) = axes.plot(
-                epochs,
-                [curve[epoch] for epoch in epochs],
+                *zip(*sorted(curve.items())),
                 label=name,
                 markersize=5,
                 linewidth=1.6,
-                markevery=max(1, len(epochs) // _MAX_MARKERS),
+                markevery=max(1, len(curve) // _MAX_MARKERS),
                 **look(drawn.index(name)),
             )
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))

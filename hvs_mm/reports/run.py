@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, median
@@ -20,10 +21,7 @@ class Run:
     """A run, as far as its work dir tells.
 
     Attributes:
-        path: The work dir.
         name: A printable name that tells it from the other runs.
-        config: Summary of its config.
-        log: Its logged numbers.
         knn: Top-1 accuracy of the k-NN classifier in percent by k and by number of epochs done.
         checkpoints: Epochs (iterations, if the run has no epochs) of the checkpoints.
         notes: Parts that could not be read, one sentence each.
@@ -79,11 +77,11 @@ class Run:
 
     def accuracies(self) -> dict[int, float]:
         """Top-1 accuracy in percent of each validation of a classifier, in order."""
-        found = {
-            done: number(record.get('accuracy/top1'))
+        return {
+            done: value
             for done, record in sorted(self.log.validation.items())
+            if (value := number(record.get('accuracy/top1'))) is not None
         }
-        return {done: value for done, value in found.items() if value is not None}
 
     def _logged(self, name: str) -> list[tuple[TrainRecord, float]]:
         found = [(record, number(record.scalars.get(name))) for record in self.log.train]
@@ -91,13 +89,7 @@ class Run:
 
 
 def read_runs(paths: Sequence[str | Path]) -> list[Run]:
-    """Read work dirs.
-
-    Args:
-        paths: The work dirs.
-
-    Returns:
-        The runs in the same order, each with the shortest end of its path that tells it apart.
+    """Read work dirs; a run is named by the shortest end of its path that tells it apart.
 
     Raises:
         FileNotFoundError: If there is no such folder.
@@ -108,7 +100,7 @@ def read_runs(paths: Sequence[str | Path]) -> list[Run]:
         _check_work_dir(Path(path))
         if folder in resolved[:position]:
             raise ValueError(f'{str(path)!r} is given twice.')
-    return [_read_run(path, name) for path, name in zip(resolved, _short_names(resolved))]
+    return [_read_run(path, printable(_short_name(path, resolved))) for path in resolved]
 
 
 def is_work_dir(path: Path) -> bool:
@@ -117,45 +109,41 @@ def is_work_dir(path: Path) -> bool:
 
 
 def _check_work_dir(path: Path) -> None:
+    shown = repr(str(path))
     if not path.is_dir():
         kind = 'is a file, not a folder' if path.exists() else 'does not exist'
-        raise FileNotFoundError(f'run {str(path)!r} {kind}. Name a work dir.')
+        raise FileNotFoundError(f'run {shown} {kind}. Name a work dir.')
     if (path / 'vis_data').is_dir():
-        raise ValueError(
-            f'{str(path)!r} is one start of a run. Name the work dir, which is the folder above.'
-        )
+        raise ValueError(f'{shown} is one start of a run. Name the work dir, its parent folder.')
     if not is_work_dir(path):
         raise ValueError(
-            f'{str(path)!r} is no work dir of MMEngine: it has neither <time>/vis_data nor '
+            f'{shown} is no work dir of MMEngine: it has neither <time>/vis_data nor '
             'last_checkpoint. Name the folder that training wrote, its --work-dir.'
         )
 
 
-def _short_names(paths: Sequence[Path]) -> list[str]:
-    """The fewest last parts of each path that no other path ends with."""
-    names = []
-    for path in paths:
-        length = 1
-        while sum(other.parts[-length:] == path.parts[-length:] for other in paths) > 1:
-            length += 1
-        names.append('/'.join(path.parts[-length:]))
-    return names
+def _short_name(path: Path, paths: Sequence[Path]) -> str:
+    """The fewest last parts of a path that no other path ends with."""
+    length = 1
+    while sum(other.parts[-length:] == path.parts[-length:] for other in paths) > 1:
+        length += 1
+    return '/'.join(path.parts[-length:])
 
 
 def _read_run(path: Path, name: str) -> Run:
-    name = printable(name)
     log = read_log(path)
     notes = [
         f'{name}: {count} unreadable line(s) of {file.relative_to(path)} are left out.'
         for file, count in log.unreadable.items()
     ]
     files = _config_files(path, log)
+    config_file = files[0] if files else None
     summary = summarize_config({})
-    if not files:
+    if config_file is None:
         notes.append(f'{name}: there is no config.')
     else:
         try:
-            summary = _read_config(files[0])
+            summary = _read_config(config_file)
         except ValueError as error:
             notes.append(f'{name}: {error}')
     if summary.kind != PRETRAINING and summary.checkpoint is None:
@@ -166,7 +154,6 @@ def _read_run(path: Path, name: str) -> Run:
             _add_knn_file(knn, file, log.last_epoch)
         except (RecursionError, TypeError, ValueError) as error:
             notes.append(f'{name}: {file.name} is left out: {error}.')
-    config_file = files[0] if files else None
     checkpoints = _checkpoints(path, summary.by_epoch)
     return Run(path, name, summary, log, knn, checkpoints, list(map(printable, notes)), config_file)
 
@@ -187,12 +174,9 @@ def _read_config(file: Path) -> ConfigSummary:
 def _first_checkpoint(files: Sequence[Path]) -> str | None:
     """The checkpoint of a classifier's first start: tools/train.py may resume it without."""
     for file in files:
-        try:
-            checkpoint = _read_config(file).checkpoint
-        except ValueError:
-            continue
-        if checkpoint is not None:
-            return checkpoint
+        with suppress(ValueError):
+            if checkpoint := _read_config(file).checkpoint:
+                return checkpoint
     return None
 
 

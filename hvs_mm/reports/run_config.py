@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..utils.arguments import is_whole
@@ -28,9 +27,7 @@ class ConfigSummary(NamedTuple):
         kind: ``PRETRAINING``, ``LINEAR`` (a classifier on a frozen backbone) or ``FINE_TUNING``.
         method: E.g. ``'SimSiam'``; the kind for a classifier.
         selection: E.g. ``'hardest 4->2'``, ``'none'`` for a baseline, None for a classifier.
-        backbone: E.g. ``'ResNet-50'``.
-        planned: Length of the run in epochs or iterations.
-        by_epoch: Whether the run counts epochs.
+        planned: Length of the run in epochs or, unless ``by_epoch``, iterations.
         checkpoint: The checkpoint that a classifier starts from.
     """
 
@@ -44,12 +41,7 @@ class ConfigSummary(NamedTuple):
 
 
 def summarize_config(config: Mapping[str, Any]) -> ConfigSummary:
-    """Summarize a config of MMEngine.
-
-    Args:
-        config: The settings as :func:`~hvs_mm.utils.dumped_config.parse_config` gives them; any
-            may be missing.
-    """
+    """Summarize a config of MMEngine, of which any setting may be missing."""
     model = _mapping(config.get('model'))
     algorithm = _mapping(model.get('algorithm')) or model
     backbone = _mapping(algorithm.get('backbone'))
@@ -75,17 +67,6 @@ def summarize_config(config: Mapping[str, Any]) -> ConfigSummary:
     )
 
 
-def checkpoint_folder(checkpoint: str | None) -> Path | None:
-    """The folder of a checkpoint, absolute and without links; None if there is none on this disk.
-
-    Args:
-        checkpoint: Path in a config; a relative one starts at the current folder.
-    """
-    if not checkpoint or '://' in checkpoint:
-        return None
-    return Path(checkpoint).expanduser().resolve().parent
-
-
 def _mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
@@ -107,14 +88,16 @@ def _selection(model: Mapping[str, Any]) -> str:
 
 def _backbone(config: Mapping[str, Any]) -> str:
     name = class_name(config)
-    if name and 'depth' in config:
+    if not name:
+        return ''
+    if 'depth' in config:
         return f'{name}-{config["depth"]}'
     arch = config.get('arch')
     if isinstance(arch, Mapping):
         arch = f'{arch.get("embed_dims", "?")}x{arch.get("num_layers", "?")}'
     patch = f'/{config["patch_size"]}' if 'patch_size' in config else ''
-    name = name and ('ViT' if name in _VISION_TRANSFORMERS else name)
-    return name and (f'{name} {arch}{patch}' if arch else f'{name}{patch}')
+    name = 'ViT' if name in _VISION_TRANSFORMERS else name
+    return f'{name} {arch}{patch}' if arch else f'{name}{patch}'
 
 
 def _is_frozen(backbone: Mapping[str, Any]) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,11 +18,8 @@ _LARGEST = 2**53
 class TrainRecord(NamedTuple):
     """One logged iteration of the training.
 
-    Attributes:
-        iteration: Iterations done, from 1.
-        epoch: The epoch it belongs to, from 1; None if the run counts iterations only.
-        is_first: Whether it is the first one after a start: its times contain the warming up.
-        scalars: The logged numbers, by name.
+    ``iteration`` and ``epoch`` count from 1; ``epoch`` is None if the run counts iterations only.
+    The times of the first one after a start (``is_first``) contain the warming up.
     """
 
     iteration: int
@@ -69,20 +65,13 @@ class RunLog:
 
 
 def read_log(work_dir: Path) -> RunLog:
-    """Read all logs of a work dir, ``<time of the start>/vis_data/scalars.json``.
-
-    Args:
-        work_dir: Work dir of MMEngine.
-
-    Returns:
-        An empty log if there is none.
-    """
+    """Read ``<time of the start>/vis_data/scalars.json`` of all starts; empty if there is none."""
     log = RunLog()
     # MMEngine names the folders by the time of the start: names sort by time.
     for folder in sorted(work_dir.glob('*/vis_data')):
         # It has the lines of `<time>.json`, and those of hooks that name no file.
         files = [folder / 'scalars.json', *sorted(folder.glob('*.json'))]
-        path = next((path for path in files if path.is_file()), None)
+        path = next(filter(Path.is_file, files), None)
         if path is not None:
             _merge(log, folder, _read_lines(log, path))
     return log
@@ -90,7 +79,6 @@ def read_log(work_dir: Path) -> RunLog:
 
 def number(value: Any) -> float | None:
     """The value if it is a number, NaN and infinity included, else None."""
-    # An integer that is no float is nothing that a run has logged.
     return value if isinstance(value, float) else whole_number(value)
 
 
@@ -115,11 +103,11 @@ def _read_lines(log: RunLog, path: Path) -> list[dict[str, Any]]:
 
 
 def _merge(log: RunLog, folder: Path, records: list[dict[str, Any]]) -> None:
-    train, selection = list(_iterations(records, None)), list(_iterations(records, _SELECTION))
+    train, selection = _iterations(records, None), _iterations(records, _SELECTION)
     if train or selection:
-        log.train = _before(log.train, train)
-        log.selection = _before(log.selection, selection or train)
         start = (train or selection)[0].position
+        log.train = [record for record in log.train if record.position < start]
+        log.selection = [record for record in log.selection if record.position < start]
         for results in (log.validation, log.knn):
             for done in [done for done in results if done >= start or not log.train]:
                 del results[done]
@@ -129,18 +117,11 @@ def _merge(log: RunLog, folder: Path, records: list[dict[str, Any]]) -> None:
         log.source = folder
     for record in records:
         done = whole_number(record.get('epoch', record.get('step')))
-        if done is None:
-            continue
         kind = _hook(record)
-        if kind == _KNN:
+        if done is not None and kind == _KNN:
             log.knn[done] = record
-        elif kind is None and whole_number(record.get('iter')) is None:
+        elif done is not None and kind is None and whole_number(record.get('iter')) is None:
             log.validation[done] = record
-
-
-def _before(older: list[TrainRecord], newer: list[TrainRecord]) -> list[TrainRecord]:
-    """The older records that a later start did not train again."""
-    return [record for record in older if not newer or record.position < newer[0].position]
 
 
 def _hook(record: dict[str, Any]) -> str | None:
@@ -151,10 +132,13 @@ def _hook(record: dict[str, Any]) -> str | None:
     return None
 
 
-def _iterations(records: list[dict[str, Any]], hook: str | None) -> Iterator[TrainRecord]:
-    is_first = True
-    for record in records:
-        if _hook(record) == hook and whole_number(record.get('iter')) is not None:
-            epoch = whole_number(record.get('epoch'))
-            yield TrainRecord(record['iter'], epoch, is_first, record)
-            is_first = False
+def _iterations(records: list[dict[str, Any]], hook: str | None) -> list[TrainRecord]:
+    found = [
+        record
+        for record in records
+        if _hook(record) == hook and whole_number(record.get('iter')) is not None
+    ]
+    return [
+        TrainRecord(record['iter'], whole_number(record.get('epoch')), position == 0, record)
+        for position, record in enumerate(found)
+    ]

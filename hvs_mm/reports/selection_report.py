@@ -27,9 +27,7 @@ _PNG = b'\x89PNG\r\n\x1a\n'
 def selection_html(runs: Sequence[Run], k: int = 20) -> str:
     """The report on the selection of some runs; it needs no other file and no network.
 
-    Args:
-        runs: Work dirs of runs with ``SelectionStatsHook``, read.
-        k: Neighbors of the k-NN accuracy in the table.
+    The table of the runs has the k-NN accuracy for ``k`` neighbors.
 
     Raises:
         ValueError: If none of them has logged anything of its selection.
@@ -55,7 +53,7 @@ def selection_html(runs: Sequence[Run], k: int = 20) -> str:
         notes=notes,
         by_epoch=by_epoch,
         selected=_selected(series, 'epoch' if by_epoch else 'iteration'),
-        plots={title: _figure_source(figure) for title, figure in plots.items()},
+        plots={title: _source(_png(figure)) for title, figure in plots.items()},
         panels={title: source for run in runs for title, source in _panels(run).items()},
         configs=[_config(run) for run in runs if run.config_file is not None],
     )
@@ -106,18 +104,17 @@ def _panels(run: Run) -> dict[str, str]:
     """Pictures that ``SelectionPanelHook`` wrote, ``selection/epoch_<n>.png``, by title."""
     unit, word = ('epoch', 'epoch') if run.config.by_epoch else ('iter', 'iteration')
     named = re.compile(rf'{unit}_([0-9]{{1,15}})\.png')
-    found = {
-        int(match[1]): path
-        for path in sorted((run.path / 'selection').glob(f'{unit}_*.png'))
+    found = sorted(
+        (int(match[1]), path)
+        for path in (run.path / 'selection').glob(f'{unit}_*.png')
         if (match := named.fullmatch(path.name)) and _is_png(path)
-    }
-    numbers = sorted(found)
-    if len(numbers) > _MAX_PANELS:
-        numbers = [numbers[0], numbers[len(numbers) // 2], numbers[-1]]
+    )
+    if len(found) > _MAX_PANELS:
+        found = [found[0], found[len(found) // 2], found[-1]]
     panels = {}
-    for number in numbers:
-        when = f'after {word} {number}' if number else 'before training'
-        panels[f'{run.name}, {when}'] = _source(found[number].read_bytes())
+    for done, path in found:
+        when = f'after {word} {done}' if done else 'before training'
+        panels[f'{run.name}, {when}'] = _source(path.read_bytes())
     return panels
 
 
@@ -134,10 +131,10 @@ def _config(run: Run) -> tuple[str, str]:
     return f'{run.name}: {printable(run.config_file.name)}', text
 
 
-def _figure_source(figure: Figure) -> str:
+def _png(figure: Figure) -> bytes:
     file = BytesIO()
     figure.savefig(file, dpi=_DPI, format='png')
-    return _source(file.getvalue())
+    return file.getvalue()
 
 
 def _source(png: bytes) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from math import sqrt
@@ -43,12 +44,7 @@ class Period:
 
 
 def wilson_interval(share: float, number: int) -> tuple[float, float]:
-    """The 95 % confidence interval of a share of independent samples (Wilson, 1927).
-
-    Args:
-        share: From 0 to 1.
-        number: Number of samples.
-    """
+    """The 95 % confidence interval of a share of ``number`` independent samples (Wilson, 1927)."""
     scale = 1 + _Z**2 / number
     middle = (share + _Z**2 / (2 * number)) / scale
     half = _Z * sqrt(share * (1 - share) / number + _Z**2 / (4 * number**2)) / scale
@@ -70,40 +66,37 @@ def selection_series(run: Run) -> list[Period]:
 
 
 def _join(position: int, records: Iterable[TrainRecord]) -> Period | None:
-    sums: dict[str, float] = {}
-    weights: dict[str, float] = {}
+    sums: dict[str, float] = defaultdict(float)
+    weights: dict[str, float] = defaultdict(float)
     images = scored = 0
     for record in records:
-        count = number(record.scalars.get(f'{_PREFIX}images'))
-        if not count or count < 0:
+        found = {
+            name.removeprefix(_PREFIX): number(value)
+            for name, value in record.scalars.items()
+            if name.startswith(_PREFIX)
+        }
+        found = {name: value for name, value in found.items() if value is not None}
+        count = found.pop('images', 0)
+        finite = found.pop('score_gap_images', count)
+        if not count > 0:
             continue
         images += int(count)
-        finite = number(record.scalars.get(f'{_PREFIX}score_gap_images', count)) or 0
         scored += int(finite)
-        for name, value in _with_squares(record).items():
+        for name in ('iou_gap', 'score_gap'):
+            deviation = found.pop(f'{name}_std', None)
+            if deviation is not None and name in found:
+                # Mean squares can be averaged, deviations cannot.
+                found[f'{name}_square'] = deviation**2 + found[name] ** 2
+        for name, value in found.items():
             weight = finite if name.startswith('score_gap') else count
             if weight:
-                sums[name] = sums.get(name, 0.0) + weight * value
-                weights[name] = weights.get(name, 0) + weight
+                sums[name] += weight * value
+                weights[name] += weight
     if not images:
         return None
     means = {name: total / weights[name] for name, total in sums.items()}
-    for name in ('iou', 'score'):
-        square = means.pop(f'{name}_gap_square', None)
-        if square is not None and f'{name}_gap' in means:
-            means[f'{name}_gap_std'] = sqrt(max(square - means[f'{name}_gap'] ** 2, 0.0))
+    for name in ('iou_gap', 'score_gap'):
+        square = means.pop(f'{name}_square', None)
+        if square is not None:
+            means[f'{name}_std'] = sqrt(max(square - means[name] ** 2, 0.0))
     return Period(position, images, means, scored)
-
-
-def _with_squares(record: TrainRecord) -> dict[str, float]:
-    """The numbers of an entry, with mean squares, which can be averaged, for deviations."""
-    found = {
-        name.removeprefix(_PREFIX): value
-        for name, value in record.scalars.items()
-        if name.startswith(_PREFIX) and not name.endswith('images') and number(value) is not None
-    }
-    for name in ('iou', 'score'):
-        deviation = found.pop(f'{name}_gap_std', None)
-        if deviation is not None and f'{name}_gap' in found:
-            found[f'{name}_gap_square'] = deviation**2 + found[f'{name}_gap'] ** 2
-    return found
