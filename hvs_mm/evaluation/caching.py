@@ -8,14 +8,10 @@ from torch.utils.data import Dataset
 
 
 class CachedDataset(Dataset):
-    """Prepares each sample once and keeps it, up to a limit of memory.
+    """Prepares each sample once and keeps it, as long as the inputs fit into ``limit`` MiB.
 
     For images that one process evaluates again and again with a pipeline that draws no random
-    numbers. Samples beyond the limit are prepared every time.
-
-    Args:
-        dataset: Data set whose samples have a tensor ``inputs``. Nobody may change the tensors.
-        limit: Memory for all inputs together, in MiB.
+    numbers. Samples have a tensor ``inputs``, which nobody may change.
     """
 
     def __init__(self, dataset: Dataset, limit: float = 512) -> None:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import inf
 from typing import Any
 
 import torch
-from mmengine.dist import broadcast, get_world_size
+from mmengine.dist import broadcast
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -44,8 +43,7 @@ class LabeledFeatures:
             raise TypeError(f'features have dtype {self.features.dtype}, expected a floating one.')
         if self.features.ndim != 2:
             raise ValueError(f'features have shape {tuple(self.features.shape)}, expected (N, D).')
-        for name, limit in (('labels', inf), ('indices', MAX_INDEX)):
-            values: Tensor = getattr(self, name)
+        for name, values in (('labels', self.labels), ('indices', self.indices)):
             if values.dtype != torch.int64:
                 raise TypeError(f'{name} have dtype {values.dtype}, expected torch.int64.')
             if values.shape != self.features.shape[:1]:
@@ -53,10 +51,10 @@ class LabeledFeatures:
                     f'{name} have shape {tuple(values.shape)}, but there are '
                     f'{len(self.features)} features: give one per feature.'
                 )
-            if len(values) and (values.min() < 0 or values.max() > limit):
+            if len(values) and (values.min() < 0 or values.max() > MAX_INDEX):
                 raise ValueError(
-                    f'{name} lie between {values.min()} and {values.max()}, expected at least 0'
-                    f'{"" if limit == inf else " and less than 2^32"}.'
+                    f'{name} lie between {values.min()} and {values.max()}, expected at least 0 '
+                    'and less than 2^32.'
                 )
 
     def __len__(self) -> int:
@@ -89,15 +87,7 @@ def feature_networks(model: nn.Module) -> dict[str, Callable[[Tensor], Any]]:
 
 
 def choose_network(model: nn.Module, name: str | None) -> str:
-    """The name of the network to evaluate.
-
-    Args:
-        model: As for :func:`feature_networks`.
-        name: The requested one; None for the default.
-
-    Raises:
-        ValueError: If the model has none of that name.
-    """
+    """The name of the network to evaluate, the default one for None; ``ValueError`` if missing."""
     names = list(feature_networks(model))
     if name is not None and name not in names:
         raise ValueError(
@@ -163,7 +153,9 @@ def extract_features(
     model = _own_model(model)
     features, labels, start = torch.empty(0, 0), [], 0
     with evaluation_mode(model):
-        _share_buffers(model)
+        # Features with other buffers could not be compared; a single process has nothing to do.
+        for buffer in model.buffers():
+            broadcast(buffer, 0)
         indices = _order(loader)
         for batch in loader:
             samples = batch.get('data_samples') or []
@@ -187,13 +179,6 @@ def _own_model(model: nn.Module) -> nn.Module:
     model = unwrap_model(model)
     # The modules whose modes have to be restored are those of the algorithm.
     return model.algorithm if isinstance(model, HVSAlgorithm) else model
-
-
-def _share_buffers(model: nn.Module) -> None:
-    """Give all processes the buffers of the first one, or their features would not compare."""
-    if get_world_size() > 1:
-        for buffer in model.buffers():
-            broadcast(buffer, 0)
 
 
 def _order(loader: DataLoader) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from mmengine.dist import all_gather, all_gather_object, all_reduce, broadcast, get_rank
 from torch import Tensor
@@ -29,13 +30,7 @@ class Accuracy(NamedTuple):
 
 
 class KNNResult(NamedTuple):
-    """Result of a k-NN classifier.
-
-    Attributes:
-        accuracy: Accuracy by number of neighbors.
-        num_bank: Images in the bank, over all processes.
-        num_queries: Images that were classified, over all processes.
-    """
+    """Accuracy by number of neighbors, and numbers of images over all processes."""
 
     accuracy: dict[int, Accuracy]
     num_bank: int
@@ -43,29 +38,20 @@ class KNNResult(NamedTuple):
 
 
 class _Shards(NamedTuple):
-    """Which images of a data set the processes of a group hold.
+    """Which images of a data set the processes of a group hold."""
 
-    Attributes:
-        is_first: For each process a mask (N,) bool over its images, false for those that occur
-            before, in this process or one of lower rank.
-        dim: Length of the features, 0 if there are none.
-        indices: (M,) int64 numbers of all images, each once, ascending.
-        labels: (M,) int64 their classes.
-    """
-
+    #: For each process a mask (N,) bool over its images, false for those that occur before, in this
+    #: process or one of lower rank.
     is_first: list[Tensor]
+    #: Length of the features, 0 if there are none.
     dim: int
+    #: (M,) int64 numbers of all images, each once, ascending, and their classes.
     indices: Tensor
     labels: Tensor
 
 
 def check_knn_settings(k: Sequence[int], temperature: float, num_bank: int | None = None) -> None:
-    """Check the settings of a k-NN classifier.
-
-    Args:
-        k: Numbers of neighbors.
-        temperature: Softmax temperature of the neighbor weights.
-        num_bank: Images in the bank, if known.
+    """Check the settings of a k-NN classifier, also for a bank of ``num_bank`` images if given.
 
     Raises:
         TypeError: If a number of neighbors is no int.
@@ -109,13 +95,9 @@ def class_votes(similarity: Tensor, labels: Tensor, temperature: float, num_clas
 
 
 def class_ranks(votes: Tensor, labels: Tensor) -> Tensor:
-    """Count the classes that are predicted before the right one.
+    """Count the classes that are predicted before the right one, for ``votes`` (Q, C).
 
     The lower of two classes with equal votes comes first. A class without votes is not predicted.
-
-    Args:
-        votes: (Q, C).
-        labels: (Q,) int64 right classes.
 
     Returns:
         (Q,) int64, 0 if the prediction is right; C if nobody voted for the class.
@@ -168,8 +150,14 @@ def knn_accuracy(
     _check_finite(bank, 'bank')
     _check_finite(queries, 'queries')
     bank_shards, query_shards = _gather_shards(bank), _gather_shards(queries)
-    _check_sizes(bank_shards, query_shards)
     num_bank, num_queries = len(bank_shards.indices), len(query_shards.indices)
+    if not num_bank or not num_queries:
+        raise ValueError(f'there are no images in the {"queries" if num_bank else "bank"}.')
+    if bank_shards.dim != query_shards.dim:
+        raise ValueError(
+            f'the features of the bank have length {bank_shards.dim}, those of the queries '
+            f'{query_shards.dim}: both must come from one network.'
+        )
     check_knn_settings(k, temperature, num_bank)
     rank = get_rank()
     bank = bank.select(bank_shards.is_first[rank])
@@ -204,19 +192,14 @@ def knn_accuracy(
 
 
 def _gather_shards(own: LabeledFeatures) -> _Shards:
-    """Called by all processes, each with its part; the features stay where they are."""
     parts = all_gather_object((own.indices.cpu(), own.labels.cpu(), own.features.shape[1]))
     indices, labels = (torch.cat(tensors) for tensors in list(zip(*parts))[:2])
     sizes = [len(part[0]) for part in parts]
     dims = {dim for (_, _, dim), size in zip(parts, sizes) if size}
     if len(dims) > 1:
         raise ValueError(f'the features of the processes have lengths {sorted(dims)}.')
-    # A stable order puts the first of several equal indices first.
-    order = indices.argsort(stable=True)
-    is_new = torch.ones_like(order, dtype=torch.bool)
-    is_new[1:] = indices[order][1:] != indices[order][:-1]
-    first = order[is_new]
-    mask = torch.zeros_like(is_new)
+    first = torch.from_numpy(np.unique(indices.numpy(), return_index=True)[1])
+    mask = torch.zeros_like(indices, dtype=torch.bool)
     mask[first] = True
     return _Shards(list(mask.split(sizes)), max(dims, default=0), indices[first], labels[first])
 
@@ -231,10 +214,7 @@ def _count_hits(
 ) -> Tensor:
     """Count the queries, for each k, whose class comes first, and among the first five.
 
-    Args:
-        similarity: (Q, max(k)) similarities of the neighbors, nearest first.
-        classes: (Q, max(k)) their classes.
-        labels: (Q,) right classes of the queries.
+    ``similarity`` and ``classes`` (Q, max(k)) are those of the neighbors, nearest first.
     """
     hits = torch.zeros(len(k), 2, dtype=torch.int64)
     for rows in torch.arange(len(labels)).split(_VOTE_CHUNK):
@@ -252,15 +232,4 @@ def _check_finite(data: LabeledFeatures, name: str) -> None:
         raise ValueError(
             f'{count} of {len(data)} features of the {name} are NaN or infinite: the network has '
             'diverged, or images have such pixels.'
-        )
-
-
-def _check_sizes(bank: _Shards, queries: _Shards) -> None:
-    for name, shards in (('bank', bank), ('queries', queries)):
-        if not len(shards.indices):
-            raise ValueError(f'there are no images in the {name}.')
-    if bank.dim != queries.dim:
-        raise ValueError(
-            f'the features of the bank have length {bank.dim}, those of the queries '
-            f'{queries.dim}: both must come from one network.'
         )

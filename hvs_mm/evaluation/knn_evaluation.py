@@ -76,9 +76,6 @@ class KNNEvaluation:
         in_memory: Prepare the images once for all calls, see :class:`CachedDataset`. Without
             effect with worker processes, each of which would have a cache of its own.
 
-    Attributes:
-        loaders: Data loaders of the bank and of the queries.
-
     Raises:
         ValueError: If the images are missing, have no labels or are fewer than k, or if bank and
             queries have different classes.
@@ -106,17 +103,15 @@ class KNNEvaluation:
 
         All processes call this together, and all get the result.
         """
-        settings = self.settings
-        bank, queries = (
-            extract_features(model, loader, settings.network) for loader in self.loaders
-        )
-        device = next(model.parameters()).device
-        return knn_accuracy(bank, queries, settings.k, settings.temperature, device)
+        network, device = self.settings.network, next(model.parameters()).device
+        bank, queries = (extract_features(model, loader, network) for loader in self.loaders)
+        return knn_accuracy(bank, queries, self.settings.k, self.settings.temperature, device)
 
 
 def configured_settings(cfg: Config) -> dict[str, Any]:
     """The evaluation's settings that a config gives its ``KNNHook``; empty without the hook."""
-    return _settings_of(_find_hook(cfg) or {})
+    names = KNNSettings.__dataclass_fields__
+    return {name: value for name, value in (_find_hook(cfg) or {}).items() if name in names}
 
 
 def check_configured(cfg: Config) -> None:
@@ -126,9 +121,8 @@ def check_configured(cfg: Config) -> None:
         TypeError: If a k is no int.
         ValueError: If a setting is out of range, or images are missing or have no labels.
     """
-    hook = _find_hook(cfg)
-    if hook is not None:
-        KNNEvaluation(cfg, KNNSettings(**_settings_of(hook)))
+    if _find_hook(cfg) is not None:
+        KNNEvaluation(cfg, KNNSettings(**configured_settings(cfg)))
 
 
 def knn_datasets(
@@ -141,20 +135,16 @@ def knn_datasets(
     the ``pipeline`` of ``bank`` or ``queries`` if there is one, else through ``knn_pipeline`` of
     the run's config, else through :data:`CENTER_CROP`.
 
-    Args:
-        cfg: Config of a pretraining run.
-        bank: Images of known class.
-        queries: Images to classify.
-
-    Returns:
-        Both data sets, whose samples have a label each and the same classes.
-
     Raises:
         ValueError: If images are missing or have no labels, or the classes differ; with the setting
             to change.
     """
-    bank = _bank_config(cfg, bank)
-    queries = _query_config(bank, queries)
+    bank, queries = (
+        dict(type='CustomDataset', data_root=images) if isinstance(images, str) else images
+        for images in (bank, queries)
+    )
+    bank = _default_bank(cfg) if bank is None else bank
+    queries = _default_queries(bank) if queries is None else queries
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmpretrain')):
         built = _build(cfg, 'bank', bank), _build(cfg, 'queries', queries)
     _check_classes(*built)
@@ -162,13 +152,7 @@ def knn_datasets(
 
 
 def knn_loader(dataset: BaseDataset, batch_size: int, num_workers: int) -> DataLoader:
-    """A loader that gives every image to one process, in order.
-
-    Args:
-        dataset: Data set to read.
-        batch_size: Images per batch.
-        num_workers: Worker processes, which end when all images are read.
-    """
+    """A loader that gives every image to one process, in order."""
     return DataLoader(
         dataset,
         batch_size,
@@ -182,18 +166,11 @@ def knn_loader(dataset: BaseDataset, batch_size: int, num_workers: int) -> DataL
 
 def _find_hook(cfg: Config) -> dict[str, Any] | None:
     hooks = [*(cfg.get('default_hooks') or {}).values(), *(cfg.get('custom_hooks') or [])]
-    hooks = (hook for hook in hooks if isinstance(hook, dict))
-    return next((hook for hook in hooks if class_name(hook) == 'KNNHook'), None)
+    found = (hook for hook in hooks if isinstance(hook, dict) and class_name(hook) == 'KNNHook')
+    return next(found, None)
 
 
-def _settings_of(hook: dict[str, Any]) -> dict[str, Any]:
-    names = KNNSettings.__dataclass_fields__
-    return {name: value for name, value in hook.items() if name in names}
-
-
-def _bank_config(cfg: Config, bank: Images) -> dict[str, Any]:
-    if bank is not None:
-        return _as_config(bank)
+def _default_bank(cfg: Config) -> dict[str, Any]:
     train = (cfg.get('train_dataloader') or {}).get('dataset') or {}
     if 'type' not in train or 'dataset' in train or 'datasets' in train:
         raise ValueError(
@@ -204,9 +181,7 @@ def _bank_config(cfg: Config, bank: Images) -> dict[str, Any]:
     return {key: value for key, value in train.items() if key != 'pipeline'}
 
 
-def _query_config(bank: dict[str, Any], queries: Images) -> dict[str, Any]:
-    if queries is not None:
-        return _as_config(queries)
+def _default_queries(bank: dict[str, Any]) -> dict[str, Any]:
     # A limit on the training images says nothing about those of another split.
     others = {key: value for key, value in bank.items() if key not in ('indices', 'num_samples')}
     if bank.get('split') == 'train':
@@ -217,10 +192,6 @@ def _query_config(bank: dict[str, Any], queries: Images) -> dict[str, Any]:
         f"queries: the bank, {_describe(bank)}, has neither split='train' nor data_prefix='train', "
         f"to which 'val' would belong; {_way_out('queries')}."
     )
-
-
-def _as_config(images: str | dict[str, Any]) -> dict[str, Any]:
-    return dict(type='CustomDataset', data_root=images) if isinstance(images, str) else images
 
 
 def _build(cfg: Config, name: str, config: dict[str, Any]) -> BaseDataset:
@@ -263,15 +234,13 @@ def _check_classes(bank: BaseDataset, queries: BaseDataset) -> None:
     """Raise ``ValueError`` unless equal labels mean equal classes, as far as they have names."""
     # ImageNet always has the names of its 1000 classes: only the folders tell which are there.
     by_folder = all(hasattr(dataset, 'folder_to_idx') for dataset in (bank, queries))
-    names = [
-        list(d.folder_to_idx) if by_folder else d.metainfo.get('classes') for d in (bank, queries)
-    ]
-    if None in names or list(names[0]) == list(names[1]):
-        return
-    only_bank = sorted(set(names[0]) - set(names[1]))
-    only_queries = sorted(set(names[1]) - set(names[0]))
-    raise ValueError(
-        f'bank and queries have different classes ({len(names[0])} and {len(names[1])}): only in '
-        f'the bank {only_bank[:5]}, only in the queries {only_queries[:5]}. Give folders with the '
-        'same class folders.'
+    ours, theirs = (
+        list((d.folder_to_idx if by_folder else d.metainfo.get('classes')) or ())
+        for d in (bank, queries)
     )
+    if ours and theirs and ours != theirs:
+        raise ValueError(
+            f'bank and queries have different classes ({len(ours)} and {len(theirs)}): only in the '
+            f'bank {sorted({*ours} - {*theirs})[:5]}, only in the queries '
+            f'{sorted({*theirs} - {*ours})[:5]}. Give folders with the same class folders.'
+        )

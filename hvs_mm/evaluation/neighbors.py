@@ -22,14 +22,11 @@ _MAGNITUDE = 0x7FFFFFFF
 
 
 def pack_neighbors(similarity: Tensor, index: Tensor) -> Tensor:
-    """Encode neighbors as sortable numbers.
+    """Encode neighbors as sortable numbers (..., N) int64.
 
     Args:
         similarity: (..., N) float32, not NaN.
         index: (N,) int64, at least 0 and less than 2^32.
-
-    Returns:
-        (..., N) int64.
     """
     # Adding zero gives -0 and 0, which are equal, the same bits.
     bits = similarity.add(0.0).view(torch.int32)
@@ -72,7 +69,6 @@ def nearest_neighbors(
         queries: (Q, D).
         bank: (N, D).
         index: (N,) int64, unique, at least 0 and less than 2^32.
-        k: Neighbors wanted.
         query_chunk: Queries per matrix product.
         bank_chunk: Features of the bank per matrix product.
 

@@ -6,11 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch.utils.flop_counter import (
-    FlopCounterMode,
-    sdpa_backward_flop_count,
-    sdpa_flop_count,
-)
+from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
 
 def operation_counter() -> FlopCounterMode:
@@ -31,11 +27,9 @@ def count_operations(work: Callable[[], object]) -> int:
     return counter.get_total_flops()
 
 
-def _attention(
-    query: torch.Size, key: torch.Size, value: torch.Size, *args: Any, **kwargs: Any
-) -> int:
-    return sdpa_flop_count(query, key, value)
+def _attention(*shapes: Any, **kwargs: Any) -> int:
+    return sdpa_flop_count(*shapes[:3])
 
 
-def _attention_backward(gradient: torch.Size, *shapes: Any, **kwargs: Any) -> int:
-    return sdpa_backward_flop_count(gradient, *shapes[:3])
+def _attention_backward(*shapes: Any, **kwargs: Any) -> int:
+    return sdpa_backward_flop_count(*shapes[:4])
