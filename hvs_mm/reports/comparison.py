@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from io import StringIO
@@ -118,14 +119,10 @@ def markdown_table(rows: Sequence[Row], k: int) -> str:
 
 def markdown_rows(cells: Sequence[Sequence[str]], text: int) -> str:
     """A table of Markdown from its header and lines; the first ``text`` columns are no numbers."""
-    header, *lines = cells
-    marks = ['---' if column < text else '---:' for column in range(len(header))]
-    return ''.join(f'| {" | ".join(map(_escape, line))} |\n' for line in (header, marks, *lines))
-
-
-def _escape(cell: str) -> str:
     # Characters that begin HTML, a link, code or emphasis, or end a cell.
-    return ''.join(f'\\{mark}' if mark in r'\|<[`*' else mark for mark in cell)
+    header, *lines = [[re.sub(r'([\\|<[`*])', r'\\\1', cell) for cell in line] for line in cells]
+    marks = ['---' if column < text else '---:' for column in range(len(header))]
+    return ''.join(f'| {" | ".join(line)} |\n' for line in (header, marks, *lines))
 
 
 def csv_table(rows: Sequence[Row], k: int) -> str:
@@ -143,9 +140,7 @@ def _record(row: Row, k: int) -> dict[str, Any]:
     return {
         'run': run.name,
         'path': printable(run.path),
-        'method': run.config.method,
-        'selection': run.config.selection,
-        'backbone': run.config.backbone,
+        **{name: getattr(run.config, name) for name in _TEXT[1:]},
         'done': run.done,
         'planned': run.config.planned,
         'unit': 'epochs' if run.config.by_epoch else 'iterations',
@@ -177,9 +172,7 @@ def _cells(row: Row, k: int) -> dict[str, str]:
     progress = f'{_number(run.done, "d")}/{_number(run.config.planned, "d")}'
     return {
         'run': run.name,
-        'method': run.config.method or _MISSING,
-        'selection': run.config.selection or _MISSING,
-        'backbone': run.config.backbone or _MISSING,
+        **{name: getattr(run.config, name) or _MISSING for name in _TEXT[1:]},
         'epochs': progress if run.config.by_epoch else f'{progress} iterations',
         f'k-NN top-1 k={k}': _number(row.knn, '.2f'),
         'linear top-1': linear if best == linear else f'{linear} (best {best})',

@@ -148,7 +148,12 @@ def _read_run(path: Path, name: str) -> Run:
             notes.append(f'{name}: {error}')
     if summary.kind != PRETRAINING and summary.checkpoint is None:
         summary = summary._replace(checkpoint=_first_checkpoint(files[1:]))
-    knn = _logged_knn(log)
+    knn: dict[int, dict[int, float]] = {}
+    for epoch, record in sorted(log.knn.items()):
+        for entry, value in record.items():
+            match = re.fullmatch(r'knn/top1_k(\d+)', entry)
+            if match and number(value) is not None:
+                knn.setdefault(int(match[1]), {})[epoch] = value
     for file in sorted(path.glob('knn_*.json')):
         try:
             _add_knn_file(knn, file, log.last_epoch)
@@ -187,16 +192,6 @@ def _checkpoints(path: Path, by_epoch: bool) -> set[int]:
         names.append(Path(last.read_text(errors='replace').strip()).name)
     pattern = re.compile(rf'{"epoch" if by_epoch else "iter"}_(\d+)\.pth')
     return {int(match[1]) for match in map(pattern.fullmatch, names) if match}
-
-
-def _logged_knn(log: RunLog) -> dict[int, dict[int, float]]:
-    knn: dict[int, dict[int, float]] = {}
-    for epoch, record in sorted(log.knn.items()):
-        for name, value in record.items():
-            match = re.fullmatch(r'knn/top1_k(\d+)', name)
-            if match and number(value) is not None:
-                knn.setdefault(int(match[1]), {})[epoch] = value
-    return knn
 
 
 def _add_knn_file(knn: dict[int, dict[int, float]], file: Path, last_epoch: int | None) -> None:

@@ -87,10 +87,11 @@ def _line(axes: Axes, position: int, periods: Sequence[Period], key: str, label:
 
 
 def _band(period: Period, key: str) -> tuple[float, float] | None:
-    if key in ('iou_kept', 'score_gap'):
-        error = period.gap_error(key.partition('_')[0]) or 0.0
+    if key == 'iou_kept':
+        # That of its difference from the mean of all.
+        error = period.gap_error('iou') or 0.0
         return period.means[key] - error, period.means[key] + error
-    return period.share_interval(key) if key in ('lowest_iou', 'strongest_color') else None
+    return period.interval(key)
 
 
 def _draw_histogram(axes: Axes, series: Series, endings: Mapping[str, str]) -> None:

@@ -20,6 +20,17 @@ from .selection_series import Period, selection_series
 #: Panels of a run that are shown: the first, the last and one in the middle.
 _MAX_PANELS = 3
 _DPI = 180
+#: The table of what was selected: statistics by their titles, and how they are written.
+_COLUMNS = {
+    'IoU kept': ('iou_kept', '.3f'),
+    'IoU all': ('iou_all', '.3f'),
+    'difference': ('iou_gap', '+.3f'),
+    'lowest IoU kept': ('lowest_iou', '.1%'),
+    'by chance': ('lowest_iou_chance', '.1%'),
+    'score above mean': ('score_gap', '+.3f'),
+    'entropy': ('choice_entropy', '.3f'),
+    'not finite': ('nonfinite', '.1%'),
+}
 #: First bytes of a PNG file.
 _PNG = b'\x89PNG\r\n\x1a\n'
 
@@ -61,53 +72,30 @@ def selection_html(runs: Sequence[Run], k: int = 20) -> str:
 
 def _selected(series: Mapping[str, Sequence[Period]], unit: str) -> list[list[str]]:
     """Header and lines of the table of what was selected in the last period of each run."""
-    lines = []
+    table = [['run', unit, 'images', *_COLUMNS]]
     for name, periods in series.items():
-        if not periods:
-            continue
-        last = periods[-1]
-        means = last.means
-        line = {
-            'run': name,
-            unit: str(last.position),
-            'images': str(last.images),
-            'IoU kept': _number(means.get('iou_kept')),
-            'IoU all': _number(means.get('iou_all')),
-            'difference': _with_error(means.get('iou_gap'), last.gap_error('iou')),
-            'lowest IoU kept': _share(means.get('lowest_iou'), last.share_interval('lowest_iou')),
-            'by chance': _share(means.get('lowest_iou_chance')),
-            'score above mean': _with_error(means.get('score_gap'), last.gap_error('score')),
-            'entropy': _number(means.get('choice_entropy')),
-            'not finite': _share(means.get('nonfinite')),
-        }
-        lines.append(list(line.values()))
-    return [list(line), *lines]
+        if periods:
+            cells = (_cell(periods[-1], key, form) for key, form in _COLUMNS.values())
+            table.append([name, str(periods[-1].position), str(periods[-1].images), *cells])
+    return table
 
 
-def _number(value: float | None) -> str:
-    return '-' if value is None else f'{value:.3f}'
-
-
-def _with_error(value: float | None, error: float | None) -> str:
-    if value is None or error is None:
-        return _number(value)
-    return f'{value:+.3f} [{value - error:+.3f}, {value + error:+.3f}]'
-
-
-def _share(value: float | None, interval: tuple[float, float] | None = None) -> str:
-    if value is None:
+def _cell(period: Period, key: str, form: str) -> str:
+    """The mean of a statistic, with its confidence interval if there is one."""
+    if key not in period.means:
         return '-'
-    return f'{value:.1%}' + (f' [{interval[0]:.1%}, {interval[1]:.1%}]' if interval else '')
+    interval = period.interval(key)
+    ends = f' [{interval[0]:{form}}, {interval[1]:{form}}]' if interval else ''
+    return format(period.means[key], form) + ends
 
 
 def _panels(run: Run) -> dict[str, str]:
     """Pictures that ``SelectionPanelHook`` wrote, ``selection/epoch_<n>.png``, by title."""
     unit, word = ('epoch', 'epoch') if run.config.by_epoch else ('iter', 'iteration')
-    named = re.compile(rf'{unit}_([0-9]{{1,15}})\.png')
     found = sorted(
         (int(match[1]), path)
-        for path in (run.path / 'selection').glob(f'{unit}_*.png')
-        if (match := named.fullmatch(path.name)) and _is_png(path)
+        for path in (run.path / 'selection').glob('*.png')
+        if (match := re.fullmatch(rf'{unit}_([0-9]{{1,15}})\.png', path.name)) and _is_png(path)
     )
     if len(found) > _MAX_PANELS:
         found = [found[0], found[len(found) // 2], found[-1]]

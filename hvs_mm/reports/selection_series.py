@@ -37,10 +37,13 @@ class Period:
         count = self.scored if name == 'score' else self.images
         return None if deviation is None else _Z * deviation / sqrt(count)
 
-    def share_interval(self, name: str) -> tuple[float, float] | None:
-        """Wilson's 95 % confidence interval of a share of images, such as ``lowest_iou``."""
-        share = self.means.get(name)
-        return None if share is None else wilson_interval(share, self.images)
+    def interval(self, name: str) -> tuple[float, float] | None:
+        """The 95 % confidence interval of the mean of a statistic; None where it is not known."""
+        mean = self.means[name]
+        if name in ('lowest_iou', 'strongest_color'):
+            return wilson_interval(mean, self.images)
+        error = self.gap_error(name.removesuffix('_gap')) if name.endswith('_gap') else None
+        return None if error is None else (mean - error, mean + error)
 
 
 def wilson_interval(share: float, number: int) -> tuple[float, float]:
