@@ -5,17 +5,16 @@ from __future__ import annotations
 from math import log
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 
 class OutputEntropy(NamedTuple):
     """Entropies of distributions over K prototypes, as shares of the largest possible, ``log K``.
 
-    Attributes:
-        of_mean: Entropy of the mean distribution. Near 0, all images share a few prototypes, which
-            happens without centering.
-        of_samples: Mean entropy of the single distributions. Near 1, every output is uniform,
-            which happens without sharpening.
+    ``of_mean``, the entropy of the mean distribution, is near 0 if all images share a few
+    prototypes, which happens without centering. ``of_samples``, the mean entropy of the single
+    distributions, is near 1 if every output is uniform, which happens without sharpening.
     """
 
     of_mean: float
@@ -30,11 +29,8 @@ class OutputEntropy(NamedTuple):
 def output_entropy(probabilities: Tensor) -> OutputEntropy:
     """Entropy of the mean output and mean entropy of the outputs (arXiv 2104.14294, section 5.3).
 
-    Args:
-        probabilities: (N, K) distributions over prototypes, one per image, with N at least 2 K.
-
-    Raises:
-        ValueError: If there are fewer images.
+    ``probabilities`` (N, K) are distributions over prototypes, one per image. Fewer than 2 K images
+    are a ``ValueError``.
     """
     num_images, num_prototypes = probabilities.shape
     # The mean over N evenly spread images falls short of log K by about (K - 1) / 2N. With N at
@@ -45,9 +41,6 @@ def output_entropy(probabilities: Tensor) -> OutputEntropy:
             f'prototypes: take at least {2 * num_prototypes}.'
         )
 
-    def entropy(p: Tensor) -> Tensor:
-        # 0 log 0 is 0.
-        return -(p * p.clamp(min=1e-12).log()).sum(-1) / log(num_prototypes)
-
     p = probabilities.double()
-    return OutputEntropy(entropy(p.mean(0)).item(), entropy(p).mean().item())
+    mean, samples = (torch.special.entr(q).sum(-1) / log(num_prototypes) for q in (p.mean(0), p))
+    return OutputEntropy(mean.item(), samples.mean().item())

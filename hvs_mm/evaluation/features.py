@@ -71,13 +71,9 @@ class LabeledFeatures:
 def feature_networks(model: nn.Module) -> dict[str, Callable[[Tensor], Any]]:
     """The networks of a model that give features, by name; the default comes first.
 
-    Args:
-        model: A model of MMPretrain, alone, in :class:`hvs_mm.models.HVSAlgorithm` or in
-            DistributedDataParallel, or a backbone.
-
-    Returns:
-        ``teacher`` and ``student`` for DINO and iBOT, whose papers evaluate the teacher;
-        ``backbone`` for everything else. Each maps images (B, 3, H, W) to the output of a backbone.
+    A model of MMPretrain, also in ``HVSAlgorithm`` or DistributedDataParallel, or a backbone.
+    DINO and iBOT have ``teacher``, which their papers evaluate, and ``student``; others
+    ``backbone``. Each maps images (B, 3, H, W) to the output of a backbone.
     """
     model = _own_model(model)
     teacher = getattr(model, 'teacher', None)
@@ -98,14 +94,11 @@ def choose_network(model: nn.Module, name: str | None) -> str:
 
 
 def pool_features(output: Any) -> Tensor:
-    """One vector per image from the output of a backbone.
+    """One vector per image, (B, D) float32, from the output of a backbone.
 
     Args:
         output: Feature maps (B, D, H, W), which are averaged; tokens (B, 1 + N, D), of which the
             first, [CLS], is taken; or vectors (B, D). Of a sequence the last element counts.
-
-    Returns:
-        (B, D) float32.
 
     Raises:
         ValueError: If it is none of these.
@@ -128,9 +121,9 @@ def extract_features(
 ) -> LabeledFeatures:
     """Features of the images that a loader gives to this process.
 
-    The model works in eval mode and is left as it was found, see :func:`evaluation_mode`. All
-    processes of a group must call this together: BatchNorm normalizes with the statistics of the
-    first one, which are those of a checkpoint.
+    The model works in eval mode and is left as it was found. All processes of a group must call
+    this together: BatchNorm normalizes with the statistics of the first one, which are those of a
+    checkpoint.
 
     Args:
         model: As for :func:`feature_networks`, on any device. Its ``data_preprocessor``, if there
@@ -138,8 +131,7 @@ def extract_features(
         loader: Gives batches with ``inputs`` (B, 3, H, W) and B ``data_samples`` with a
             ``gt_label`` each, as ``PackInputs`` and ``default_collate`` do. Its sampler must not
             shuffle; MMEngine's ``DefaultSampler`` gives each process its part.
-        network: ``'teacher'``, ``'student'`` or ``'backbone'``, see :func:`feature_networks`; None
-            for the default.
+        network: A name of :func:`feature_networks`; None for the default.
 
     Returns:
         Features (N, D) float32 on the CPU in the order of the sampler, with their labels and
@@ -156,7 +148,12 @@ def extract_features(
         # Features with other buffers could not be compared; a single process has nothing to do.
         for buffer in model.buffers():
             broadcast(buffer, 0)
-        indices = _order(loader)
+        order = list(loader.sampler)
+        if order != list(loader.sampler):
+            raise ValueError(
+                f'the loader shuffles ({type(loader.sampler).__name__}), so that its images cannot '
+                'be told apart: give it sampler=DefaultSampler(dataset, shuffle=False).'
+            )
         for batch in loader:
             samples = batch.get('data_samples') or []
             labels += [_label(sample) for sample in samples]
@@ -168,27 +165,17 @@ def extract_features(
                 )
             if start == 0:
                 # Allocated once: joining batches at the end would need the memory twice.
-                features = torch.empty(len(indices), found.shape[1])
+                features = torch.empty(len(order), found.shape[1])
             features[start : start + len(found)] = found
             start += len(found)
-    labels = torch.tensor(labels, dtype=torch.int64)
-    return LabeledFeatures(features[:start], labels, indices[:start])
+    indices = torch.tensor(order[:start]).long()
+    return LabeledFeatures(features[:start], torch.tensor(labels).long(), indices)
 
 
 def _own_model(model: nn.Module) -> nn.Module:
     model = unwrap_model(model)
     # The modules whose modes have to be restored are those of the algorithm.
     return model.algorithm if isinstance(model, HVSAlgorithm) else model
-
-
-def _order(loader: DataLoader) -> Tensor:
-    order = list(loader.sampler)
-    if order != list(loader.sampler):
-        raise ValueError(
-            f'the loader shuffles ({type(loader.sampler).__name__}), so that its images cannot be '
-            'told apart: give it sampler=DefaultSampler(dataset, shuffle=False).'
-        )
-    return torch.tensor(order, dtype=torch.int64)
 
 
 def _label(sample: Any) -> int:

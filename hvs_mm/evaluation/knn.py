@@ -74,7 +74,7 @@ def check_knn_settings(k: Sequence[int], temperature: float, num_bank: int | Non
 
 
 def class_votes(similarity: Tensor, labels: Tensor, temperature: float, num_classes: int) -> Tensor:
-    """Votes of neighbors for their classes.
+    """Votes of neighbors for their classes, (Q, C) float64, 0 for classes without a neighbor.
 
     A neighbor's vote is ``exp(similarity / temperature)`` (`DINO, arXiv 2104.14294
     <https://arxiv.org/abs/2104.14294>`_, appendix F.1), here divided by that of the nearest one,
@@ -85,9 +85,6 @@ def class_votes(similarity: Tensor, labels: Tensor, temperature: float, num_clas
         labels: (Q, k) int64 classes of the neighbors.
         temperature: Positive.
         num_classes: C.
-
-    Returns:
-        (Q, C) float64 on the device of ``similarity``, 0 for classes without a neighbor.
     """
     similarity = similarity.double()
     votes = ((similarity - similarity[:, :1]) / temperature).exp()
@@ -126,13 +123,12 @@ def knn_accuracy(
     the padding of a distributed sampler, counts once.
 
     Args:
-        bank: Images of known class. They stay where they are, see :func:`nearest_neighbors`.
+        bank: Images of known class.
         queries: Images to classify.
         k: Numbers of neighbors, each at least 1 and at most the size of the bank.
         temperature: Softmax temperature of the neighbor weights, see :func:`class_votes`.
         device: Where to compute, by default where the features of the bank are.
-        query_chunk: Queries per matrix product.
-        bank_chunk: Features of the bank per matrix product.
+        query_chunk: Queries per matrix product, as ``bank_chunk`` in :func:`nearest_neighbors`.
 
     Raises:
         TypeError: If a k is no int.
@@ -146,7 +142,6 @@ def knn_accuracy(
         >>> result = knn_accuracy(random_features(1000), random_features(100), k=[20])
         >>> result.accuracy[20].top1  # in percent
     """
-    check_knn_settings(k, temperature)
     _check_finite(bank, 'bank')
     _check_finite(queries, 'queries')
     bank_shards, query_shards = _gather_shards(bank), _gather_shards(queries)
@@ -184,7 +179,9 @@ def knn_accuracy(
                 similarity, index = unpack_neighbors(found.cpu())
                 classes = bank_shards.labels[torch.searchsorted(bank_shards.indices, index)]
                 labels = queries.labels[rows].cpu()
-                hits += _count_hits(similarity, classes, labels, k, temperature, num_classes)
+                for row, number in enumerate(k):
+                    neighbors = similarity[:, :number], classes[:, :number], labels
+                    hits[row] += _count_hits(*neighbors, temperature, num_classes)
     all_reduce(hits)
     shares = (100 * hits.double() / num_queries).tolist()
     accuracy = {number: Accuracy(*share) for number, share in zip(k, shares)}
@@ -205,23 +202,14 @@ def _gather_shards(own: LabeledFeatures) -> _Shards:
 
 
 def _count_hits(
-    similarity: Tensor,
-    classes: Tensor,
-    labels: Tensor,
-    k: Sequence[int],
-    temperature: float,
-    num_classes: int,
+    similarity: Tensor, classes: Tensor, labels: Tensor, temperature: float, num_classes: int
 ) -> Tensor:
-    """Count the queries, for each k, whose class comes first, and among the first five.
-
-    ``similarity`` and ``classes`` (Q, max(k)) are those of the neighbors, nearest first.
-    """
-    hits = torch.zeros(len(k), 2, dtype=torch.int64)
+    """Count the queries whose class comes first, and among the first five."""
+    hits = torch.zeros(2, dtype=torch.int64)
     for rows in torch.arange(len(labels)).split(_VOTE_CHUNK):
-        for row, number in enumerate(k):
-            neighbors = similarity[rows, :number], classes[rows, :number]
-            ranks = class_ranks(class_votes(*neighbors, temperature, num_classes), labels[rows])
-            hits[row] += torch.stack([(ranks < 1).sum(), (ranks < 5).sum()])
+        votes = class_votes(similarity[rows], classes[rows], temperature, num_classes)
+        ranks = class_ranks(votes, labels[rows])
+        hits += torch.stack([(ranks < 1).sum(), (ranks < 5).sum()])
     return hits
 
 

@@ -68,13 +68,10 @@ class KNNSettings:
 
 
 class KNNEvaluation:
-    """k-NN accuracy of models on the images of a config.
+    """k-NN accuracy of models on the images that the config of a pretraining run names.
 
-    Args:
-        cfg: Config of a pretraining run.
-        settings: Settings of the evaluation.
-        in_memory: Prepare the images once for all calls, see :class:`CachedDataset`. Without
-            effect with worker processes, each of which would have a cache of its own.
+    With ``in_memory`` it prepares the images once for all calls, see :class:`CachedDataset`, unless
+    there are worker processes, each of which would have a cache of its own.
 
     Raises:
         ValueError: If the images are missing, have no labels or are fewer than k, or if bank and
@@ -93,10 +90,8 @@ class KNNEvaluation:
         datasets = knn_datasets(cfg, settings.bank, settings.queries)
         check_knn_settings(settings.k, settings.temperature, len(datasets[0]))
         if in_memory and num_workers == 0:
-            datasets = [CachedDataset(dataset) for dataset in datasets]
-        self.loaders = tuple(
-            knn_loader(dataset, settings.batch_size, num_workers) for dataset in datasets
-        )
+            datasets = map(CachedDataset, datasets)
+        self.loaders = [knn_loader(d, settings.batch_size, num_workers) for d in datasets]
 
     def __call__(self, model: nn.Module) -> KNNResult:
         """Evaluate a model, which is left as it was; see :func:`extract_features`.
@@ -146,9 +141,20 @@ def knn_datasets(
     bank = _default_bank(cfg) if bank is None else bank
     queries = _default_queries(bank) if queries is None else queries
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmpretrain')):
-        built = _build(cfg, 'bank', bank), _build(cfg, 'queries', queries)
-    _check_classes(*built)
-    return built
+        bank, queries = _build(cfg, 'bank', bank), _build(cfg, 'queries', queries)
+    # ImageNet always has the names of its 1000 classes: only the folders tell which are there.
+    by_folder = all(hasattr(dataset, 'folder_to_idx') for dataset in (bank, queries))
+    ours, theirs = (
+        list((d.folder_to_idx if by_folder else d.metainfo.get('classes')) or ())
+        for d in (bank, queries)
+    )
+    if ours and theirs and ours != theirs:
+        raise ValueError(
+            f'bank and queries have different classes ({len(ours)} and {len(theirs)}): only in the '
+            f'bank {sorted({*ours} - {*theirs})[:5]}, only in the queries '
+            f'{sorted({*theirs} - {*ours})[:5]}. Give folders with the same class folders.'
+        )
+    return bank, queries
 
 
 def knn_loader(dataset: BaseDataset, batch_size: int, num_workers: int) -> DataLoader:
@@ -228,19 +234,3 @@ def _way_out(name: str) -> str:
         f'name a folder of class folders, or the config of a data set, as {name!r} of KNNHook, or '
         f'a folder with --{name} of tools/eval_knn.py'
     )
-
-
-def _check_classes(bank: BaseDataset, queries: BaseDataset) -> None:
-    """Raise ``ValueError`` unless equal labels mean equal classes, as far as they have names."""
-    # ImageNet always has the names of its 1000 classes: only the folders tell which are there.
-    by_folder = all(hasattr(dataset, 'folder_to_idx') for dataset in (bank, queries))
-    ours, theirs = (
-        list((d.folder_to_idx if by_folder else d.metainfo.get('classes')) or ())
-        for d in (bank, queries)
-    )
-    if ours and theirs and ours != theirs:
-        raise ValueError(
-            f'bank and queries have different classes ({len(ours)} and {len(theirs)}): only in the '
-            f'bank {sorted({*ours} - {*theirs})[:5]}, only in the queries '
-            f'{sorted({*theirs} - {*ours})[:5]}. Give folders with the same class folders.'
-        )

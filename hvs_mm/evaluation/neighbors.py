@@ -62,15 +62,13 @@ def nearest_neighbors(
 
     Computes in float32, also inside autocast and for features of another precision. Besides queries
     and results it needs memory for one chunk of the bank and about 20 bytes times
-    ``query_chunk * bank_chunk``. The bank may lie on another device: it passes over the device of
-    the queries once per call, chunk by chunk. The similarity of a zero vector is 0.
+    ``query_chunk * bank_chunk``, the size of one matrix product. The bank may lie on another
+    device: it passes over that of the queries once per call. The similarity of a zero vector is 0.
 
     Args:
         queries: (Q, D).
         bank: (N, D).
         index: (N,) int64, unique, at least 0 and less than 2^32.
-        query_chunk: Queries per matrix product.
-        bank_chunk: Features of the bank per matrix product.
 
     Returns:
         (Q, k) int64 for :func:`unpack_neighbors`, nearest first, the lower index first among

@@ -14,9 +14,10 @@ from torch import distributed, nn
 from torch.utils.data import DataLoader
 
 from hvs_mm.engine import CPUDistributedDataParallel
-from hvs_mm.evaluation import evaluation_mode, extract_features, feature_networks
+from hvs_mm.evaluation import extract_features, feature_networks
 from hvs_mm.evaluation.features import pool_features
 from hvs_mm.models import HVSAlgorithm
+from hvs_mm.utils.state_guard import evaluation_mode
 from tests.tiny import algorithm_config, build_algorithm
 from tests.tiny_dino import ARCH, GLOBAL, PATCH, build_dino
 

@@ -10,15 +10,14 @@ import torch
 from sklearn.metrics import top_k_accuracy_score
 from sklearn.neighbors import KNeighborsClassifier
 
-from hvs_mm.evaluation import (
-    LabeledFeatures,
-    class_votes,
-    knn_accuracy,
+from hvs_mm.evaluation import LabeledFeatures, knn_accuracy
+from hvs_mm.evaluation.knn import class_ranks, class_votes
+from hvs_mm.evaluation.neighbors import (
+    NO_NEIGHBOR,
     nearest_neighbors,
+    pack_neighbors,
     unpack_neighbors,
 )
-from hvs_mm.evaluation.knn import class_ranks
-from hvs_mm.evaluation.neighbors import NO_NEIGHBOR, pack_neighbors
 
 KS = (1, 3, 10, 50)
 CHUNKS = [(1024, 4096), (1, 9), (7, 5), (64, 33), (10, 1000)]
