@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from collections.abc import Sequence
 
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
@@ -11,7 +11,7 @@ from mmpretrain.registry import HOOKS
 
 from ..utils.arguments import check_whole
 from .features import choose_network
-from .knn_evaluation import KNNEvaluation, KNNSettings
+from .knn_evaluation import Images, KNNEvaluation, KNNSettings
 
 
 @HOOKS.register_module()
@@ -28,18 +28,29 @@ class KNNHook(Hook):
     Args:
         interval: Epochs between two evaluations.
         at_start: Evaluate before training, too.
-        **settings: Those of :class:`KNNSettings`: ``bank``, ``queries``, ``k``, ``temperature``,
-            ``network``, ``batch_size``, ``num_workers``.
+        bank: Images of known class. This and all that follow are explained in
+            :class:`KNNSettings`.
 
     Raises:
-        TypeError: If a k is no int, or a setting is unknown.
+        TypeError: If a k is no int.
         ValueError: If a setting is out of range.
     """
 
-    def __init__(self, interval: int = 10, at_start: bool = False, **settings: Any) -> None:
+    def __init__(
+        self,
+        interval: int = 10,
+        at_start: bool = False,
+        bank: Images = None,
+        queries: Images = None,
+        k: int | Sequence[int] = (10, 20, 100, 200),
+        temperature: float = 0.07,
+        network: str | None = None,
+        batch_size: int = 128,
+        num_workers: int | None = None,
+    ) -> None:
         self.interval = check_whole('interval', interval, hint='the epochs between evaluations.')
         self.at_start = at_start
-        self.settings = KNNSettings(**settings)
+        self.settings = KNNSettings(bank, queries, k, temperature, network, batch_size, num_workers)
 
     def before_train(self, runner: Runner) -> None:
         self._network = choose_network(runner.model, self.settings.network)
