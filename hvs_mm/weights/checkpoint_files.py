@@ -28,12 +28,8 @@ def load_checkpoint(path: str | Path, trust: bool = False, mmap: bool = False) -
 
     Besides tensors and plain Python objects it may hold the types of published checkpoints and of
     MMEngine's: ``argparse.Namespace``, NumPy's numbers and arrays, ``HistoryBuffer`` and
-    ``ConfigDict``.
-
-    Args:
-        path: The file.
-        trust: Unpickle all other types, too, which can run any code.
-        mmap: Leave tensors in the file until they are used, if its format allows.
+    ``ConfigDict``. With ``trust`` all other types are unpickled, too, which can run any code;
+    with ``mmap`` tensors stay in the file until they are used, if its format allows.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -46,29 +42,27 @@ def load_checkpoint(path: str | Path, trust: bool = False, mmap: bool = False) -
             # Checkpoints of the format before torch 1.6 cannot be mapped into memory.
             mmap = mmap and zipfile.is_zipfile(path)
             return torch.load(str(path), map_location='cpu', weights_only=not trust, mmap=mmap)
-    except pickle.UnpicklingError as error:
-        refused = re.search(r"(?:GLOBAL |got <class ')([\w.]+)", str(error))
-        if refused is None:
-            raise ValueError(_unreadable(path, error)) from error
-        raise ValueError(
-            f'{path} holds a {refused[1]}, which is not read because a pickle can run any code: '
-            f'reading it would import {refused[1]} and call it with whatever is in the file. If '
-            'you trust the source of the file, add --trust, which every tool has that reads '
-            'checkpoints; in Python and in a config it is trust=True.'
-        ) from error
     except Exception as error:
         # Truncated and foreign files fail in more ways than torch documents, and most errors do not
         # name the file.
-        raise ValueError(_unreadable(path, error)) from error
+        raise ValueError(f'{path} {_refusal(error)}') from error
 
 
-def _unreadable(path: str | Path, error: Exception) -> str:
+def _refusal(error: Exception) -> str:
+    refused = re.search(r"(?:GLOBAL |got <class ')([\w.]+)", str(error))
+    if isinstance(error, pickle.UnpicklingError) and refused is not None:
+        return (
+            f'holds a {refused[1]}, which is not read because a pickle can run any code: reading '
+            f'it would import {refused[1]} and call it with whatever is in the file. If you trust '
+            'the source of the file, add --trust, which every tool has that reads checkpoints; in '
+            'Python and in a config it is trust=True.'
+        )
     # torch surrounds the cause with advice to its developers, and to read the file unprotected.
     found = re.search(r'WeightsUnpickler error:\s*(.+)', str(error))
     reason = found[1] if found else str(error).partition('\n')[0].partition('. ')[0]
     if reason.isdecimal():
         reason = 'it is no pickle, or a broken one'
-    return f'{path} is no checkpoint that torch can read: {reason or type(error).__name__}'
+    return f'is no checkpoint that torch can read: {reason or type(error).__name__}'
 
 
 def check_output(path: str | Path, overwrite: bool) -> None:

@@ -23,16 +23,11 @@ PRETRAINING_ONLY = frozenset({'mask_token'})
 
 
 class BackboneLoad(NamedTuple):
-    """The tensors that were loaded into a backbone, and those that were not.
+    """Names of the tensors that were loaded into a backbone, and of those that were not.
 
     BatchNorm's counters of batches are loaded where there are any, but never reported as missing or
     left over: many published checkpoints have none, and nothing in evaluation reads them.
-
-    Attributes:
-        prefix: Prefix of the backbone's names in the checkpoint, ``''`` for a bare one.
-        loaded: Names of the tensors that were loaded, without the prefix.
-        missing: Names of the backbone's tensors that the checkpoint does not have.
-        unexpected: Names in the checkpoint that the backbone does not have.
+    ``prefix`` is that of the backbone's names in the checkpoint, ``''`` for a bare one.
     """
 
     prefix: str
@@ -47,10 +42,9 @@ class BackboneLoad(NamedTuple):
 
     def describe(self, source: str | Path) -> str:
         """One line for a log; ``source`` is where the weights come from."""
-        text = (
-            f'backbone: {len(self.loaded)} of {len(self.loaded) + len(self.missing)} tensors '
-            f'loaded from {source} ({self.prefix!r})'
-        )
+        count = len(self.loaded)
+        text = f'backbone: {count} of {count + len(self.missing)} tensors loaded from {source} '
+        text += f'({self.prefix!r})'
         if self.missing:
             text += f'; not in the checkpoint: {list_some(self.missing)}'
         if self.unexpected:
@@ -67,8 +61,8 @@ class PretrainedBackbone:
     only warns where nothing fits; this one stops.
 
     Args:
-        checkpoint: The checkpoint. ``None`` is an error once weights are initialized, which
-            testing and building a model do not do.
+        checkpoint: Its path. ``None`` is an error once weights are initialized, which testing and
+            building a model do not do.
         prefix: Prefix of the backbone's names in the checkpoint, ``''`` for a bare one. By default
             ``'teacher.backbone.'`` if there is one, else ``'backbone.'``.
         strict: Refuse a checkpoint that lacks tensors of the backbone or has others. Otherwise
@@ -89,12 +83,7 @@ class PretrainedBackbone:
         self.trust = trust
 
     def __call__(self, module: nn.Module) -> None:
-        """Initialize a backbone, a ``BaseModule`` of MMEngine, and its children.
-
-        Raises:
-            FileNotFoundError: If there is no such checkpoint.
-            ValueError: If there is none given, or it does not fit; see :func:`load_backbone`.
-        """
+        """Initialize a ``BaseModule`` of MMEngine and its children; see :func:`load_backbone`."""
         check_checkpoint_given(self.checkpoint)
         # MMEngine initializes children after their parent, unless they already are: later they
         # would overwrite what is loaded here.
@@ -114,15 +103,7 @@ class PretrainedBackbone:
 
 
 def check_checkpoint_given(checkpoint: str | None, option: str = 'model.backbone.init_cfg') -> None:
-    """Refuse to start without a checkpoint.
-
-    Args:
-        checkpoint: Its path.
-        option: The dotted name of the initializer's settings in the config.
-
-    Raises:
-        ValueError: If there is none.
-    """
+    """Raise ``ValueError`` without a path; ``option`` is the initializer's name in the config."""
     if not checkpoint:
         raise ValueError(
             f'{option}.checkpoint={checkpoint!r}: this config starts from a pretrained backbone. '
@@ -136,8 +117,7 @@ def backbone_state(checkpoint: Any, prefix: str | None = None) -> tuple[str, dic
 
     Args:
         checkpoint: A dict with a ``state_dict``, or a bare state dict.
-        prefix: Prefix of the backbone's names, ``''`` if the checkpoint is a bare backbone. By
-            default ``'teacher.backbone.'`` if there is one, else ``'backbone.'``.
+        prefix: As for :class:`PretrainedBackbone`.
 
     Returns:
         The prefix, and the tensors without it.
@@ -161,7 +141,21 @@ def backbone_state(checkpoint: Any, prefix: str | None = None) -> tuple[str, dic
         }
         if found:
             return candidate, found
-    raise ValueError(_no_backbone(state, prefix))
+    if not state:
+        raise ValueError('the checkpoint is empty.')
+    if {'student', 'teacher'} & state.keys():
+        raise ValueError(
+            "the checkpoint has the layout of DINO's and iBOT's own code: convert it with "
+            'tools/model_converters/published_to_hvs.py first.'
+        )
+    wanted = ' or '.join(map(repr, NETWORKS.values() if prefix is None else [prefix]))
+    tops = Counter(f'{str(name).split(".")[0]}.' for name in state)
+    names = list_some([f'{top!r} ({count})' for top, count in tops.most_common()], number=5)
+    raise ValueError(
+        f'the checkpoint holds no backbone: no tensor has a name that begins with {wanted}; the '
+        f"names begin with {names}. If the backbone is there, give its prefix, '' if the "
+        'checkpoint is a bare backbone.'
+    )
 
 
 def load_backbone(
@@ -179,10 +173,7 @@ def load_backbone(
     Args:
         backbone: Any module.
         path: A checkpoint of this package, MMPretrain or MMDetection.
-        prefix: As for :func:`backbone_state`.
-        strict: Raise if the checkpoint lacks tensors of the module, or has others than those of
-            pretraining alone.
-        trust: Read the file even if it holds objects that can run code.
+        prefix: This and the others as for :class:`PretrainedBackbone`.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -205,32 +196,31 @@ def fit_backbone(
         prefix, state = backbone_state(checkpoint, prefix)
     except ValueError as error:
         raise ValueError(f'{source}: {error}') from error
-    own = backbone.state_dict()
-    common = own.keys() & state.keys()
+    own, kind = backbone.state_dict(), type(backbone).__name__
+    common = [name for name in own if name in state]
     if not common:
         raise ValueError(
-            f'{source}: none of the {len(state)} tensors under {prefix!r} is one of this '
-            f'{type(backbone).__name__}, which has {list_some(own)}; the checkpoint has '
-            f'{list_some(state)}. Is it of another architecture?'
+            f'{source}: none of the {len(state)} tensors under {prefix!r} is one of this {kind}, '
+            f'which has {list_some(own)}; the checkpoint has {list_some(state)}. Is it of another '
+            'architecture?'
         )
-    misfit = f'its backbone is of another architecture than this {type(backbone).__name__}'
+    misfit = f'its backbone is of another architecture than this {kind}'
     try:
         result = backbone.load_state_dict(state, strict=False)
     except (AssertionError, RuntimeError) as error:
         # Load hooks may change shapes, so only loading tells whether one fits.
         differing = [
             f'{name}: {tuple(state[name].shape)} in the checkpoint, {tuple(own[name].shape)} here'
-            for name in own
-            if name in common and state[name].shape != own[name].shape
+            for name in common
+            if state[name].shape != own[name].shape
         ]
         reason = list_some(differing, separator='; ') if differing else str(error)
         raise ValueError(f'{source}: {misfit}: {reason}.') from error
-    load = BackboneLoad(
-        prefix,
-        loaded=tuple(name for name in own if name in common),
-        missing=_without_counters(name for name in own if name not in common),
-        unexpected=_without_counters(result.unexpected_keys),
+    missing, unexpected = (
+        tuple(name for name in names if not name.endswith('num_batches_tracked'))
+        for names in (result.missing_keys, result.unexpected_keys)
     )
+    load = BackboneLoad(prefix, tuple(common), missing, unexpected)
     if strict and not load.is_complete:
         raise ValueError(f'{load.describe(source)}: {misfit}.')
     return load
@@ -241,25 +231,3 @@ def list_some(names: Iterable[str], number: int = 3, separator: str = ', ') -> s
     names = list(names)
     rest = f'{separator}and {len(names) - number} more' if len(names) > number else ''
     return separator.join(names[:number]) + rest
-
-
-def _without_counters(names: Iterable[str]) -> tuple[str, ...]:
-    return tuple(name for name in names if not name.endswith('num_batches_tracked'))
-
-
-def _no_backbone(state: Mapping[Any, Any], prefix: str | None) -> str:
-    if not state:
-        return 'the checkpoint is empty.'
-    if {'student', 'teacher'} & state.keys():
-        return (
-            "the checkpoint has the layout of DINO's and iBOT's own code: convert it with "
-            'tools/model_converters/published_to_hvs.py first.'
-        )
-    wanted = ' or '.join(map(repr, NETWORKS.values() if prefix is None else [prefix]))
-    tops = Counter(f'{str(name).split(".")[0]}.' for name in state)
-    found = list_some([f'{top!r} ({count})' for top, count in tops.most_common()], number=5)
-    return (
-        f'the checkpoint holds no backbone: no tensor has a name that begins with {wanted}; the '
-        f"names begin with {found}. If the backbone is there, give its prefix, '' if the "
-        'checkpoint is a bare backbone.'
-    )

@@ -22,6 +22,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from .pretrained_backbone import list_some
+
 # {n} is a number, {p} and {s} the tensors of a layer without and with statistics, {g} those of a
 # weight-normalized layer. Fields stand in the same order in both names.
 _FIELDS = {
@@ -67,13 +69,10 @@ _TEACHER = 'teacher.'
 
 
 class Converted(NamedTuple):
-    """Result of a conversion.
+    """The converted weights: a flat state dict in our names, or a checkpoint as published.
 
-    Attributes:
-        weights: The converted tensors: a flat state dict in our names, or a checkpoint as
-            published.
-        unmatched: Names of the source without a counterpart; they were not converted.
-        notes: Other differences between source and result, one sentence each.
+    ``unmatched`` are names of the source without a counterpart, which were not converted; ``notes``
+    are other differences, one sentence each.
     """
 
     weights: dict[str, Any]
@@ -82,10 +81,7 @@ class Converted(NamedTuple):
 
 
 def from_published(checkpoint: Mapping[str, Any]) -> Converted:
-    """Convert a published checkpoint.
-
-    Args:
-        checkpoint: The content of the file.
+    """Convert the content of a published file.
 
     Returns:
         ``backbone.*``, and from a full checkpoint ``neck.*``, ``head.center`` (1, K),
@@ -98,7 +94,8 @@ def from_published(checkpoint: Mapping[str, Any]) -> Converted:
     _check_mapping(checkpoint)
     weights: dict[str, Any] = {}
     unmatched: list[str] = []
-    for source, target, value in _published_entries(checkpoint):
+    for source, value in _flattened(checkpoint):
+        target = _our_name(source)
         if target is None or target in weights or not isinstance(value, Tensor):
             unmatched.append(source)
         elif target.endswith('backbone.mask_token'):
@@ -128,11 +125,7 @@ def from_published(checkpoint: Mapping[str, Any]) -> Converted:
 
 
 def to_published(checkpoint: Mapping[str, Any]) -> Converted:
-    """Convert a checkpoint of this package.
-
-    Args:
-        checkpoint: The content of a file that training wrote, or a state dict; with or without
-            hard view selection.
+    """Convert a checkpoint that training wrote, with or without hard views, or a state dict.
 
     Returns:
         A full checkpoint with ``student``, ``teacher`` and the centers; bare names for a backbone
@@ -184,11 +177,8 @@ def to_published(checkpoint: Mapping[str, Any]) -> Converted:
 def check_fit(state_dict: Mapping[str, Tensor], model: nn.Module, config: str) -> list[str]:
     """Load converted weights and check that they are those of the model.
 
-    Args:
-        state_dict: Weights under our names. Parts of the model may be missing as a whole, such as
-            ``neck.*`` of a backbone.
-        model: The model, which is changed.
-        config: Name of its config, for the message.
+    Parts of the model may be missing in the weights as a whole, such as ``neck.*`` of a backbone.
+    ``config`` is the name of the model's config, for the message.
 
     Returns:
         Differences without harm, one sentence each.
@@ -213,7 +203,15 @@ def check_fit(state_dict: Mapping[str, Tensor], model: nn.Module, config: str) -
             places = f'{theirs or "not"} in the checkpoint, {ours or "not"} in the model'
             misfits.append(f'{name}: {places}')
     if misfits:
-        raise ValueError(_misfit(misfits, config, len(own.keys() | state_dict.keys())))
+        lines = list_some(misfits, 5, separator='\n  ')
+        raise ValueError(
+            f'the checkpoint is of another architecture than {config}, {len(misfits)} of '
+            f'{len(own.keys() | state_dict.keys())} tensors differ:\n  '
+            f'{lines}\nGive the config of its architecture, or '
+            'change arch, patch_size, out_channels or shared_head in this one. For the backbone '
+            "alone convert without --config and set init_cfg=dict(type='Pretrained', "
+            "checkpoint=..., prefix='backbone.') in the config of the backbone."
+        )
     # A copy of the dict: MMPretrain's resizing writes to it.
     model.load_state_dict(dict(state_dict), strict=False)
     return notes
@@ -246,33 +244,24 @@ def _rename(key: str, names: Iterable[tuple[str, str]], back: bool = False) -> s
     return None
 
 
-def _our_name(key: str) -> str | None:
-    key = key.removeprefix('module.')
-    return _rename(key, _NAMES) or _rename(f'backbone.{key}', _NAMES)
-
-
-def _published_entries(checkpoint: Mapping[str, Any]) -> Iterator[tuple[str, str | None, Any]]:
-    """Every entry but the training state: its name, our name if there is one, its value."""
-    if not checkpoint.keys() & {'student', 'teacher'}:
-        network = checkpoint.get('state_dict', checkpoint)
-        yield from ((key, _our_name(key), value) for key, value in network.items())
-        if network is not checkpoint:
-            rest = checkpoint.keys() - {'state_dict', *_TRAINING_STATE}
-            yield from ((key, None, None) for key in sorted(rest))
-        return
+def _flattened(checkpoint: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """All entries but the training state, with dotted names."""
     for group, content in checkpoint.items():
-        if group not in _TRAINING_STATE and not isinstance(content, Mapping):
-            yield group, None, None
+        if group == 'state_dict':
+            yield from content.items()
+        elif group not in _TRAINING_STATE and isinstance(content, Mapping):
+            yield from ((f'{group}.{key}', value) for key, value in content.items())
         elif group not in _TRAINING_STATE:
-            for key, value in content.items():
-                yield f'{group}.{key}', _name_in_group(group, key), value
+            yield group, content
 
 
-def _name_in_group(group: str, key: str) -> str | None:
+def _our_name(key: str) -> str | None:
+    group, _, rest = key.partition('.')
     if group in ('dino_loss', 'ibot_loss'):
-        return _rename(key, _CENTERS)
-    name = _our_name(key) if group in ('student', 'teacher') else None
-    return name and (_TEACHER + name if group == 'teacher' else name)
+        return _rename(rest, _CENTERS)
+    key = (rest if group in ('student', 'teacher') else key).removeprefix('module.')
+    name = _rename(key, _NAMES) or _rename(f'backbone.{key}', _NAMES)
+    return _TEACHER + name if name and group == 'teacher' else name
 
 
 def _unknown(weights: Mapping[str, Any], unmatched: Sequence[str], expected: str) -> str:
@@ -289,12 +278,7 @@ def _merge_shared_prototypes(weights: dict[str, Tensor]) -> list[str]:
     shared = [
         prefix
         for prefix in prefixes
-        if all(
-            (first := weights.get(f'{prefix}last_layer.{kind}')) is not None
-            and (second := weights.get(f'{prefix}last_layer2.{kind}')) is not None
-            and torch.equal(first, second)
-            for kind in _WEIGHT_NORM
-        )
+        if all(_equal(weights, f'{prefix}last_layer', kind) for kind in _WEIGHT_NORM)
     ]
     if not shared:
         return []
@@ -304,9 +288,14 @@ def _merge_shared_prototypes(weights: dict[str, Tensor]) -> list[str]:
             'ones: set shared_head=False in the neck. Further training changes them separately.'
         ]
     for prefix in prefixes:
-        for name in _WEIGHT_NORM:
-            weights.pop(f'{prefix}last_layer2.{name}', None)
+        for kind in _WEIGHT_NORM:
+            weights.pop(f'{prefix}last_layer2.{kind}', None)
     return ['last_layer2 is last_layer under a second name: set shared_head=True in the neck.']
+
+
+def _equal(weights: Mapping[str, Tensor], layer: str, kind: str) -> bool:
+    first, second = weights.get(f'{layer}.{kind}'), weights.get(f'{layer}2.{kind}')
+    return first is not None and second is not None and torch.equal(first, second)
 
 
 def _part(name: str) -> str:
@@ -317,28 +306,8 @@ def _part(name: str) -> str:
 def differing_shapes(
     state_dict: Mapping[str, Tensor], expected: Mapping[str, Sequence[int]]
 ) -> list[tuple[str, tuple[int, ...] | None, tuple[int, ...] | None]]:
-    """The tensors that do not have the expected shape.
-
-    Returns:
-        Name, shape in the state dict and expected shape of each, None where there is none.
-    """
+    """Name, found shape and expected shape of each tensor where they differ, None if missing."""
     found = {name: tuple(value.shape) for name, value in state_dict.items()}
     wanted = {name: tuple(shape) for name, shape in expected.items()}
-    names = [*wanted, *(name for name in found if name not in wanted)]
-    return [
-        (name, found.get(name), wanted.get(name))
-        for name in names
-        if found.get(name) != wanted.get(name)
-    ]
-
-
-def _misfit(misfits: Sequence[str], config: str, total: int) -> str:
-    lines = '\n'.join(f'  {misfit}' for misfit in misfits[:5])
-    more = f'\n  and {len(misfits) - 5} more' if len(misfits) > 5 else ''
-    return (
-        f'the checkpoint is of another architecture than {config}, {len(misfits)} of {total} '
-        f'tensors differ:\n{lines}{more}\nGive the config of its architecture, or '
-        'change arch, patch_size, out_channels or shared_head in this one. For the backbone alone '
-        "convert without --config and set init_cfg=dict(type='Pretrained', checkpoint=..., "
-        "prefix='backbone.') in the config of the backbone."
-    )
+    shapes = [(name, found.get(name), wanted.get(name)) for name in {**wanted, **found}]
+    return [(name, ours, theirs) for name, ours, theirs in shapes if ours != theirs]

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 import torch
 import torchvision
-from mmpretrain.models import VisionTransformer
+from mmpretrain.models import ResNet, VisionTransformer
+from mmpretrain.models.backbones.resnet import Bottleneck
 from mmpretrain.registry import MODELS
 from torch import Tensor
 
@@ -25,24 +26,19 @@ STYLES = ('torchvision', 'timm', 'mmpretrain')
 
 # Depth of a ResNet by (whether it has bottlenecks, blocks of its stages).
 _RESNETS = {
-    (False, (2, 2, 2, 2)): 18,
-    (False, (3, 4, 6, 3)): 34,
-    (True, (3, 4, 6, 3)): 50,
-    (True, (3, 4, 23, 3)): 101,
-    (True, (3, 8, 36, 3)): 152,
+    (block is Bottleneck, blocks): depth for depth, (block, blocks) in ResNet.arch_settings.items()
 }
-# timm's name of a transformer by (width, layers, hidden units), and the patch sizes for which timm
-# has that model, for images of 224 pixels and with heads of 64 units.
+# timm's name of a transformer by (width, layers), and the patch sizes for which timm has a model,
+# for images of 224 pixels, with heads of 64 units and 4 times as many hidden units as the width.
 _TIMM_VITS = {
-    (192, 12, 768): ('tiny', (16,)),
-    (384, 12, 1536): ('small', (8, 16, 32)),
-    (768, 12, 3072): ('base', (8, 16, 32)),
-    (1024, 24, 4096): ('large', (14, 16, 32)),
-    (1280, 32, 5120): ('huge', (14,)),
+    (192, 12): ('tiny', (16,)),
+    (384, 12): ('small', (8, 16, 32)),
+    (768, 12): ('base', (8, 16, 32)),
+    (1024, 24): ('large', (14, 16, 32)),
+    (1280, 32): ('huge', (14,)),
 }
 _TIMM_IMAGE_SIZE = 224
 _HEAD_WIDTH = 64
-_LAYER_SCALE = {'gamma_1': 'ls1.gamma', 'gamma_2': 'ls2.gamma'}
 # The first two are defaults of all three libraries, the last is MMPretrain's where `norm_cfg` has
 # no eps.
 _RESNET_EPS, _VIT_EPS, _UNSET_EPS = 1e-5, 1e-6, 1e-5
@@ -59,22 +55,16 @@ _AS_THEY_ARE = 'To write the names as they are, use --style mmpretrain.'
 
 
 class RenamedBackbone(NamedTuple):
-    """A backbone for another library.
-
-    Attributes:
-        architecture: E.g. ``'ResNet-50'``.
-        style: Library whose names the weights have, one of ``STYLES``.
-        weights: The state dict.
-        left_out: Tensors that the target has no place for, each with the reason.
-        notes: Where the target would compute other features, one sentence each.
-        model: Python expression that builds a model for the weights; None if none is known.
-    """
+    """A backbone for another library."""
 
     architecture: str
     style: str
     weights: dict[str, Tensor]
+    #: Tensors that the target has no place for, each with the reason.
     left_out: dict[str, str]
+    #: Where the target would compute other features, one sentence each.
     notes: list[str]
+    #: Python expression that builds a model for the weights; None if none is known.
     model: str | None
 
 
@@ -108,10 +98,7 @@ def rename_backbone(
         return _rename_resnet(state, style or 'torchvision', config)
     if 'layers.0.attn.qkv.weight' in state and 'patch_embed.projection.weight' in state:
         if style == 'torchvision':
-            raise ValueError(
-                'style torchvision is for ResNets, and this is a vision transformer. Use --style '
-                'timm.'
-            )
+            raise ValueError('style torchvision is for ResNets, this is a ViT. Use --style timm.')
         return _rename_vit(state, config)
     raise ValueError(
         f'the architecture is unknown, with {list_some(state)}. Expected a ResNet or a '
@@ -137,28 +124,26 @@ def _rename_resnet(
         )
     name = f'resnet{depth}'
     with torch.device('meta'):
-        reference = getattr(torchvision.models, name)().state_dict()
+        reference = torchvision.models.get_model(name).state_dict()
     expected = {key: value.shape for key, value in reference.items() if not key.startswith('fc.')}
     _check_shapes(state, expected, f"torchvision's {name}")
     notes = _notes(config, _RESNET_SETTINGS, style, _RESNET_EPS)
-    models = {
-        'torchvision': f'torchvision.models.{name}()',
-        'timm': f'timm.create_model({name!r}, num_classes=0)',
-    }
-    return RenamedBackbone(f'ResNet-{depth}', style, _copies(state), {}, notes, models[style])
+    model = f'torchvision.models.{name}()'
+    if style == 'timm':
+        model = f'timm.create_model({name!r}, num_classes=0)'
+    return RenamedBackbone(f'ResNet-{depth}', style, _copies(state), {}, notes, model)
 
 
 def _rename_vit(state: Mapping[str, Tensor], config: Mapping[str, Any]) -> RenamedBackbone:
     left_out = {name: reason for name, reason in _LEFT_OUT.items() if name in state}
     weights, unknown = _timm_names({k: v for k, v in state.items() if k not in left_out})
-    projection = weights['patch_embed.proj.weight'].shape
-    width, channels, _, patch = projection
+    width, channels, _, patch = weights['patch_embed.proj.weight'].shape
     depth = _count(weights, 'blocks')
     # The comparison below reports missing tensors.
     num_tokens = weights['pos_embed'].shape[1] if 'pos_embed' in weights else 0
     hidden = len(weights.get('blocks.0.mlp.fc1.weight', ()))
-    settings: dict[str, Any] = {} if 'blocks.0.attn.qkv.bias' in weights else {'qkv_bias': False}
     layer_scale = 'blocks.0.ls1.gamma' in weights
+    qkv_bias = 'blocks.0.attn.qkv.bias' in weights
     arch = dict(embed_dims=width, num_layers=depth, num_heads=1, feedforward_channels=hidden)
     with torch.device('meta'):
         reference = VisionTransformer(
@@ -166,18 +151,25 @@ def _rename_vit(state: Mapping[str, Tensor], config: Mapping[str, Any]) -> Renam
             patch_size=patch,
             in_channels=channels,
             layer_scale_init_value=float(layer_scale),
-            **settings,
+            qkv_bias=qkv_bias,
         )
     expected = {name: value.shape for name, value in _timm_names(reference.state_dict())[0].items()}
     expected['pos_embed'] = (1, num_tokens, width)
     _check_shapes(weights | unknown, expected, "timm's VisionTransformer")
 
-    image_size = _image_size(config, num_tokens - 1, patch)
     heads = _num_heads(config)
-    # Any number: timm builds a layer scale if there is an initial value.
-    settings |= {'init_values': 1.0} if layer_scale else {}
-    settings |= {} if channels == 3 else {'in_chans': channels}
-    model = _timm_model(width, depth, hidden, patch, image_size, heads, settings)
+    settings = dict(
+        img_size=_image_size(config, num_tokens - 1, patch),
+        patch_size=patch,
+        embed_dim=width,
+        depth=depth,
+        num_heads=heads or width // _HEAD_WIDTH,
+        mlp_ratio=hidden / width,
+        qkv_bias=qkv_bias,
+        # Any number: timm builds a layer scale if there is an initial value.
+        init_values=float(layer_scale),
+        in_chans=channels,
+    )
     notes = _notes(config, _VIT_SETTINGS, 'timm', _VIT_EPS)
     if heads is None:
         notes.append(
@@ -185,6 +177,7 @@ def _rename_vit(state: Mapping[str, Tensor], config: Mapping[str, Any]) -> Renam
             f'{_HEAD_WIDTH} units are assumed.'
         )
     architecture = f'VisionTransformer, width {width}, {depth} layers, patch {patch}'
+    model = _timm_model(settings)
     return RenamedBackbone(architecture, 'timm', _copies(weights), left_out, notes, model)
 
 
@@ -192,43 +185,26 @@ def _timm_names(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[st
     """The tensors of a transformer under timm's names, and those for which it has none."""
     named = {f'backbone.{name}': value for name, value in state.items()}
     published, unknown, _ = to_published(named)
-    weights = {}
-    for name, value in published.items():
-        start, _, last = name.rpartition('.')
-        weights[f'{start}.{_LAYER_SCALE[last]}' if last in _LAYER_SCALE else name] = value
+    weights = {
+        re.sub(r'gamma_(\d)$', r'ls\1.gamma', name): value for name, value in published.items()
+    }
     return weights, {name.removeprefix('backbone.'): named[name] for name in unknown}
 
 
-def _timm_model(
-    width: int,
-    depth: int,
-    hidden: int,
-    patch: int,
-    image_size: int | tuple[int, int] | None,
-    num_heads: int | None,
-    settings: Mapping[str, Any],
-) -> str | None:
+def _timm_model(settings: Mapping[str, Any]) -> str | None:
     """Expression that builds the transformer; None if its image size or heads are unknown."""
-    num_heads = num_heads or width // _HEAD_WIDTH
-    if image_size is None or not num_heads or width % num_heads:
+    width, patch, heads = (settings[key] for key in ('embed_dim', 'patch_size', 'num_heads'))
+    if settings['img_size'] is None or not heads or width % heads:
         return None
-    size, patches = _TIMM_VITS.get((width, depth, hidden), ('', ()))
-    if patch in patches:
+    usual = {'qkv_bias': True, 'init_values': 0.0, 'in_chans': 3}
+    start = 'timm.models.VisionTransformer('
+    size, patches = _TIMM_VITS.get((width, settings['depth']), ('', ()))
+    if patch in patches and settings['mlp_ratio'] == 4:
         start = f"timm.create_model('vit_{size}_patch{patch}_{_TIMM_IMAGE_SIZE}', "
-        usual = {'img_size': _TIMM_IMAGE_SIZE, 'num_heads': width // _HEAD_WIDTH}
-        own = {'img_size': image_size, 'num_heads': num_heads}
-    else:
-        start, usual = 'timm.models.VisionTransformer(', {}
-        own = {
-            'img_size': image_size,
-            'patch_size': patch,
-            'embed_dim': width,
-            'depth': depth,
-            'num_heads': num_heads,
-            'mlp_ratio': hidden / width,
-        }
-    given = {key: value for key, value in own.items() if usual.get(key) != value}
-    given |= {**settings, 'num_classes': 0}
+        same = {key: settings[key] for key in ('patch_size', 'embed_dim', 'depth', 'mlp_ratio')}
+        usual |= {**same, 'img_size': _TIMM_IMAGE_SIZE, 'num_heads': width // _HEAD_WIDTH}
+    given = {key: value for key, value in settings.items() if usual.get(key) != value}
+    given['num_classes'] = 0
     return start + ', '.join(f'{key}={value!r}' for key, value in given.items()) + ')'
 
 
@@ -255,11 +231,12 @@ def _notes(
     config: Mapping[str, Any], settings: Mapping[str, Any], style: str, usual_eps: float
 ) -> list[str]:
     """Settings of a config with which the target computes other features."""
+    # A config may have lists in place of tuples.
     notes = [
         f'the config in the checkpoint has {key}={config[key]!r}, {style} has {usual!r}: the '
         'features differ.'
         for key, usual in settings.items()
-        if key in config and _plain(config[key]) != _plain(usual)
+        if config.get(key, usual) not in (usual, [*usual])
     ]
     norm = config.get('norm_cfg')
     eps = norm.get('eps', _UNSET_EPS) if isinstance(norm, Mapping) else usual_eps
@@ -269,10 +246,6 @@ def _notes(
             'eps in the modules of the model.'
         )
     return notes
-
-
-def _plain(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
 
 
 def _count(state: Iterable[str], part: str) -> int:
