@@ -36,7 +36,7 @@ def draw_selection(
 
     One block per image: the original with the crop boxes, solid for kept views and dotted for the
     others; the views, the kept ones in a frame; and the losses of the pairs with the kept ones
-    marked.
+    marked. The figure is not bound to any window system; save it with ``figure.savefig``.
 
     Args:
         images: N originals (H, W, 3) uint8, RGB.
@@ -49,9 +49,6 @@ def draw_selection(
         labels: For each image S lines to stand below the views.
         num_targets: Number of target views, which come first and have colors of their own; by
             default those of the first view's size.
-
-    Returns:
-        The figure, not bound to any window system; save it with ``figure.savefig``.
     """
     num_views = len(views[0])
     if num_targets is None:
@@ -65,7 +62,6 @@ def draw_selection(
         widths.append(height * min(max(pair_loss.shape[2] / pair_loss.shape[1], 1.0), 1.6))
     size = sum(widths) + 0.4, height * len(images)
     figure = Figure(figsize=size, layout='constrained', dpi=_DPI)
-    FigureCanvasAgg(figure)
     blocks = figure.add_gridspec(len(images), len(widths), width_ratios=widths)
     colors = [_COLORS[v % len(_COLORS)] if v < num_targets else _SMALLER for v in range(num_views)]
     for row, image in enumerate(images):
@@ -87,8 +83,9 @@ def draw_selection(
 
 def to_rgb(figure: Figure) -> np.ndarray:
     """The pixels (H, W, 3) uint8, RGB, of a figure of :func:`draw_selection`."""
-    figure.canvas.draw()
-    return np.array(figure.canvas.buffer_rgba())[..., :3]
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.array(canvas.buffer_rgba())[..., :3]
 
 
 def _draw_original(

@@ -24,14 +24,9 @@ _FACTORS = {'brightness': 'bri', 'contrast': 'con', 'saturation': 'sat'}
 
 
 def select_examples(model: nn.Module, examples: Examples, seed: int = 0) -> Selection:
-    """Let a model select, with the same random numbers every time.
+    """Let an ``HVSAlgorithm`` select in one batch, with the same random numbers every time.
 
     Its weights, buffers and modes and the random states stay as they are.
-
-    Args:
-        model: An ``HVSAlgorithm``.
-        examples: Images that go forward as one batch.
-        seed: Seed of the random numbers.
     """
     # The preprocessor may write into its input.
     data = model.data_preprocessor(deepcopy(examples.batch()))
@@ -55,19 +50,15 @@ def draw_examples_panel(
 ) -> Figure:
     """Picture the selection of the first ``number`` images, see :func:`draw_selection`.
 
-    Args:
-        model: An ``HVSAlgorithm``.
-        examples: Images with their candidate views.
-        selection: Result of :func:`select_examples` for them.
-        number: Images to show.
+    ``selection`` is the result of :func:`select_examples` for the model and the examples.
     """
     number = min(number, len(examples.images))
-    captions = ['' for _ in range(number)]
+    captions = [''] * number
     if selection.groups.num_kept_targets == 2:
         choices = selection.groups.target_combinations()
         ious = pair_ious(torch.from_numpy(examples.boxes), choices).numpy()
-        own = ious[np.arange(len(ious)), selection.target_choice.cpu().numpy()]
-        captions = [f'IoU kept {own[i]:.2f}, mean {ious[i].mean():.2f}' for i in range(number)]
+        rows = zip(ious[:number], selection.target_choice.tolist())
+        captions = [f'IoU kept {row[own]:.2f}, mean {row.mean():.2f}' for row, own in rows]
     return draw_selection(
         *_pixels(examples, number),
         examples.boxes[:number],
@@ -88,15 +79,13 @@ def draw_candidates(examples: Examples) -> Figure:
 
 
 def describe_view(colors: Sequence[float], flips: Sequence[bool]) -> str:
-    """The flips and color changes of a view; empty if there are none.
+    """The changes of a view in lines short enough to stand below a small picture.
+
+    E.g. ``'bri 1.2, con 0.8\\nsat 0.9, hue -0.05\\nflip, gray, blur 1.4'``; empty without any.
 
     Args:
         colors: The 7 numbers of ``view_colors``.
         flips: Mirrored horizontally, vertically.
-
-    Returns:
-        E.g. ``'bri 1.2, con 0.8\\nsat 0.9, hue -0.05\\nflip, gray, blur 1.4'``: lines short enough
-        to stand below a small picture.
     """
     changes = dict(zip(COLOR_CHANGES, np.asarray(colors).tolist()))
     jitter = [f'{short} {changes[n]:.1f}' for n, short in _FACTORS.items() if changes[n] != 1]

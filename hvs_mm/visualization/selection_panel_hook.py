@@ -50,15 +50,13 @@ class SelectionPanelHook(Hook):
         self._draw(runner, runner.epoch if self._by_epoch else runner.iter)
 
     def after_train_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
-        if not self._by_epoch and (
-            self.every_n_train_iters(runner, self.interval) or self.is_last_train_iter(runner)
-        ):
+        is_due = self.every_n_train_iters(runner, self.interval) or self.is_last_train_iter(runner)
+        if is_due and not self._by_epoch:
             self._draw(runner, runner.iter + 1)
 
     def after_train_epoch(self, runner: Runner) -> None:
-        if self._by_epoch and (
-            self.every_n_epochs(runner, self.interval) or self.is_last_train_epoch(runner)
-        ):
+        is_due = self.every_n_epochs(runner, self.interval) or self.is_last_train_epoch(runner)
+        if is_due and self._by_epoch:
             self._draw(runner, runner.epoch + 1)
 
     def _draw(self, runner: Runner, done: int) -> None:
@@ -75,7 +73,7 @@ class SelectionPanelHook(Hook):
             return
         figure = draw_examples_panel(model, examples, selection, self.num_images)
         unit = 'epoch' if self._by_epoch else 'iter'
-        path = Path(runner.work_dir) / 'selection' / f'{unit}_{done}.png'
+        path = Path(runner.work_dir, 'selection', f'{unit}_{done}.png')
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path)
         name = picture_name('selection_panel', runner.visualizer)
@@ -95,9 +93,7 @@ def shown_positions(
 
 
 def picture_name(name: str, visualizer: Visualizer) -> str:
-    """The name of a picture that all backends of a visualizer accept.
-
-    The MLflowVisBackend of MMEngine 0.10.7 and of OneDL's 0.10.12 passes the name on as that of a
-    file, for which MLflow requires an extension.
-    """
+    """The name of a picture that all backends of a visualizer accept."""
+    # The MLflowVisBackend of MMEngine 0.10.7 and of OneDL's 0.10.12 passes the name on as that of a
+    # file, for which MLflow requires an extension.
     return f'{name}.png' if visualizer.get_backend('MLflowVisBackend') else name
