@@ -60,12 +60,7 @@ class _Shards(NamedTuple):
 
 
 def check_knn_settings(k: Sequence[int], temperature: float, num_bank: int | None = None) -> None:
-    """Check the settings of a k-NN classifier.
-
-    Args:
-        k: Numbers of neighbors.
-        temperature: Softmax temperature of the neighbor weights.
-        num_bank: Images in the bank, if known.
+    """Check the settings of a k-NN classifier; ``num_bank`` images in the bank, if known.
 
     Raises:
         TypeError: If a number of neighbors is no int.

@@ -146,12 +146,8 @@ def knn_datasets(
         bank: Images of known class.
         queries: Images to classify.
 
-    Returns:
-        Both data sets, whose samples have a label each and the same classes.
-
     Raises:
-        ValueError: If images are missing or have no labels, or the classes differ; with the setting
-            to change.
+        ValueError: If images are missing, have no labels, one each, or the classes differ.
     """
     bank = _bank_config(cfg, bank)
     queries = _query_config(bank, queries)
@@ -162,13 +158,7 @@ def knn_datasets(
 
 
 def knn_loader(dataset: BaseDataset, batch_size: int, num_workers: int) -> DataLoader:
-    """A loader that gives every image to one process, in order.
-
-    Args:
-        dataset: Data set to read.
-        batch_size: Images per batch.
-        num_workers: Worker processes, which end when all images are read.
-    """
+    """A loader that gives every image to one process, in order; its workers end with it."""
     return DataLoader(
         dataset,
         batch_size,

@@ -52,7 +52,7 @@ def make_rows(runs: Sequence[Run], k: int) -> tuple[list[Row], list[str]]:
 
     Args:
         runs: The runs.
-        k: Number of neighbors.
+        k: Neighbors of the k-NN accuracy.
 
     Returns:
         The rows in the order of the runs, and notes to print with them, one sentence each.
@@ -98,12 +98,7 @@ def _make_row(run: Run, evaluation: Run | None, k: int) -> Row:
 
 
 def terminal_table(rows: Sequence[Row], k: int) -> Table:
-    """The comparison for ``rich``.
-
-    Args:
-        rows: One per run.
-        k: Neighbors of the k-NN accuracy, for its title.
-    """
+    """The comparison for ``rich``; the title of the k-NN accuracy names ``k``."""
     header, *lines = table_cells(rows, k)
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for title in header:
@@ -119,7 +114,7 @@ def terminal_table(rows: Sequence[Row], k: int) -> Table:
 
 
 def markdown_table(rows: Sequence[Row], k: int) -> str:
-    """The comparison as a table of Markdown, arguments as above."""
+    """The comparison as a table of Markdown."""
     return markdown_rows(table_cells(rows, k), len(_TEXT))
 
 
@@ -141,12 +136,7 @@ def _escape(cell: str) -> str:
 
 
 def csv_table(rows: Sequence[Row], k: int) -> str:
-    """The comparison as CSV: numbers in full precision, empty where they are missing.
-
-    Args:
-        rows: One per run.
-        k: Neighbors of the k-NN accuracy, a column by itself.
-    """
+    """The comparison as CSV: numbers in full precision, empty where they are missing."""
     text = StringIO()
     records = [_record(row, k) for row in rows]
     writer = csv.DictWriter(text, list(records[0]), lineterminator='\n')

@@ -93,11 +93,8 @@ class Run:
 def read_runs(paths: Sequence[str | Path]) -> list[Run]:
     """Read work dirs.
 
-    Args:
-        paths: The work dirs.
-
     Returns:
-        The runs in the same order, each with the shortest end of its path that tells it apart.
+        The runs in the same order, each named by the shortest end of its path that is unique.
 
     Raises:
         FileNotFoundError: If there is no such folder.

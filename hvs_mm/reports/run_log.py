@@ -69,14 +69,7 @@ class RunLog:
 
 
 def read_log(work_dir: Path) -> RunLog:
-    """Read all logs of a work dir, ``<time of the start>/vis_data/scalars.json``.
-
-    Args:
-        work_dir: Work dir of MMEngine.
-
-    Returns:
-        An empty log if there is none.
-    """
+    """Read all logs of a work dir, ``<time of the start>/vis_data/scalars.json``, if any."""
     log = RunLog()
     # MMEngine names the folders by the time of the start: names sort by time.
     for folder in sorted(work_dir.glob('*/vis_data')):
