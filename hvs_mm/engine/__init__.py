@@ -1,7 +1,9 @@
 from .checks.checkpoint_checks import resumed_checkpoint
 from .checks.overrides import check_overrides
 from .checks.preflight import preflight, preflight_test
+from .checks.trust_checks import check_trust
 from .hooks.bad_images_hook import BadImagesHook
+from .hooks.checkpoint_trust_hook import CheckpointTrustHook, trust_checkpoints
 from .hooks.equal_batches_hook import EqualBatchesHook, check_batches
 from .hooks.finite_step_hook import FiniteStepHook, NonFiniteError, step_was_skipped
 from .hooks.gradient_hook import GradientHook, clip_each_gradient
@@ -14,7 +16,6 @@ from .optim.autocast_optim_wrapper import AutocastOptimWrapper
 from .optim.weight_decay import CosineWeightDecay
 from .runners.building import build_model, build_runner, build_training_dataset
 from .runners.checkpoint_paths import CheckpointError
-from .runners.checkpoint_trust import CheckpointTrustHook, check_trust, trust_checkpoints
 from .runners.command_line import (
     add_config_options,
     add_example_options,

@@ -17,8 +17,9 @@ from torch import nn
 
 from ...utils.printable import printable
 from ..checks.overrides import check_overrides
+from ..checks.trust_checks import check_trust
+from ..hooks.checkpoint_trust_hook import trust_checkpoints
 from .building import build_model
-from .checkpoint_trust import check_trust, trust_checkpoints
 
 #: Extensions of the pictures that tools write.
 PICTURES = ('.png', '.jpg')

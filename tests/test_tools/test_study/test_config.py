@@ -58,7 +58,8 @@ def test_fast_arms_are_those_of_the_fast_configs():
         ours = study.arms['fast']['per_method'][path.stem.split('_')[1]]
         namespace: dict[str, Any] = {}
         exec(path.read_text(), namespace)
-        assert ours == {f'model.{key}': value for key, value in namespace['model'].items()}
+        settings = namespace['model']['selection_pass'].items()
+        assert ours == {f'model.selection_pass.{key}': value for key, value in settings}
 
 
 # --- Lengths ---------------------------------------------------------------------------------

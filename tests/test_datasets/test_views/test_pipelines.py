@@ -9,8 +9,10 @@ import pytest
 from mmengine.hub import get_config
 
 from hvs_mm.datasets import CandidateViews, PackViews
+from hvs_mm.datasets.views.colors import ColorJitter
+from hvs_mm.datasets.views.geometry import RandomResizedCrop
 from hvs_mm.utils.photometry_operations import OPERATIONS
-from tests.test_datasets.test_views.test_candidate_views import UPSTREAM, seed
+from tests.pictures import DISTINCT, UPSTREAM, seed
 
 CROP = dict(type='RandomResizedCrop', scale=32)
 FLIP = dict(type='RandomFlip', prob=0.5)
@@ -41,7 +43,7 @@ def test_the_image_is_only_cropped_and_flipped():
     assert np.array_equal(view, draw([CROP, FLIP], 1, 'loader')['img'][0])
 
 
-@pytest.mark.parametrize('name', UPSTREAM)
+@pytest.mark.parametrize('name', DISTINCT)
 def test_the_same_random_numbers_as_in_the_loader(name):
     cfg = get_config(f'mmpretrain::{name}')
     pipelines = [cfg[key] for key in UPSTREAM[name]]
@@ -163,8 +165,8 @@ def test_it_is_packed():
             'cannot do RandAugment',
         ),
         ([dict(type='torchvision/RandomGrayscale')], 'cannot do RandomGrayscale'),
-        ([JITTER, CROP], r'RandomResizedCrop stands behind ColorJitter.*in front'),
-        ([BLUR, FLIP, dict(type='Resize', scale=8)], 'Resize stands behind GaussianBlur'),
+        ([JITTER, CROP], r'RandomResizedCrop comes after ColorJitter.*in front'),
+        ([BLUR, FLIP, dict(type='Resize', scale=8)], 'Resize comes after GaussianBlur'),
         ([dict(type='RandomGrayscale', prob=0.2)], 'keep_channels=False'),
         ([{**GRAY, 'channel_weights': (1,)}], '1 channel_weights'),
         ([{**GRAY, 'color_format': 'hsv'}], "color_format='hsv'"),
@@ -178,3 +180,19 @@ def test_what_the_device_cannot_do(transforms, message):
 def test_a_place_that_does_not_exist():
     with pytest.raises(ValueError, match="photometry='gpu' must be 'loader' or 'device'"):
         CandidateViews([[CROP]], 1, photometry='gpu')
+
+
+@pytest.mark.parametrize('exact', [False, True])
+def test_transforms_of_ours_are_taken_and_left_alone(exact):
+    crop, jitter = RandomResizedCrop(32, backend='pillow'), ColorJitter(brightness=0.4)
+    configs = [{**CROP, 'backend': 'pillow'}, dict(type='ColorJitter', brightness=0.4)]
+    results = []
+    for transforms in (configs, [crop, jitter]):
+        seed(3)
+        results.append(CandidateViews([transforms], 4, exact=exact)({'img': noise()}))
+    for first, second in zip(results[0]['img'], results[1]['img']):
+        assert np.array_equal(first, second)
+    for key in ('view_boxes', 'view_colors'):
+        assert np.array_equal(results[0][key], results[1][key])
+        assert len(np.unique(results[0][key], axis=0)) == 4
+    assert crop.exact is jitter.exact is False

@@ -8,19 +8,22 @@ import time
 import pytest
 import torch
 
-from hvs_mm.engine.runners import latest_checkpoint
-from hvs_mm.engine.runners.checkpoint_paths import CheckpointPaths
-from hvs_mm.engine.runners.latest_checkpoint import latest_readable_checkpoint, why_unreadable
+from hvs_mm.engine.runners import checkpoint_paths
+from hvs_mm.engine.runners.checkpoint_paths import (
+    CheckpointPaths,
+    latest_readable_checkpoint,
+    why_unreadable,
+)
 
 
 def latest(work_dir, **hook):
-    return latest_readable_checkpoint(CheckpointPaths.of(work_dir, hook))
+    return latest_readable_checkpoint(CheckpointPaths.from_hook(work_dir, hook))
 
 
 @pytest.fixture
 def said(monkeypatch):
     texts = []
-    monkeypatch.setattr(latest_checkpoint, 'print_log', lambda text, **options: texts.append(text))
+    monkeypatch.setattr(checkpoint_paths, 'print_log', lambda text, **options: texts.append(text))
     return texts
 
 

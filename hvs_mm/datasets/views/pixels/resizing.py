@@ -8,10 +8,10 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
-#: Interpolations that :func:`resize` has, by their names in MMCV, and Pillow's.
+#: Interpolations of :func:`resize`: MMCV's name and Pillow's.
 INTERPOLATIONS = {'bilinear': Image.Resampling.BILINEAR, 'bicubic': Image.Resampling.BICUBIC}
 
-#: PyTorch resamples 8-bit images fast on these processors only.
+#: PyTorch is fast at resampling 8-bit images on these processors only.
 _VECTORIZED = torch.backends.cpu.get_cpu_capability() in ('AVX2', 'AVX512')
 
 _CV2_FLIPS = {'horizontal': 1, 'vertical': 0, 'diagonal': -1}
@@ -22,22 +22,22 @@ def resize(image: np.ndarray, size: tuple[int, int], interpolation: str) -> np.n
 
     PyTorch's own resampling of 8-bit images has Pillow's filters and Pillow's two passes, each
     rounded, with weights of 16 bits: bilinear values differ from Pillow's by one level at most,
-    bicubic ones by two. On processors for which it has no vector instructions Pillow does it.
+    bicubic ones by two. Pillow takes over on processors without these vector instructions.
 
     Args:
-        image: (H, W, 3) uint8, such as a window of a larger image; nothing outside of it is read.
+        image: (H, W, 3) uint8; of a window of a larger image, nothing outside is read.
         size: (height, width) in pixels.
         interpolation: ``'bilinear'`` or ``'bicubic'``.
 
     Returns:
         (height, width, 3) uint8, contiguous, no view of ``image``.
     """
-    # PyTorch warns of read-only arrays, and Pillow takes its time for windows.
+    # PyTorch warns about read-only arrays, and Pillow is slow on windows.
     image = image.copy()
     if not _VECTORIZED:
         resized = Image.fromarray(image).resize(tuple(size)[::-1], INTERPOLATIONS[interpolation])
         return np.array(resized)
-    # Of a contiguous batch of one PyTorch keeps the layout.
+    # PyTorch keeps the memory layout of a batch of one that is contiguous.
     pixels = torch.from_numpy(image).unsqueeze(0)
     # (1, H, W, 3) -> (1, 3, H, W)
     resized = F.interpolate(
@@ -52,13 +52,8 @@ def resize(image: np.ndarray, size: tuple[int, int], interpolation: str) -> np.n
 
 
 def flip(image: np.ndarray, direction: str) -> np.ndarray:
-    """Mirror, as ``mmcv.imflip``, but into an array of its own.
+    """Mirror (H, W, 3) uint8 as ``mmcv.imflip``, into a new array.
 
-    Args:
-        image: (H, W, 3) uint8.
-        direction: ``'horizontal'``, ``'vertical'`` or ``'diagonal'`` (both).
-
-    Returns:
-        (H, W, 3) uint8, contiguous: all that follows is slow on reversed arrays.
+    It is contiguous: later transforms are slow on reversed arrays.
     """
     return cv2.flip(image, _CV2_FLIPS[direction])

@@ -1,11 +1,11 @@
 """Shift the hue of an image as MMCV does with Pillow.
 
-Pillow turns every pixel into hue, saturation and value of 8 bits each and back. Whatever takes a
-division there depends on two of a pixel's numbers, and is looked up in tables of all their values:
+Pillow turns every pixel into hue, saturation and value of 8 bits each and back. Every quotient
+depends on two numbers of a pixel, and is looked up in a table of all their values:
 
 - the hue, on the order of the three channels, the range ``max - min`` and ``max - mid``,
 - value times saturation, on ``max`` and ``min``,
-- how much of that each channel lacks to ``max``, on the new hue.
+- the share of it by which each channel falls short of ``max``, on the new hue.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ def adjust_hue(image: np.ndarray, shift: float) -> np.ndarray:
 
     Args:
         image: (H, W, 3) uint8, BGR.
-        shift: In turns of the color circle, in [-0.5, 0.5].
+        shift: Share of the color circle, in [-0.5, 0.5].
     """
     hue, lacking = _tables()
     b, g, r = cv2.split(image)
     high = cv2.max(cv2.max(b, g), r)
     low = cv2.min(cv2.min(b, g), r)
-    # Of three numbers, two of which are taken away.
+    # XOR of the three channels with the highest and the lowest leaves the middle one.
     middle = b ^ g ^ r ^ high ^ low
-    # Three comparisons tell the order, and which channel Pillow takes for the highest of equals.
+    # Three comparisons give the order, and the channel that Pillow takes as the highest of equals.
     order = (
         (cv2.compare(r, g, cv2.CMP_GE) & np.uint8(1))
         | (cv2.compare(g, b, cv2.CMP_GE) & np.uint8(2))
@@ -37,7 +37,7 @@ def adjust_hue(image: np.ndarray, shift: float) -> np.ndarray:
     )
     old = _look_up(hue, high - middle, high - low, order)
     chroma = _look_up(_chroma(), low, high)
-    # The hue goes round, and so does the table, which is there twice.
+    # The hue wraps around: the table holds the circle twice.
     start = int(shift * 255) % 256
     channels = []
     for table in lacking:
@@ -51,15 +51,15 @@ def _look_up(
 ) -> np.ndarray:
     """``table[page * 256 + row, column]`` for each pixel, all (H, W) uint8."""
     zero = np.zeros_like(column)
-    # The bytes of two 16-bit coordinates, which is what OpenCV gathers by.
+    # The bytes of two 16-bit coordinates, as OpenCV takes them.
     xy = cv2.merge((column, zero, row, zero if page is None else page))
     return cv2.remap(table, xy.view('<i2'), None, cv2.INTER_NEAREST)
 
 
 @cache
 def _tables() -> tuple[np.ndarray, np.ndarray]:
-    """Hue (8 * 256, 256) uint8 by order, range and ``max - mid``; (3, 512) float32 of what B, G
-    and R lack at a hue, in [0, 1]."""
+    """Hue (8 * 256, 256) uint8 by order, range and ``max - mid``; shortfall (3, 512) float32 of B,
+    G and R by hue, in [0, 1]."""
     pages = [_page(order) for order in range(8)]
     sixth = np.arange(256) * 6.0 / 255.0
     part = sixth - np.floor(sixth)
@@ -76,8 +76,8 @@ def _tables() -> tuple[np.ndarray, np.ndarray]:
 def _page(order: int) -> np.ndarray:
     """Hue (256, 256) uint8 by range and ``max - mid`` for one order of the channels."""
     span, gap = np.mgrid[:256, :256].astype(np.float32)
-    # Pillow's floats: quotients of 32 bits, sums of 64, rounded to 32. Where the gap exceeds the
-    # range there are no colors.
+    # As in Pillow: quotients of 32 bits, sums of 64, rounded to 32. No color has a gap above its
+    # range.
     quotient = np.divide(gap, span, out=np.zeros_like(gap), where=span > 0)
     quotient = np.minimum(quotient, 1).astype(np.float64)
     red_first, green_second, red_third = (bool(order & bit) for bit in (1, 2, 4))

@@ -24,8 +24,8 @@ def gaussian_blur(image: np.ndarray, sigma: float) -> np.ndarray:
         sigma: Standard deviation in pixels, at least 0.
 
     Returns:
-        (H, W, 3) uint8. Sums halfway between two levels may be rounded another way than by
-        Pillow: hardly ever for a random ``sigma``, more often where weights are simple fractions.
+        (H, W, 3) uint8. Sums halfway between two levels may be rounded unlike in Pillow: hardly
+        ever for a random ``sigma``, more often where weights are simple fractions.
     """
     kernel = box_kernel(sigma)
     for across, down in ((kernel, _ONE), (_ONE, kernel)):
@@ -38,18 +38,18 @@ def gaussian_blur(image: np.ndarray, sigma: float) -> np.ndarray:
 
 
 def box_kernel(sigma: float) -> np.ndarray:
-    """The weights of one of the passes: equal but for the outermost ones, which are smaller.
+    """Weights of one pass: equal except for the outermost ones, which are smaller.
 
     Args:
-        sigma: Standard deviation of all passes together.
+        sigma: Standard deviation after all passes.
 
     Returns:
-        (2 r + 3,) float32, with sum 1 and variance ``sigma**2 / 3``: multiples of 2**-24, cut as
-        Pillow's fixed point is.
+        (2 r + 3,) float32, with sum 1 and variance ``sigma**2 / 3``: multiples of 2**-24, as
+        Pillow's fixed point numbers.
     """
     variance = sigma**2 / _PASSES
     inner = math.floor((math.sqrt(12 * variance + 1) - 1) / 2)
-    # The share of a pixel by which the box is longer on either side.
+    # The fraction of a pixel by which the box is longer on each side.
     part = (2 * inner + 1) * (inner * (inner + 1) - 3 * variance)
     part /= 6 * (variance - (inner + 1) ** 2)
     weight = int(_UNIT / (2 * (inner + part) + 1))

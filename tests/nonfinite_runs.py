@@ -165,9 +165,11 @@ def model_config(name: str, **kwargs: Any) -> dict[str, Any]:
 
 
 def views_of(model: dict[str, Any]) -> list[int]:
+    """The number of global views, and that of local ones if there are any."""
     if model['type'] == 'HVSAlgorithm':
         return list(model['candidates'])
-    return [2, 2] if model['type'] in ('DINO', 'IBOT') else [2]
+    local = model['head'].get('num_crops', 2) - 2
+    return [2, local] if local else [2]
 
 
 class Recorder(Hook):
