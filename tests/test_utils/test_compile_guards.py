@@ -49,12 +49,9 @@ def _fresh_compiler():
 @pytest.mark.parametrize(
     ('name', 'backend'),
     [
-        ('DINO', 'aot_eager'),
-        *(
-            pytest.param(name, 'eager', marks=pytest.mark.slow)
-            for name in METHODS
-            if name != 'DINO'
-        ),
+        ('DINO', 'eager'),
+        pytest.param('DINO', 'aot_eager', marks=pytest.mark.slow),
+        *(pytest.param(n, 'eager', marks=pytest.mark.slow) for n in METHODS if n != 'DINO'),
     ],
 )
 def test_a_compiled_step(name, backend):

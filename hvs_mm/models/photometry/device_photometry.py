@@ -43,12 +43,12 @@ class DevicePhotometry(SelfSupDataPreprocessor):
             training: Without meaning here.
 
         Returns:
-            ``inputs``, S tensors (B, 3, H, W) float32, and ``data_samples``, copies that no longer
-            say that something is to be done.
+            ``inputs``, S tensors (B, 3, H, W) float32, and ``data_samples``, copies without the
+            operations.
 
         Raises:
             TypeError: If the views are not 8-bit.
-            ValueError: If the data samples do not say what is to be done.
+            ValueError: If the data samples hold no operations.
         """
         if isinstance(data['inputs'], Tensor):
             return super().forward(data, training)
