@@ -20,13 +20,13 @@ from hvs_mm.engine import (
     error_line,
     merge_options,
     parse_launched,
+    preflight,
     prepare_cpu_distributed,
     read_config,
     resumed_checkpoint,
     set_work_dir,
     trust_checkpoints,
 )
-from hvs_mm.engine.checks import preflight
 from hvs_mm.evaluation import check_configured
 from hvs_mm.models import ViewsError
 from hvs_mm.utils.bad_images import BadImagesError
