@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import runpy
+import socket
 import subprocess
 import sys
 import tempfile
@@ -114,6 +115,23 @@ class ToolProcess:
     def _output(self) -> list[str]:
         paths = [Path(self._folder.name, stream) for stream in ('stdout', 'stderr')]
         return [path.read_text() if path.exists() else '' for path in paths]
+
+
+def rank_environments(world_size: int) -> list[dict[str, str]]:
+    """Environments of processes that are to meet, as batch systems set them."""
+    with socket.socket() as listener:
+        listener.bind(('127.0.0.1', 0))
+        port = listener.getsockname()[1]
+    return [
+        {
+            'RANK': str(rank),
+            'LOCAL_RANK': str(rank),
+            'WORLD_SIZE': str(world_size),
+            'MASTER_ADDR': '127.0.0.1',
+            'MASTER_PORT': str(port),
+        }
+        for rank in range(world_size)
+    ]
 
 
 def _run_command(command: list[str], cwd: str, environment: dict[str, str], output: str) -> None:
