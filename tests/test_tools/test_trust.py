@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import pickle
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,7 +21,7 @@ from hvs_mm.study import config_hash, read_study, resolve_config, run_folder
 from hvs_mm.weights import PretrainedBackbone
 from hvs_mm.weights.checkpoint_files import load_checkpoint
 from tests.studies import write_study
-from tests.tools import ROOT, load_tool
+from tests.tools import ROOT, load_tool, run_tool
 
 DEMO = str(ROOT / 'configs' / 'demo' / 'hvs_simsiam.py')
 LINEAR = str(ROOT / 'configs' / 'demo' / 'linear.py')
@@ -372,6 +370,8 @@ def test_checkpoints_of_runs_are_read(tmp_path: Path) -> None:
             'default_hooks.logger.interval': 1,
         }
     )
+    # To draw it takes longer than all the rest.
+    del cfg.default_hooks['panel']
     Runner.from_cfg(cfg).train()
     path = tmp_path / 'epoch_1.pth'
     for mmap in (False, True):
@@ -403,17 +403,13 @@ assert torch.equal(mapped['state_dict']['x'][:9], whole['state_dict']['x'][:9])
 
 
 def test_no_memory_is_taken_for_tensors_that_nobody_looks_at(tmp_path: Path) -> None:
-    path, size = tmp_path / 'large.pth', 200 * 2**20
+    path, script, size = tmp_path / 'large.pth', tmp_path / 'script.py', 200 * 2**20
     torch.save({'state_dict': {'x': torch.zeros(size, dtype=torch.uint8)}}, path)
+    script.write_text(MEMORY_OF_READING)
     # A process of its own: in one that has run a while, a tensor can take memory given back by
     # others, and nothing grows.
-    output = subprocess.run(
-        [sys.executable, '-c', MEMORY_OF_READING, str(path)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    mapped, whole = map(int, output.split()[-2:])
+    process = run_tool(script, path)
+    assert process.returncode == 0, process.stderr
+    mapped, whole = map(int, process.stdout.split()[-2:])
     assert mapped < size / 4
     assert whole > size / 2
