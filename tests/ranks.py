@@ -13,7 +13,7 @@ import torch
 from torch import distributed
 from torch.multiprocessing import start_processes
 
-#: Seconds after which processes are taken to wait for each other forever. The slowest test took 52
+#: Seconds after which processes count as waiting for each other forever. The slowest test took 52
 #: on busy cores.
 BOUND = 150
 
@@ -21,8 +21,8 @@ BOUND = 150
 def forkserver() -> Any:
     """The context of processes that are forked from a server that has imported the package.
 
-    Otherwise each would take seconds to import it; and what is forked from this process, which may
-    have threads, has their locks, that nobody opens.
+    Each process would otherwise take seconds to import it. A fork of this process, which may have
+    threads, could inherit locks that nobody releases.
     """
     multiprocessing.set_forkserver_preload(['torch', 'hvs_mm', 'tests.tiny', 'tests.tiny_dino'])
     return multiprocessing.get_context('forkserver')
@@ -36,11 +36,11 @@ def run_ranks(
     Args:
         function: Called with the rank and the arguments; importable by its name.
         world_size: Number of processes.
-        folder: An empty one, where they meet.
-        *arguments: Handed on.
+        folder: An empty folder, where they meet.
+        *arguments: Passed to the function.
 
     Raises:
-        TimeoutError: With what they were at, if they have not ended in time.
+        TimeoutError: If they have not ended in time; it shows where they stood.
         torch.multiprocessing.ProcessRaisedException: With the traceback of the first that failed.
     """
     forkserver()
@@ -57,7 +57,7 @@ def run_ranks(
             if time.monotonic() > deadline:
                 raise TimeoutError(f'ranks have not ended after {BOUND} s:\n{_stacks(folder)}')
     finally:
-        # Those that are left would keep this process from ending, too.
+        # The remaining ones would keep this process from ending.
         for process in context.processes:
             process.kill()
             process.join()
