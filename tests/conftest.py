@@ -8,15 +8,13 @@ os.environ.setdefault('OMP_NUM_THREADS', '1')
 
 import pytest
 
-# Imports of seconds stand in the fixtures: the process that hands tests out to others needs none.
+# Imports that take seconds stand in the fixtures: the process that hands out the tests needs none.
 
 
 @pytest.fixture(autouse=True, scope='session')
 def _package():
-    import hvs_mm  # noqa: F401  registers what the tests build from configs
-    from tests.short_cuts import take_short_cuts
-
-    take_short_cuts()
+    # Also registers the classes that tests build from configs.
+    import tests.short_cuts  # noqa: F401
 
 
 @pytest.fixture

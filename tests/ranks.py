@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import faulthandler
 import multiprocessing
+import os
 import time
 from collections.abc import Callable
+from multiprocessing.forkserver import ensure_running
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import torch
 from torch import distributed
 from torch.multiprocessing import start_processes
 
+ROOT = Path(__file__).parents[1]
 #: Seconds after which processes count as waiting for each other forever. The slowest test took 52
 #: on busy cores.
 BOUND = 150
@@ -24,7 +27,14 @@ def forkserver() -> Any:
     Each process would otherwise take seconds to import it. A fork of this process, which may have
     threads, could inherit locks that nobody releases.
     """
-    multiprocessing.set_forkserver_preload(['torch', 'hvs_mm', 'tests.tiny', 'tests.tiny_dino'])
+    multiprocessing.set_forkserver_preload(['tests.tiny', 'tests.tiny_dino', 'tests.short_cuts'])
+    # The server imports from its current folder, and a test may have changed that of this process.
+    folder = os.getcwd()
+    os.chdir(ROOT)
+    try:
+        ensure_running()
+    finally:
+        os.chdir(folder)
     return multiprocessing.get_context('forkserver')
 
 

@@ -1,20 +1,21 @@
-"""What every Runner repeats and no test looks at, left out: seconds of a test of a few steps."""
+"""Makes Runners start quickly in a process that imports this module.
+
+It leaves out work that every Runner repeats and no test looks at: seconds of a test of a few steps.
+"""
 
 from __future__ import annotations
 
 import gc
 
 import mmengine.config.config
-import mmengine.runner.runner
 from yapf.yapflib import yapf_api
 
+import hvs_mm  # noqa: F401  its objects are among those that are left alone
 
-def take_short_cuts() -> None:
-    """Make Runners start quickly, for as long as this process lives."""
-    # MMEngine collects garbage, which is slow among all that the imports have left.
-    gc.collect()
-    gc.freeze()
-    # It formats its config several times, and no test needs the line breaks. MMEngine 0.10.7 has
-    # the function by a name of its own, later ones import it when they need it.
-    for module in (yapf_api, mmengine.config.config):
-        module.FormatCode = lambda text, **_: (text, True)
+# MMEngine collects garbage, which is slow among all that the imports have left.
+gc.collect()
+gc.freeze()
+# It formats its config several times, and no test needs the line breaks. MMEngine 0.10.7 has the
+# function under its own name, later releases import it when they need it.
+for module in (yapf_api, mmengine.config.config):
+    module.FormatCode = lambda text, **_: (text, True)

@@ -13,10 +13,7 @@ from functools import cache
 from pathlib import Path
 from types import ModuleType
 
-from tests.ranks import forkserver
-from tests.short_cuts import take_short_cuts
-
-ROOT = Path(__file__).parents[1]
+from tests.ranks import ROOT, forkserver
 
 
 def tool_path(tool: str | Path) -> Path:
@@ -144,5 +141,4 @@ def _run_command(command: list[str], cwd: str, environment: dict[str, str], outp
     os.chdir(cwd)
     sys.argv = command
     sys.path[:0] = [os.path.dirname(command[0]), str(ROOT)]
-    take_short_cuts()
     runpy.run_path(command[0], run_name='__main__')

@@ -17,7 +17,7 @@ from tests.tools import ROOT, ToolProcess, rank_environments, run_tool
 
 BATCHES, EPOCHS, INTERVAL = 6, 3, 3
 LAST = BATCHES * EPOCHS
-#: Seconds in which every run ends. On busy cores they took 20.
+#: Seconds in which every run ends. The slowest took 20 on busy cores.
 BOUND = 200
 
 CONFIG = """
@@ -36,8 +36,8 @@ default_hooks = dict(
     kill=dict(type='KillHook', folder={faults!r}, **{kills!r}))
 randomness = dict(seed={seed})
 """
-#: What a log says of times and of the machine.
-_OF_THE_MACHINE = ('time', 'memory', 'eta')
+#: Parts of the names of entries that differ between runs: times and memory.
+_VARYING = ('time', 'memory', 'eta')
 
 
 def write_config(
@@ -82,7 +82,7 @@ def train_two(config: Path, *arguments: str) -> list[CompletedProcess]:
 
 
 def train_through(config: Path, deaths: list[int]) -> list[str]:
-    """Train, and resume after every death. What the processes said."""
+    """Train, and resume after every death; returns the output of the processes."""
     said = []
     for number, expected in enumerate([*deaths, 0]):
         process = train(config, *(['--resume'] if number else []))
@@ -124,10 +124,10 @@ def flat(value: Any, name: str = '') -> dict[str, Any]:
 
 
 def assert_same(one: dict[str, Any], other: dict[str, Any]) -> None:
-    """Bit for bit, but for what is of the machine."""
+    """Bit for bit, but for times and memory."""
     one, other = flat(one), flat(other)
-    kept = {k for k in one if not any(word in k for word in _OF_THE_MACHINE)}
-    assert kept == {k for k in other if not any(word in k for word in _OF_THE_MACHINE)}
+    kept = {k for k in one if not any(word in k for word in _VARYING)}
+    assert kept == {k for k in other if not any(word in k for word in _VARYING)}
     assert len(kept) > 100
     differing = [name for name in kept if not np.array_equal(one[name], other[name])]
     assert not differing
@@ -135,7 +135,7 @@ def assert_same(one: dict[str, Any], other: dict[str, Any]) -> None:
 
 def states(checkpoint: dict[str, Any]) -> dict[str, Any]:
     hub = checkpoint['message_hub']
-    # Paths and what is of the machine.
+    # Paths differ.
     info = {k: v for k, v in hub['runtime_info'].items() if 'ckpt' not in k and k != 'cfg'}
     return {
         'weights': checkpoint['state_dict'],
@@ -154,7 +154,7 @@ def logs(config: Path) -> dict[tuple[int, bool], dict[str, float]]:
         for line in path.read_text().splitlines():
             entry = json.loads(line)
             found[entry['step'], 'selection/images' in entry] = {
-                k: v for k, v in entry.items() if not any(w in k for w in _OF_THE_MACHINE)
+                k: v for k, v in entry.items() if not any(w in k for w in _VARYING)
             }
     return found
 

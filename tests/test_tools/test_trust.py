@@ -1,4 +1,4 @@
-"""Checkpoints of strangers: no tool runs the code that is in one, unless it is told to."""
+"""Checkpoints of strangers: no tool runs the code in them without ``--trust``."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def work_dir_with(path: Path) -> Path:
     return folder
 
 
-#: Of every tool, the command lines with which it may come to read a checkpoint.
+#: The command lines with which each tool may come to read a checkpoint.
 COMMANDS: dict[str, list[Callable[[Path], list[Any]]]] = {
     'analysis/pair_loss_vs_iou': [lambda path: [DEMO, path]],
     'analysis/selection_agreement': [lambda path: [DEMO, path]],
