@@ -1,22 +1,6 @@
 # DINO, ViT-S/16, 300 epochs of ImageNet-1k, 4 global and 16 local candidates.
 _base_ = 'baselines/dino_vit-small_300e.py'
 
-model = dict(
-    _delete_=True,
-    type='HVSAlgorithm',
-    algorithm={{_base_.model}},
-    candidates=[2, 2, 16],
-    keep=[1, 1, 8])
+from hvs_mm import hard_views
 
-train_dataloader = dict(
-    dataset=dict(pipeline=[
-        dict(type='LoadCheckedImage'),
-        dict(
-            type='CandidateViews',
-            num_views=[2, 2, 16],
-            transforms=[{{_base_.global_pipeline1}}, {{_base_.global_pipeline2}}, {{_base_.local_pipeline}}]),
-        dict(type='PackViews'),
-    ]))
-
-default_hooks = dict(
-    selection=dict(type='SelectionStatsHook'), bad_images=dict(type='BadImagesHook'))
+globals().update(hard_views(_base_, candidates=[2, 2, 16], keep=[1, 1, 8]))

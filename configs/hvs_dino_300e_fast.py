@@ -1,5 +1,5 @@
-# hvs_dino_300e.py, selecting by its local views and in bfloat16: see docs/performance.md for what it
-# keeps.
+# hvs_dino_300e.py, whose selection pass forwards only local views through the student, in bfloat16.
+# docs/performance.md says how much of the choice remains.
 _base_ = 'hvs_dino_300e.py'
 
-model = dict(select_online='local', select_dtype='bfloat16')
+model = dict(selection_pass=dict(online='local', dtype='bfloat16'))

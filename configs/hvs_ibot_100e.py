@@ -1,23 +1,6 @@
 # iBOT, ViT-S/16, 100 epochs of ImageNet-1k, 4 global candidates.
 _base_ = 'baselines/ibot_vit-small_100e.py'
 
-model = dict(
-    _delete_=True,
-    type='HVSAlgorithm',
-    algorithm={{_base_.model}},
-    candidates=[2, 2],
-    keep=[1, 1])
+from hvs_mm import hard_views
 
-train_dataloader = dict(
-    dataset=dict(pipeline=[
-        dict(type='LoadCheckedImage'),
-        dict(
-            type='CandidateViews',
-            num_views=[2, 2],
-            transforms=[{{_base_.global_pipeline1}}, {{_base_.global_pipeline2}}]),
-        {{_base_.block_masks}},
-        dict(type='PackViews'),
-    ]))
-
-default_hooks = dict(
-    selection=dict(type='SelectionStatsHook'), bad_images=dict(type='BadImagesHook'))
+globals().update(hard_views(_base_, candidates=[2, 2], keep=[1, 1]))

@@ -1,4 +1,5 @@
-# hvs_simclr_200e.py with a selection pass in bfloat16: see docs/performance.md for what it keeps.
+# hvs_simclr_200e.py with a selection pass in bfloat16. docs/performance.md says how much of the
+# choice remains.
 _base_ = 'hvs_simclr_200e.py'
 
-model = dict(select_dtype='bfloat16')
+model = dict(selection_pass=dict(dtype='bfloat16'))

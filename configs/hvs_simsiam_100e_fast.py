@@ -1,4 +1,5 @@
-# hvs_simsiam_100e.py with a selection pass at half the scale: see docs/performance.md for what it keeps.
+# hvs_simsiam_100e.py with a selection pass at half the scale. docs/performance.md says how much of
+# the choice remains.
 _base_ = 'hvs_simsiam_100e.py'
 
-model = dict(select_scale=0.5)
+model = dict(selection_pass=dict(scale=0.5))

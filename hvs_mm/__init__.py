@@ -3,6 +3,7 @@
 from . import datasets, engine, evaluation, losses, models, selection, visualization, weights
 from .apis import get_config
 from .datasets import CandidateViews
+from .hardening import hard_views, harden
 from .models import HVSAlgorithm
 from .selection import PairLoss, Selection, Selector
 from .version import __version__
@@ -18,6 +19,8 @@ __all__ = [
     'engine',
     'evaluation',
     'get_config',
+    'hard_views',
+    'harden',
     'losses',
     'models',
     'selection',

@@ -1,8 +1,11 @@
-"""Configs of the installed package by name."""
+"""Configs of the installed package by name, and entries that its configs share."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 from mmengine import hub
 from mmengine.config import Config
@@ -14,7 +17,7 @@ def get_config(name: str) -> Config:
     """Load a config that came with the package, wherever it is installed.
 
     MMEngine's own ``get_config`` (0.10.7 and 0.10.12) knows a fixed list of packages and wants a
-    folder in the name; names of other packages are handed on to it.
+    folder in the name; it gets the names of other packages.
 
     Args:
         name: E.g. ``'hvs_mm::hvs_simsiam_100e.py'`` or ``'hvs_mm::demo/hvs_simsiam.py'``.
@@ -38,3 +41,32 @@ def get_config(name: str) -> Config:
         known = sorted(str(p.relative_to(folder)) for p in folder.rglob('*.py'))
         raise FileNotFoundError(f'{name!r} is not among the configs of hvs_mm: {known}.')
     return Config.fromfile(path)
+
+
+def on_data_set(base: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the entries of a config that put a recipe for image classification on a data set.
+
+    A config file writes ``globals().update(on_data_set(_base_))``, see ``configs/benchmarks``.
+
+    Args:
+        base: The bases of the config: a recipe with ``train_pipeline`` and ``test_pipeline``,
+            which load an image in their first step, and a data set with ``num_classes``,
+            ``train_set``, ``test_set`` and ``load_image``, the step that takes the first one's
+            place.
+
+    Returns:
+        Entries to merge over ``base``.
+    """
+
+    def loader(part: str) -> dict[str, Any]:
+        pipeline = [base['load_image'], *base[f'{part}_pipeline'][1:]]
+        dataset = {'_delete_': True, **base[f'{part}_set'], 'pipeline': pipeline}
+        return deepcopy({'dataset': dataset})
+
+    return {
+        'model': {'head': {'num_classes': base['num_classes']}},
+        'data_preprocessor': {'num_classes': base['num_classes']},
+        'train_dataloader': loader('train'),
+        'val_dataloader': loader('test'),
+        'test_dataloader': loader('test'),
+    }

@@ -30,8 +30,8 @@ def pair_loss_by_hand(
         views: S tensors (B, 3, H, W).
         num_targets: T.
         masks: Of iBOT, (B, T, h, w) bool.
-        scale: As ``select_scale``.
-        depth: As ``select_depth``.
+        scale: As ``selection_pass.scale``.
+        depth: As ``selection_pass.depth``.
     """
     algorithm = deepcopy(algorithm).double()
     patch = getattr(algorithm.backbone, 'patch_embed', None)

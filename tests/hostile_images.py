@@ -99,7 +99,7 @@ def good_images() -> dict[str, bytes]:
 
 
 def bad_images() -> dict[str, tuple[bytes, str]]:
-    """Files that cannot be used, and what is said of them, by name."""
+    """Files that cannot be used, and the reason that is given, by name."""
     image = Image.fromarray(pixels(120, 80))
     files = {kind: encode(image, kind) for kind in ('JPEG', 'PNG', 'BMP', 'WEBP', 'TIFF')}
     jpeg, progressive = files['JPEG'], encode(image, 'JPEG', progressive=True)
@@ -117,11 +117,11 @@ def bad_images() -> dict[str, tuple[bytes, str]]:
         'truncated_header.jpg': (jpeg[:100], 'truncated'),
         'padded_thumbnail.jpg': (thumbnail[: -len(jpeg) // 3] + bytes(9 * len(jpeg)), 'truncated'),
         'end_missing.jpg': (jpeg[:-2], 'truncated'),
-        # What an interrupted download into a file of full size leaves.
+        # As an interrupted download into a file of full size leaves it.
         'padded.jpg': (jpeg[: len(jpeg) // 2] + bytes(9 * len(jpeg)), 'truncated'),
         'truncated.png': (files['PNG'][: len(files['PNG']) // 2], 'truncated'),
         'truncated_header.png': (files['PNG'][:20], 'truncated'),
-        # OpenCV takes seconds, and gigabytes of memory, for a part that is not there.
+        # OpenCV takes seconds, and gigabytes of memory, for a chunk that is missing.
         'chunk.png': (
             files['PNG'][:33] + b'\x7f\0\0\0tEXt' + files['PNG'][33:],
             'truncated: the end of the PNG is missing',
@@ -151,7 +151,7 @@ def write(folder: Path, files: dict[str, bytes]) -> list[str]:
 
 
 def plain_images(number: int, first: int = 0, size: int = 32) -> dict[str, bytes]:
-    """Good JPEGs, every one other."""
+    """Good JPEGs, all of them different."""
     return {
         f'{seed:03}.jpg': encode(pixels(size, size, seed), 'JPEG')
         for seed in range(first, first + number)
@@ -166,7 +166,7 @@ def give_up_rights(*_: Any) -> None:
 
 @contextmanager
 def without_rights() -> Iterator[None]:
-    """Do without the rights of root for a while."""
+    """Give up the rights of root for a while."""
     user = os.geteuid()
     give_up_rights()
     try:

@@ -69,6 +69,14 @@ def write_study(
     return path
 
 
+def rewritten(path: Path, old: str, new: str) -> Path:
+    """The file with one text in place of another."""
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+    return path
+
+
 def made_up(
     arm: str,
     seed: int,

@@ -1,4 +1,4 @@
-"""The configs of linear evaluation and fine-tuning: what they say, and that they train."""
+"""The configs of linear evaluation and fine-tuning have their published settings, and train."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from mmpretrain.datasets import CIFAR10
 from mmpretrain.datasets.categories import FOOD101_CATEGORIES
 from mmpretrain.registry import DATASETS, MODELS
 
-from hvs_mm.engine.checks import preflight
+from hvs_mm.engine import preflight
 from tests.tiny_classifier import build_backbone, save_backbone, write_folders, write_image
 from tests.tiny_dino import ARCH
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = sorted((ROOT / 'configs' / 'benchmarks').glob('*.py'))
-#: Enough for the accuracy among the first five.
+#: More than five, for the top-5 accuracy.
 CLASSES = ('ant', 'bee', 'cat', 'dog', 'elk', 'fox')
 
 
@@ -50,7 +50,7 @@ def test_what_a_config_says(path):
     init = {'type': 'PretrainedBackbone', 'checkpoint': None}
     assert cfg.model.backbone.init_cfg == model.backbone.init_cfg == init
     assert cfg.data_preprocessor.num_classes == model.head.num_classes
-    # All of them show the network images as ImageNet's were shown.
+    # All of them normalize images as in pretraining on ImageNet.
     assert model.data_preprocessor.mean.flatten().tolist() == pytest.approx(
         [123.675, 116.28, 103.53]
     )
@@ -114,7 +114,7 @@ def write_cifar(root: Path, name: str) -> None:
 
 
 def write_data(root: Path, name: str) -> None:
-    """The data set of a config, by the name in that of the config."""
+    """Write the data set that a config names in its own name."""
     if name.startswith('cifar'):
         write_cifar(root, name.upper())
     else:
@@ -124,7 +124,7 @@ def write_data(root: Path, name: str) -> None:
 
 @pytest.fixture(autouse=True)
 def _fast_records(monkeypatch):
-    # Several times a run writes its config nicely formatted, which takes longer than it trains.
+    # A run formats its config several times, which takes longer than training here.
     def text(cfg: Config) -> str:
         return '\n'.join(f'{key} = {value!r}' for key, value in cfg.to_dict().items())
 

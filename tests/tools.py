@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import os
 import runpy
@@ -23,12 +24,18 @@ def tool_path(tool: str | Path) -> Path:
 
 @cache
 def load_tool(tool: str | Path) -> ModuleType:
-    """Import a tool, once: some register classes.
+    """Import a tool, or a module beside it, once: some register classes.
 
     Args:
         tool: Its name below ``tools/``, or its path.
     """
     path = tool_path(tool)
+    # As Python does when it starts a script, though last: tools have names like `test`.
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))
+    if path.stem.startswith('_'):
+        # The very module that the tools import.
+        return importlib.import_module(path.stem)
     spec = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -1,12 +1,11 @@
 """Show what the loader feeds the model: images, crop boxes and all candidate views.
 
-Nothing is trained or selected. Below every view stands what was done to it.
+Nothing is trained or selected. The text below a view names its transforms.
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 from mmengine.config import Config
@@ -18,18 +17,17 @@ from hvs_mm.engine import (
     add_config_options,
     build_training_dataset,
     check_picture,
-    error_line,
-    merge_options,
-    read_config,
+    one_line_errors,
+    output_file,
+    read_merged_config,
+    tool_parser,
 )
 from hvs_mm.reports import printable
 from hvs_mm.visualization import draw_candidates, to_rgb
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__)
     parser.add_argument('config', help='config of a pretraining run with candidate views')
     parser.add_argument('--number', type=int, default=4, help='how many images, 4')
     parser.add_argument('--start', type=int, default=0, help='the first one, 0')
@@ -49,8 +47,7 @@ def browse(cfg: Config, args: argparse.Namespace) -> Path:
             f'{len(dataset) - 1}; ask for at least one of them.'
         )
     pixels = to_rgb(draw_candidates(draw_examples(dataset, range(args.start, last), args.seed)))
-    path = Path(args.out)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path = output_file(args.out)
     picture = Image.fromarray(pixels)
     picture.save(path)
     if args.show:
@@ -60,13 +57,10 @@ def browse(cfg: Config, args: argparse.Namespace) -> Path:
 
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
-    try:
+    with one_line_errors():
         check_picture('--out', args.out)
-        cfg = read_config(args.config)
-        merge_options(cfg, args.cfg_options)
+        cfg = read_merged_config(args.config, args.cfg_options)
         print(f'views: {printable(browse(cfg, args))}')
-    except (ImportError, KeyError, OSError, SyntaxError, TypeError, ValueError) as error:
-        sys.exit(error_line(error))
 
 
 if __name__ == '__main__':

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from hvs_mm.engine import error_line
+from hvs_mm.engine import one_line_errors, output_file, tool_parser
 from hvs_mm.reports import (
     csv_table,
     draw_curves,
@@ -25,7 +25,7 @@ PLOT_FORMATS = ('.png', '.pdf', '.svg')
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = tool_parser(__doc__)
     parser.add_argument('runs', nargs='+', metavar='RUN', help='work dir of a run')
     parser.add_argument('--k', type=int, default=20, help='neighbors of the k-NN accuracy, 20')
     parser.add_argument('--markdown', metavar='OUT', help='write the table as Markdown, too')
@@ -56,27 +56,20 @@ def compare(args: argparse.Namespace) -> None:
         (args.csv, csv_table(rows, args.k)),
     ):
         if path is not None:
-            make_parent(path).write_text(text, encoding='utf-8')
+            output_file(path).write_text(text, encoding='utf-8')
             print(f'written: {printable(path)}')
     figure = draw_curves([row.run for row in rows], args.k)
     if figure is None:
         print('note: there is nothing to plot yet.')
     else:
-        figure.savefig(make_parent(plot), dpi=150)
+        figure.savefig(output_file(plot), dpi=150)
         print(f'plot: {printable(plot)}')
 
 
-def make_parent(path: str | Path) -> Path:
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path
-
-
 def main(argv: list[str] | None = None) -> None:
-    try:
-        compare(parse_args(argv))
-    except (OSError, ValueError) as error:
-        sys.exit(error_line(error))
+    args = parse_args(argv)
+    with one_line_errors(OSError, ValueError):
+        compare(args)
 
 
 if __name__ == '__main__':

@@ -1,11 +1,10 @@
-"""Train with hard view selection on the built-in data and show what came of it."""
+"""Train with hard view selection on the built-in data and show the result."""
 
 from __future__ import annotations
 
 import argparse
 import logging
 import os
-import sys
 import time
 from copy import deepcopy
 from dataclasses import dataclass
@@ -23,14 +22,14 @@ from rich.console import Console
 from rich.table import Table
 
 from hvs_mm.datasets import draw_examples
-from hvs_mm.engine import add_trust_option, build_model, check_trust, error_line, trust_checkpoints
+from hvs_mm.engine import add_trust_option, build_trusted_model, one_line_errors, tool_parser
 from hvs_mm.evaluation import KNNEvaluation, KNNSettings
 from hvs_mm.selection import pair_ious
 from hvs_mm.visualization import draw_examples_panel, select_examples
 
 ROOT = Path(__file__).resolve().parents[1]
 NUM_NEIGHBORS = 20
-#: Images whose selection is looked at after training.
+#: Images whose selection is shown after training.
 NUM_INSPECTED = 1024
 NUM_PICTURED = 4
 
@@ -47,7 +46,7 @@ class QuietRunner(Runner):
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = tool_parser(__doc__)
     parser.add_argument('--config', default=str(ROOT / 'configs/demo/hvs_simsiam.py'))
     parser.add_argument('--work-dir', default='work_dirs/demo')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={})
@@ -113,12 +112,8 @@ def main(argv: list[str] | None = None) -> None:
     cfg = Config.fromfile(args.config)
     cfg.work_dir = args.work_dir
     cfg.merge_from_dict(args.cfg_options)
-    if args.trust:
-        trust_checkpoints(cfg)
-    try:
-        check_trust(cfg, build_model(cfg, args.trust), args.trust)
-    except ValueError as error:
-        sys.exit(error_line(error))
+    with one_line_errors(ValueError):
+        build_trusted_model(cfg, args.trust)
     runner = QuietRunner.from_cfg(cfg)
     model = runner.model
     model.init_weights()

@@ -16,9 +16,7 @@ checkpoint, or in the current folder if it lies in none:
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import sys
 from pathlib import Path
 
 import torch
@@ -32,9 +30,10 @@ from hvs_mm.engine import (
     add_config_options,
     add_trust_option,
     build_model,
-    error_line,
-    merge_options,
-    read_config,
+    one_line_errors,
+    read_merged_config,
+    tool_parser,
+    write_json,
 )
 from hvs_mm.evaluation import (
     KNNEvaluation,
@@ -45,28 +44,26 @@ from hvs_mm.evaluation import (
     feature_networks,
 )
 from hvs_mm.reports import is_work_dir, printable
-from hvs_mm.weights.backbone_weights import NETWORKS, fit_backbone
 from hvs_mm.weights.checkpoint_files import load_checkpoint
+from hvs_mm.weights.pretrained_backbone import NETWORKS, fit_backbone
 
-#: What a method with one network calls it.
+#: Prefixes of the weights by network, with the name that a method with one network has for it.
 PREFIXES = {**NETWORKS, 'backbone': NETWORKS['student']}
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__)
     parser.add_argument('config', help='config of the pretraining run')
     parser.add_argument('checkpoint', help='its checkpoint, or another one with its backbone')
     settings = parser.add_argument_group('settings; without them those of KNNHook in the config')
     settings.add_argument('--bank', metavar='DIR', help='class folders with images of known class')
     settings.add_argument('--queries', metavar='DIR', help='the same class folders, to classify')
     settings.add_argument('--k', nargs='+', type=int, help='numbers of neighbors')
-    settings.add_argument('--temperature', type=float, help='of the weights, 0.07 by default')
+    settings.add_argument('--temperature', type=float, help='of the votes, 0.07 by default')
     settings.add_argument(
         '--network',
         choices=['teacher', 'student'],
-        help='of DINO and iBOT; the teacher by default',
+        help='network of DINO and iBOT; the teacher by default',
     )
     settings.add_argument('--batch-size', type=int, help='images per process, 128 by default')
     settings.add_argument('--num-workers', type=int, help='processes that read images')
@@ -160,8 +157,7 @@ def show(result: KNNResult, network: str, checkpoint: str) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    cfg = read_config(args.config)
-    merge_options(cfg, args.cfg_options)
+    cfg = read_merged_config(args.config, args.cfg_options)
     settings = load_settings(args, cfg)
     device = choose_device(args.device)
     model, network, epoch = load_model(cfg, args, settings)
@@ -173,19 +169,15 @@ def run(args: argparse.Namespace) -> None:
         # A work dir is the run's own; anywhere else a checkpoint may lie in a folder of others.
         folder = checkpoint.parent if is_work_dir(checkpoint.parent) else Path()
         path = Path(args.json or folder / f'knn_{checkpoint.stem}{suffix}.json')
-        path.parent.mkdir(parents=True, exist_ok=True)
-        content = describe(args, result, network, settings.temperature, epoch)
-        path.write_text(json.dumps(content, indent=2) + '\n')
+        write_json(path, describe(args, result, network, settings.temperature, epoch))
         show(result, network, args.checkpoint)
         print(f'result: {printable(path)}')
 
 
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
-    try:
+    with one_line_errors():
         run(args)
-    except (ImportError, KeyError, OSError, SyntaxError, TypeError, ValueError) as error:
-        sys.exit(error_line(error))
 
 
 if __name__ == '__main__':

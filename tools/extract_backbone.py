@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Mapping
 from typing import Any
 
-from hvs_mm.engine import add_trust_option, error_line
+from hvs_mm.engine import add_trust_option, one_line_errors, tool_parser
 from hvs_mm.reports import parse_config, printable
 from hvs_mm.weights import backbone_state
-from hvs_mm.weights.backbone_names import STYLES, RenamedBackbone, rename_backbone
-from hvs_mm.weights.backbone_weights import NETWORKS
 from hvs_mm.weights.checkpoint_files import check_output, load_checkpoint, save_checkpoint
+from hvs_mm.weights.pretrained_backbone import NETWORKS
+from hvs_mm.weights.timm_torchvision import STYLES, RenamedBackbone, rename_backbone
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = tool_parser(__doc__)
     parser.add_argument('checkpoint', help='checkpoint that training wrote, or a converted one')
     parser.add_argument('out', help='file to write')
     parser.add_argument(
@@ -95,10 +94,9 @@ def extract(args: argparse.Namespace) -> None:
 
 
 def main(argv: list[str] | None = None) -> None:
-    try:
-        extract(parse_args(argv))
-    except (OSError, ValueError) as error:
-        sys.exit(error_line(error))
+    args = parse_args(argv)
+    with one_line_errors(OSError, ValueError):
+        extract(args)
 
 
 if __name__ == '__main__':

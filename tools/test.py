@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import inspect
-import sys
 
 import mmengine
 import torch
@@ -13,22 +12,21 @@ from mmengine.evaluator import DumpResults
 from mmengine.registry import HOOKS, DefaultScope
 
 from hvs_mm.engine import (
-    add_config_options,
-    add_trust_option,
     build_runner,
-    error_line,
     merge_options,
+    one_line_errors,
     parse_launched,
     preflight_test,
     prepare_cpu_distributed,
     read_config,
     set_work_dir,
+    tool_parser,
     trust_checkpoints,
 )
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description='Evaluate a checkpoint.')
+    parser = tool_parser('Evaluate a checkpoint.')
     parser.add_argument('config', help='path of the config')
     parser.add_argument('checkpoint', help='the trained model')
     parser.add_argument('--work-dir', help='where the log goes; by default work_dirs/<config name>')
@@ -44,16 +42,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--interval', type=int, default=1, help='draw only every n-th prediction')
     parser.add_argument('--wait-time', type=float, default=2, help='seconds per window')
     parser.add_argument(
-        '--no-pin-memory', action='store_true', help='do not pin the memory of batches'
-    )
-    parser.add_argument(
         '--tta',
         action='store_true',
         help='augment at test time, as tta_model and tta_pipeline of the config say',
     )
-    add_trust_option(parser)
-    add_config_options(parser, 'test_dataloader.batch_size=64')
-    return parse_launched(parser, argv)
+    return parse_launched(parser, argv, 'test_dataloader.batch_size=64')
 
 
 def load_config(args: argparse.Namespace) -> Config:
@@ -139,14 +132,10 @@ def augment_at_test_time(cfg: Config) -> None:
 
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
-    try:
+    with one_line_errors():
         cfg = load_config(args)
         preflight_test(cfg, args.trust)
         prepare_cpu_distributed(cfg)
-    except (
-        FileNotFoundError, ImportError, KeyError, SyntaxError, TypeError, ValueError
-    ) as error:  # fmt: skip
-        sys.exit(error_line(error))
     runner = build_runner(cfg)
     if args.out is not None and args.out_item != 'metrics':
         runner.test_evaluator.metrics.append(DumpResults(out_file_path=args.out))

@@ -13,18 +13,17 @@ from hvs_mm.engine import (
     CheckpointError,
     EqualBatchesHook,
     NonFiniteError,
-    add_config_options,
-    add_trust_option,
     build_runner,
     check_batches,
-    error_line,
     merge_options,
+    one_line_errors,
     parse_launched,
     preflight,
     prepare_cpu_distributed,
     read_config,
     resumed_checkpoint,
     set_work_dir,
+    tool_parser,
     trust_checkpoints,
 )
 from hvs_mm.evaluation import check_configured
@@ -33,7 +32,7 @@ from hvs_mm.utils.bad_images import BadImagesError
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description='Train a model.')
+    parser = tool_parser('Train a model.')
     parser.add_argument('config', help='path of the config')
     parser.add_argument(
         '--work-dir', help='where logs and checkpoints go; by default work_dirs/<config name>'
@@ -62,16 +61,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help="scale the learning rate by the batch size over the config's base batch size",
     )
     parser.add_argument(
-        '--no-pin-memory', action='store_true', help='do not pin the memory of batches'
-    )
-    parser.add_argument(
         '--no-persistent-workers',
         action='store_true',
-        help='start the loader workers anew each epoch',
+        help='start the loader workers again each epoch',
     )
-    add_trust_option(parser)
-    add_config_options(parser, 'train_dataloader.batch_size=64 model.keep="[2]"')
-    return parse_launched(parser, argv)
+    return parse_launched(parser, argv, 'train_dataloader.batch_size=64 model.keep="[2]"')
 
 
 def load_config(args: argparse.Namespace) -> Config:
@@ -133,9 +127,9 @@ def load_config(args: argparse.Namespace) -> Config:
 
 
 def prefer_own_checkpoint(cfg: Config) -> None:
-    """Let a run go on from its own last checkpoint, or else start from what it started from.
+    """Let a run continue from its own last checkpoint, or else start from the same one as before.
 
-    MMEngine would go on from ``load_from``, as if the run had been of that one.
+    MMEngine would continue from ``load_from``, as if that checkpoint were this run's.
     """
     start, cfg.load_from = cfg.get('load_from'), None
     if start and resumed_checkpoint(cfg) is None:
@@ -172,13 +166,11 @@ def set_mixed_precision(optim_wrapper: ConfigDict) -> None:
 
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
-    try:
+    with one_line_errors():
         cfg = load_config(args)
         preflight(cfg, args.trust)
         check_configured(cfg)
         prepare_cpu_distributed(cfg)
-    except (FileNotFoundError, ImportError, KeyError, SyntaxError, TypeError, ValueError) as error:
-        sys.exit(error_line(error))
     runner = build_runner(cfg)
     runner.register_hook(EqualBatchesHook())
     try:

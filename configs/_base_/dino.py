@@ -1,11 +1,11 @@
-# ImageNet-1k, multi-crop views and AdamW as the code published with DINO has them.
+# ImageNet-1k, multi-crop views and AdamW as in the code published with DINO.
 _base_ = [
     'mmpretrain::_base_/datasets/imagenet_bs32_byol.py',
     'mmpretrain::_base_/default_runtime.py',
     'hvs.py',
 ]
 
-# Upstream's two pipelines have DINO's blur and solarization; only the crops are other ones.
+# Upstream's two pipelines have DINO's blur and solarization; only the crops differ.
 global_pipeline1 = [
     dict(
         type='RandomResizedCrop',
@@ -16,14 +16,9 @@ global_pipeline1 = [
     *_base_.view_pipeline1[1:],
 ]
 global_pipeline2 = [global_pipeline1[0], *_base_.view_pipeline2[1:]]
-# Flip, color jitter and grayscale as for the others, then blur in half of the cases.
+# Flip, color jitter and grayscale as above, then blur with probability 0.5.
 local_pipeline = [
-    dict(
-        type='RandomResizedCrop',
-        scale=96,
-        crop_ratio_range=(0.05, 0.4),
-        interpolation='bicubic',
-        backend='pillow'),
+    dict(global_pipeline1[0], scale=96, crop_ratio_range=(0.05, 0.4)),
     *_base_.view_pipeline1[1:4],
     dict(type='GaussianBlur', magnitude_range=(0.1, 2.0), magnitude_std='inf', prob=0.5),
 ]

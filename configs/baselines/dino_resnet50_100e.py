@@ -12,23 +12,11 @@ model = dict(
         zero_init_residual=False),
     neck=dict(in_channels=2048))
 
-global_crop = dict(
-    type='RandomResizedCrop',
-    scale=224,
-    crop_ratio_range=(0.14, 1.),
-    interpolation='bicubic',
-    backend='pillow')
+global_crop = dict(_base_.global_pipeline1[0], crop_ratio_range=(0.14, 1.))
 global_pipeline1 = [global_crop, *_base_.global_pipeline1[1:]]
 global_pipeline2 = [global_crop, *_base_.global_pipeline2[1:]]
 local_pipeline = [
-    dict(
-        type='RandomResizedCrop',
-        scale=96,
-        crop_ratio_range=(0.05, 0.14),
-        interpolation='bicubic',
-        backend='pillow'),
-    *_base_.local_pipeline[1:],
-]
+    dict(_base_.local_pipeline[0], crop_ratio_range=(0.05, 0.14)), *_base_.local_pipeline[1:]]
 train_dataloader = dict(
     dataset=dict(pipeline=[
         dict(type='LoadImageFromFile'),
@@ -41,7 +29,5 @@ train_dataloader = dict(
 
 optim_wrapper = dict(
     optimizer=dict(_delete_=True, type='SGD', lr=0.12, momentum=0.9, weight_decay=1e-4))
-param_scheduler = [
-    dict(type='LinearLR', start_factor=1e-9, begin=0, end=10, convert_to_iter_based=True),
-    dict(type='CosineAnnealingLR', eta_min=1e-6, begin=10, end=100, convert_to_iter_based=True),
-]
+# Without the schedule of the weight decay.
+param_scheduler = _base_.param_scheduler[:2]

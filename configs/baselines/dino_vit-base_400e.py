@@ -5,7 +5,6 @@ model = dict(backbone=dict(arch='deit-base'), neck=dict(in_channels=768))
 
 train_cfg = dict(max_epochs=400)
 param_scheduler = [
-    dict(type='LinearLR', start_factor=1e-9, begin=0, end=10, convert_to_iter_based=True),
-    dict(type='CosineAnnealingLR', eta_min=1e-6, begin=10, end=400, convert_to_iter_based=True),
-    dict(type='CosineWeightDecay', eta_min=0.4, begin=0, end=400, convert_to_iter_based=True),
+    _base_.param_scheduler[0],
+    *(dict(cosine, end=400) for cosine in _base_.param_scheduler[1:]),
 ]

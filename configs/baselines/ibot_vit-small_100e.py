@@ -15,12 +15,7 @@ model = dict(
         warmup_patch_teacher_temp=0.04,
         warmup_teacher_temp_epochs=30))
 
-global_crop = dict(
-    type='RandomResizedCrop',
-    scale=224,
-    crop_ratio_range=(0.14, 1.),
-    interpolation='bicubic',
-    backend='pillow')
+global_crop = dict(_base_.global_pipeline1[0], crop_ratio_range=(0.14, 1.))
 global_pipeline1 = [global_crop, *_base_.global_pipeline1[1:]]
 global_pipeline2 = [global_crop, *_base_.global_pipeline2[1:]]
 block_masks = dict(type='BlockMasks', patch_size=16, ratio=(0.0, 0.3), ratio_spread=(0.0, 0.2))

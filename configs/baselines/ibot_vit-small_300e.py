@@ -3,23 +3,11 @@ _base_ = 'ibot_vit-small_100e.py'
 
 model = dict(head=dict(num_crops=12))
 
-global_crop = dict(
-    type='RandomResizedCrop',
-    scale=224,
-    crop_ratio_range=(0.25, 1.),
-    interpolation='bicubic',
-    backend='pillow')
+global_crop = dict(_base_.global_pipeline1[0], crop_ratio_range=(0.25, 1.))
 global_pipeline1 = [global_crop, *_base_.global_pipeline1[1:]]
 global_pipeline2 = [global_crop, *_base_.global_pipeline2[1:]]
 local_pipeline = [
-    dict(
-        type='RandomResizedCrop',
-        scale=96,
-        crop_ratio_range=(0.05, 0.25),
-        interpolation='bicubic',
-        backend='pillow'),
-    *_base_.local_pipeline[1:],
-]
+    dict(_base_.local_pipeline[0], crop_ratio_range=(0.05, 0.25)), *_base_.local_pipeline[1:]]
 train_dataloader = dict(
     dataset=dict(pipeline=[
         dict(type='LoadImageFromFile'),
@@ -33,7 +21,6 @@ train_dataloader = dict(
 
 train_cfg = dict(max_epochs=300)
 param_scheduler = [
-    dict(type='LinearLR', start_factor=1e-9, begin=0, end=10, convert_to_iter_based=True),
-    dict(type='CosineAnnealingLR', eta_min=1e-6, begin=10, end=300, convert_to_iter_based=True),
-    dict(type='CosineWeightDecay', eta_min=0.4, begin=0, end=300, convert_to_iter_based=True),
+    _base_.param_scheduler[0],
+    *(dict(cosine, end=300) for cosine in _base_.param_scheduler[1:]),
 ]

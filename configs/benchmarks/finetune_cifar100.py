@@ -1,12 +1,8 @@
 # CIFAR-100, ResNet-50, batch 256 (8 x 32).
 _base_ = ['_base_/finetune_resnet50.py', '_base_/cifar100.py']
 
-model = dict(head=dict(num_classes=_base_.num_classes))
-data_preprocessor = dict(num_classes=_base_.num_classes)
-train_dataloader = dict(dataset=dict(
-    _delete_=True, **_base_.train_set, pipeline=[_base_.load_image, *_base_.train_pipeline[1:]]))
-val_dataloader = dict(dataset=dict(
-    _delete_=True, **_base_.test_set, pipeline=[_base_.load_image, *_base_.test_pipeline[1:]]))
-test_dataloader = val_dataloader
+from hvs_mm.apis import on_data_set
+
+globals().update(on_data_set(_base_))
 
 train_cfg = dict(by_epoch=True, max_epochs=100, val_interval=10)

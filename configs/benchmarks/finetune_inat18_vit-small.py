@@ -2,17 +2,13 @@
 # erasing.
 _base_ = ['_base_/finetune_vit-small.py', '_base_/inat18.py']
 
-*crop_and_distort, erase, pack = _base_.train_pipeline[1:]
+from hvs_mm.apis import on_data_set
 
-model = dict(head=dict(num_classes=_base_.num_classes))
-data_preprocessor = dict(num_classes=_base_.num_classes)
-train_dataloader = dict(dataset=dict(
-    _delete_=True,
-    **_base_.train_set,
-    pipeline=[_base_.load_image, *crop_and_distort, dict(erase, erase_prob=0.1), pack]))
-val_dataloader = dict(dataset=dict(
-    _delete_=True, **_base_.test_set, pipeline=[_base_.load_image, *_base_.test_pipeline[1:]]))
-test_dataloader = val_dataloader
+globals().update(on_data_set(_base_))
+
+*crop_and_distort, erase, pack = _base_.train_pipeline[1:]
+train_dataloader['dataset']['pipeline'] = [
+    _base_.load_image, *crop_and_distort, dict(erase, erase_prob=0.1), pack]
 
 optim_wrapper = dict(optimizer=dict(lr=5e-5 * 768 / 512))
 param_scheduler = [

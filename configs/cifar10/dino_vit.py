@@ -9,7 +9,7 @@ model = dict(
         img_size=32,
         patch_size=4,
         drop_path_rate=0.05,
-        # As in configs/demo/dino.py: the published ones are for a wider ViT.
+        # As in configs/demo/dino.py: the published initial weights are for a wider ViT.
         init_cfg=dict(_delete_=True, type='TruncNormal', layer='Linear', std=0.02, bias=0.)),
     neck=dict(
         in_channels=96,
@@ -48,9 +48,9 @@ train_dataloader = dict(
 optim_wrapper = dict(optimizer=dict(lr=1e-3))
 train_cfg = dict(max_epochs=10)
 param_scheduler = [
-    dict(type='LinearLR', start_factor=1e-9, begin=0, end=1, convert_to_iter_based=True),
-    dict(type='CosineAnnealingLR', eta_min=1e-6, begin=1, end=10, convert_to_iter_based=True),
-    dict(type='CosineWeightDecay', eta_min=0.4, begin=0, end=10, convert_to_iter_based=True),
+    dict(_base_.param_scheduler[0], end=1),
+    dict(_base_.param_scheduler[1], begin=1, end=10),
+    dict(_base_.param_scheduler[2], end=10),
 ]
 custom_hooks = [
     dict(type='TeacherHook', momentum=0.01),

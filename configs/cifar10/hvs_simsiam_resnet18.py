@@ -1,18 +1,5 @@
 _base_ = 'simsiam_resnet18.py'
 
-model = dict(
-    _delete_=True,
-    type='HVSAlgorithm',
-    algorithm={{_base_.model}},
-    candidates=[4],
-    keep=[2])
+from hvs_mm import hard_views
 
-train_dataloader = dict(
-    dataset=dict(pipeline=[
-        dict(type='LoadCheckedImage'),
-        dict(type='CandidateViews', num_views=[4], transforms=[{{_base_.view_pipeline}}]),
-        dict(type='PackViews'),
-    ]))
-
-default_hooks = dict(
-    selection=dict(type='SelectionStatsHook'), bad_images=dict(type='BadImagesHook'))
+globals().update(hard_views(_base_, candidates=[4], keep=[2]))

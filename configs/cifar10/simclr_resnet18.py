@@ -37,7 +37,7 @@ train_dataloader = dict(
             dict(type='PackInputs'),
         ]))
 
-# LARS is for batches of thousands of images.
+# LARS is made for batches of thousands of images.
 optim_wrapper = dict(
     _delete_=True,
     type='OptimWrapper',

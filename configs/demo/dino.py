@@ -21,12 +21,13 @@ model = dict(
     head=dict(out_channels=256, num_crops=6))
 
 global_pipeline1 = [
-    dict(type='RandomResizedCrop', scale=24, crop_ratio_range=(0.2, 0.5)), _base_.flip, _base_.to_gray
+    dict(type='RandomResizedCrop', scale=24, crop_ratio_range=(0.2, 0.5)),
+    _base_.flip,
+    _base_.to_gray,
 ]
 global_pipeline2 = [*global_pipeline1, dict(type='Solarize', thr=128, prob=0.2)]
 local_pipeline = [
-    dict(type='RandomResizedCrop', scale=12, crop_ratio_range=(0.05, 0.15)), _base_.flip, _base_.to_gray
-]
+    dict(type='RandomResizedCrop', scale=12, crop_ratio_range=(0.05, 0.15)), *global_pipeline1[1:]]
 train_dataloader = dict(
     batch_size=32,
     num_workers=1,
@@ -44,9 +45,9 @@ train_dataloader = dict(
 optim_wrapper = dict(optimizer=dict(lr=1e-3))
 train_cfg = dict(max_epochs=8)
 param_scheduler = [
-    dict(type='LinearLR', start_factor=1e-9, begin=0, end=1, convert_to_iter_based=True),
-    dict(type='CosineAnnealingLR', eta_min=1e-6, begin=1, end=8, convert_to_iter_based=True),
-    dict(type='CosineWeightDecay', eta_min=0.4, begin=0, end=8, convert_to_iter_based=True),
+    dict(_base_.param_scheduler[0], end=1),
+    dict(_base_.param_scheduler[1], begin=1, end=8),
+    dict(_base_.param_scheduler[2], end=8),
 ]
 custom_hooks = [
     dict(type='TeacherHook', momentum=0.01),

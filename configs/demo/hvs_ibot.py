@@ -1,21 +1,7 @@
 _base_ = 'ibot.py'
 
-model = dict(
-    _delete_=True,
-    type='HVSAlgorithm',
-    algorithm={{_base_.model}},
-    candidates=[2, 2],
-    keep=[1, 1])
+from hvs_mm import hard_views
 
-train_dataloader = dict(
-    dataset=dict(pipeline=[
-        dict(
-            type='CandidateViews',
-            num_views=[2, 2],
-            transforms=[{{_base_.global_pipeline1}}, {{_base_.global_pipeline2}}]),
-        {{_base_.block_masks}},
-        dict(type='PackViews'),
-    ]))
-
-default_hooks = dict(
+globals().update(hard_views(_base_, candidates=[2, 2], keep=[1, 1]))
+default_hooks.update(
     selection=dict(type='SelectionStatsHook', interval=16), panel=dict(type='SelectionPanelHook'))

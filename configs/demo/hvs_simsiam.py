@@ -1,17 +1,7 @@
 _base_ = 'simsiam.py'
 
-model = dict(
-    _delete_=True,
-    type='HVSAlgorithm',
-    algorithm={{_base_.model}},
-    candidates=[4],
-    keep=[2])
+from hvs_mm import hard_views
 
-train_dataloader = dict(
-    dataset=dict(pipeline=[
-        dict(type='CandidateViews', num_views=[4], transforms=[{{_base_.view_pipeline}}]),
-        dict(type='PackViews'),
-    ]))
-
-default_hooks = dict(
+globals().update(hard_views(_base_, candidates=[4], keep=[2]))
+default_hooks.update(
     selection=dict(type='SelectionStatsHook', interval=16), panel=dict(type='SelectionPanelHook'))

@@ -19,7 +19,7 @@ train_dataloader = dict(
     collate_fn=dict(_delete_=True, type='default_collate'),
     dataset=dict(_delete_=True, **_base_.pair_dataset))
 
-# LARS scales steps for batches of thousands of images, of which these are none.
+# LARS is made for batches of thousands of images.
 optim_wrapper = dict(
     _delete_=True,
     type='OptimWrapper',

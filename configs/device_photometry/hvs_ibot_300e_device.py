@@ -1,11 +1,6 @@
-# hvs_ibot_300e.py with color jitter, grayscale, blur and solarization on the device of the model.
-_base_ = '../hvs_ibot_300e.py'
+# hvs_ibot_300e.py with color jitter, grayscale, blur and solarization on the model's device.
+_base_ = '../baselines/ibot_vit-small_300e.py'
 
-data_preprocessor = dict(type='DevicePhotometry')
+from hvs_mm import hard_views
 
-train_dataloader = dict(
-    dataset=dict(pipeline=[
-        _base_.train_dataloader.dataset.pipeline[0],
-        dict(_base_.train_dataloader.dataset.pipeline[1], photometry='device'),
-        *_base_.train_dataloader.dataset.pipeline[2:],
-    ]))
+globals().update(hard_views(_base_, candidates=[2, 2, 16], keep=[1, 1, 10], photometry='device'))

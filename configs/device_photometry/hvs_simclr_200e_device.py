@@ -1,11 +1,6 @@
-# hvs_simclr_200e.py with color jitter, grayscale, blur and solarization on the device of the model.
-_base_ = '../hvs_simclr_200e.py'
+# hvs_simclr_200e.py with color jitter, grayscale, blur and solarization on the model's device.
+_base_ = 'mmpretrain::simclr/simclr_resnet50_16xb256-coslr-200e_in1k.py'
 
-data_preprocessor = dict(type='DevicePhotometry')
+from hvs_mm import hard_views
 
-train_dataloader = dict(
-    dataset=dict(pipeline=[
-        _base_.train_dataloader.dataset.pipeline[0],
-        dict(_base_.train_dataloader.dataset.pipeline[1], photometry='device'),
-        *_base_.train_dataloader.dataset.pipeline[2:],
-    ]))
+globals().update(hard_views(_base_, candidates=[4], keep=[2], photometry='device'))

@@ -1,11 +1,6 @@
-# hvs_simsiam_100e.py with color jitter, grayscale, blur and solarization on the device of the model.
-_base_ = '../hvs_simsiam_100e.py'
+# hvs_simsiam_100e.py with color jitter, grayscale, blur and solarization on the model's device.
+_base_ = 'mmpretrain::simsiam/simsiam_resnet50_8xb32-coslr-100e_in1k.py'
 
-data_preprocessor = dict(type='DevicePhotometry')
+from hvs_mm import hard_views
 
-train_dataloader = dict(
-    dataset=dict(pipeline=[
-        _base_.train_dataloader.dataset.pipeline[0],
-        dict(_base_.train_dataloader.dataset.pipeline[1], photometry='device'),
-        *_base_.train_dataloader.dataset.pipeline[2:],
-    ]))
+globals().update(hard_views(_base_, candidates=[4], keep=[2], photometry='device'))

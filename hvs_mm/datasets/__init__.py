@@ -2,8 +2,9 @@ from .block_masks import BlockMasks
 from .loading.checked_image import LoadCheckedImage
 from .loading.examples import Examples, draw_example_batches, draw_examples, whole_batches
 from .shapes import ShapesDataset
-from .views.candidate_views import CandidateViews, PackViews
-from .views.recorded_geometry import ViewGeometry
+from .views.candidate_views import CandidateViews
+from .views.geometry import ViewGeometry
+from .views.pack_views import PackViews
 
 __all__ = [
     'BlockMasks',

@@ -10,9 +10,10 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 from mmpretrain.registry import TRANSFORMS
 
-from .views.recorded_geometry import image_size
+from ..utils.arguments import check_whole
+from .views.view_transform import image_size
 
-#: Rectangles are between this ratio of sides and its inverse.
+#: Rectangles have a ratio of sides between this one and its inverse.
 _MIN_ASPECT = 0.3
 _ATTEMPTS = 10
 
@@ -39,7 +40,7 @@ def block_mask(height: int, width: int, ratio: float, rng: Any) -> np.ndarray:
     while mask.sum() < budget:
         left_over = budget - mask.sum()
         for _ in range(_ATTEMPTS):
-            # The rest may be smaller than the smallest block: towards it, then.
+            # Between the smallest block and the rest, whichever of the two is smaller.
             area = smallest + (left_over - smallest) * rng.uniform()
             aspect = math.exp(rng.uniform(log_aspect, -log_aspect))
             rows, columns = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
@@ -70,16 +71,15 @@ class BlockMasks(BaseTransform):
     the first one; true for masked patches.
 
     Args:
-        patch_size: Side of a patch in pixels. Defaults to 16.
-        ratio: Share of masked patches, or several, of which one is drawn per view. Defaults to
-            ``(0.0, 0.3)``.
-        ratio_spread: Half the width of the interval around each share that the actual one is
-            drawn from; one number holds for all. Defaults to ``(0.0, 0.2)``.
+        patch_size: Side of a patch in pixels.
+        ratio: Share of masked patches, or several, one of which is drawn per view.
+        ratio_spread: The actual share is drawn from ``ratio`` plus or minus this; one number holds
+            for all.
 
     Raises:
         TypeError: If a share is no number.
         ValueError: If a share with its spread leaves [0, 1), the lengths differ, or ``patch_size``
-            is no whole number, at least 1.
+            is no integer of at least 1.
     """
 
     def __init__(
@@ -88,25 +88,21 @@ class BlockMasks(BaseTransform):
         ratio: float | Sequence[float] = (0.0, 0.3),
         ratio_spread: float | Sequence[float] = (0.0, 0.2),
     ) -> None:
-        ratios = _shares('ratio', ratio)
-        spreads = _shares('ratio_spread', ratio_spread)
+        self.patch_size = check_whole('patch_size', patch_size)
+        self.ratios = _shares('ratio', ratio)
+        self.spreads = _shares('ratio_spread', ratio_spread)
         if isinstance(ratio_spread, (int, float)):
-            spreads *= len(ratios)
-        if len(ratios) != len(spreads) or not ratios:
+            self.spreads *= len(self.ratios)
+        if len(self.ratios) != len(self.spreads) or not self.ratios:
             raise ValueError(
                 f'ratio={ratio!r} and ratio_spread={ratio_spread!r} must have the same length.'
             )
-        for share, spread in zip(ratios, spreads):
+        for share, spread in zip(self.ratios, self.spreads):
             if spread < 0 or not (share - spread >= 0 and share + spread < 1):
                 raise ValueError(
                     f'mask ratio {share} with spread {spread}: all shares must lie in [0, 1). '
                     'Correct ratio and ratio_spread of BlockMasks.'
                 )
-        if isinstance(patch_size, bool) or not isinstance(patch_size, int) or patch_size < 1:
-            raise ValueError(f'patch_size={patch_size!r} must be at least 1, a whole number.')
-        self.patch_size = patch_size
-        self.ratios = ratios
-        self.spreads = spreads
 
     def draw_ratio(self) -> float:
         """Draw the share of masked patches of one view."""
@@ -125,20 +121,18 @@ class BlockMasks(BaseTransform):
         """
         if not isinstance(results['img'], list) or not results['img']:
             raise ValueError(
-                "BlockMasks takes img, a list of views: put it behind dict(type='CandidateViews')."
+                "BlockMasks takes img, a list of views: put it after dict(type='CandidateViews')."
             )
         sizes = [image_size(view) for view in results['img']]
-        masks = []
-        for size in sizes:
-            if size != sizes[0]:
-                break
-            if size[0] % self.patch_size or size[1] % self.patch_size:
-                raise ValueError(
-                    f'views of {size[0]} x {size[1]} pixels cannot be cut into patches of '
-                    f'patch_size={self.patch_size}: make the crop size a multiple of it.'
-                )
-            grid = size[0] // self.patch_size, size[1] // self.patch_size
-            masks.append(block_mask(*grid, self.draw_ratio(), np.random))
+        height, width = sizes[0]
+        if height % self.patch_size or width % self.patch_size:
+            raise ValueError(
+                f'views of {height} x {width} pixels cannot be cut into patches of '
+                f'patch_size={self.patch_size}: make the crop size a multiple of it.'
+            )
+        grid = height // self.patch_size, width // self.patch_size
+        leading = next((i for i, size in enumerate(sizes) if size != sizes[0]), len(sizes))
+        masks = [block_mask(*grid, self.draw_ratio(), np.random) for _ in range(leading)]
         results['view_masks'] = np.stack(masks)
         return results
 

@@ -1,7 +1,9 @@
 from .checks.checkpoint_checks import resumed_checkpoint
 from .checks.overrides import check_overrides
 from .checks.preflight import preflight, preflight_test
+from .checks.trust_checks import check_trust
 from .hooks.bad_images_hook import BadImagesHook
+from .hooks.checkpoint_trust_hook import CheckpointTrustHook, trust_checkpoints
 from .hooks.equal_batches_hook import EqualBatchesHook, check_batches
 from .hooks.finite_step_hook import FiniteStepHook, NonFiniteError, step_was_skipped
 from .hooks.gradient_hook import GradientHook, clip_each_gradient
@@ -14,18 +16,23 @@ from .optim.autocast_optim_wrapper import AutocastOptimWrapper
 from .optim.weight_decay import CosineWeightDecay
 from .runners.building import build_model, build_runner, build_training_dataset
 from .runners.checkpoint_paths import CheckpointError
-from .runners.checkpoint_trust import CheckpointTrustHook, check_trust, trust_checkpoints
 from .runners.command_line import (
     add_config_options,
     add_example_options,
     add_trust_option,
+    build_trusted_model,
     check_example_options,
     check_picture,
     error_line,
     merge_options,
+    one_line_errors,
+    output_file,
     parse_launched,
     read_config,
+    read_merged_config,
     set_work_dir,
+    tool_parser,
+    write_json,
 )
 from .runners.cpu_distributed import CPUDistributedDataParallel, prepare_cpu_distributed
 from .runners.reliable_runner import ReliableRunner
@@ -56,6 +63,7 @@ __all__ = [
     'build_model',
     'build_runner',
     'build_training_dataset',
+    'build_trusted_model',
     'check_batches',
     'check_example_options',
     'check_overrides',
@@ -66,13 +74,18 @@ __all__ = [
     'error_line',
     'load_selecting_model',
     'merge_options',
+    'one_line_errors',
+    'output_file',
     'parse_launched',
     'preflight',
     'preflight_test',
     'prepare_cpu_distributed',
     'read_config',
+    'read_merged_config',
     'resumed_checkpoint',
     'set_work_dir',
     'step_was_skipped',
+    'tool_parser',
     'trust_checkpoints',
+    'write_json',
 ]

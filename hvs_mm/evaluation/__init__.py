@@ -1,26 +1,20 @@
+from ..utils.state_guard import evaluation_mode
 from .collapse import OutputEntropy, output_entropy
-from .features import choose_network, evaluation_mode, extract_features, feature_networks
-from .importance import (
-    Correlation,
-    Importance,
-    check_importance,
-    correlate,
-    pair_properties,
-    rank_importance,
-    varying,
-    within_images,
-)
+from .features import LabeledFeatures, choose_network, extract_features, feature_networks
 from .knn import Accuracy, KNNResult, class_votes, knn_accuracy
-from .knn_data import knn_datasets
-from .knn_evaluation import KNNEvaluation, KNNSettings, check_configured, configured_settings
+from .knn_evaluation import (
+    KNNEvaluation,
+    KNNSettings,
+    check_configured,
+    configured_settings,
+    knn_datasets,
+)
 from .knn_hook import KNNHook
-from .labeled_features import LabeledFeatures
 from .neighbors import nearest_neighbors, unpack_neighbors
+from .operations import count_operations, operation_counter
 
 __all__ = [
     'Accuracy',
-    'Correlation',
-    'Importance',
     'KNNEvaluation',
     'KNNHook',
     'KNNResult',
@@ -28,21 +22,17 @@ __all__ = [
     'LabeledFeatures',
     'OutputEntropy',
     'check_configured',
-    'check_importance',
     'choose_network',
     'class_votes',
     'configured_settings',
-    'correlate',
+    'count_operations',
     'evaluation_mode',
     'extract_features',
     'feature_networks',
     'knn_accuracy',
     'knn_datasets',
     'nearest_neighbors',
+    'operation_counter',
     'output_entropy',
-    'pair_properties',
-    'rank_importance',
     'unpack_neighbors',
-    'varying',
-    'within_images',
 ]

@@ -1,27 +1,26 @@
-"""A data set whose samples are made once."""
+"""A data set that keeps its samples in memory."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch.utils.data import Dataset
 
 
-class KeptInMemory(Dataset):
-    """Samples of a data set, each made when it is first asked for and kept.
+class CachedDataset(Dataset):
+    """Prepares each sample once and keeps it, up to a limit of memory.
 
-    For images that are evaluated again and again, in one process, by a pipeline that draws nothing.
-    What takes more memory than the limit is made every time.
+    For images that one process evaluates again and again with a pipeline that draws no random
+    numbers. Samples beyond the limit are prepared every time.
 
     Args:
-        dataset: Gives samples with ``inputs``, a tensor, which nobody changes.
-        limit: MiB that the inputs may take together.
+        dataset: Data set whose samples have a tensor ``inputs``. Nobody may change the tensors.
+        limit: Memory for all inputs together, in MiB.
     """
 
     def __init__(self, dataset: Dataset, limit: float = 512) -> None:
         self.dataset = dataset
-        self._left = limit * 2**20
+        self._bytes_left = limit * 2**20
         self._samples: dict[int, Any] = {}
 
     def __len__(self) -> int:
@@ -31,8 +30,7 @@ class KeptInMemory(Dataset):
         if index in self._samples:
             return self._samples[index]
         sample = self.dataset[index]
-        inputs: torch.Tensor = sample['inputs']
-        self._left -= inputs.nbytes
-        if self._left >= 0:
+        self._bytes_left -= sample['inputs'].nbytes
+        if self._bytes_left >= 0:
             self._samples[index] = sample
         return sample

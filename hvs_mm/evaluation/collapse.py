@@ -12,10 +12,10 @@ class OutputEntropy(NamedTuple):
     """Entropies of distributions over K prototypes, as shares of the largest possible, ``log K``.
 
     Attributes:
-        of_mean: Of the mean distribution. Near 0, all images have the same few prototypes: what
+        of_mean: Entropy of the mean distribution. Near 0, all images share a few prototypes, which
             happens without centering.
-        of_samples: Mean over the images of the entropy of each. Near 1, every output is uniform:
-            what happens without sharpening.
+        of_samples: Mean entropy of the single distributions. Near 1, every output is uniform,
+            which happens without sharpening.
     """
 
     of_mean: float
@@ -31,18 +31,14 @@ def output_entropy(probabilities: Tensor) -> OutputEntropy:
     """Entropy of the mean output and mean entropy of the outputs (arXiv 2104.14294, section 5.3).
 
     Args:
-        probabilities: (N, K) distributions over prototypes, one per image, at least twice as many
-            images as prototypes.
-
-    Returns:
-        Both entropies as shares of ``log K``.
+        probabilities: (N, K) distributions over prototypes, one per image, with N at least 2 K.
 
     Raises:
         ValueError: If there are fewer images.
     """
     num_images, num_prototypes = probabilities.shape
-    # The mean over N images that spread evenly falls short of log K by about (K - 1) / 2N: more
-    # images keep that below 0.25, and so a spread of few outputs from looking like a collapse.
+    # The mean over N evenly spread images falls short of log K by about (K - 1) / 2N. With N at
+    # least 2 K that stays below 0.25, so that few images do not look like a collapse.
     if num_images < 2 * num_prototypes:
         raise ValueError(
             f'{num_images} images say too little about the mean output over {num_prototypes} '
@@ -51,7 +47,7 @@ def output_entropy(probabilities: Tensor) -> OutputEntropy:
 
     def entropy(p: Tensor) -> Tensor:
         # 0 log 0 is 0.
-        return -(p * p.clamp(min=1e-12).log()).sum(-1) / log(p.shape[-1])
+        return -(p * p.clamp(min=1e-12).log()).sum(-1) / log(num_prototypes)
 
     p = probabilities.double()
     return OutputEntropy(entropy(p.mean(0)).item(), entropy(p).mean().item())

@@ -1,26 +1,77 @@
-"""Features of the images of a data loader."""
+"""Features of the images of a data loader, with their labels."""
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import inf
 from typing import Any
 
-import numpy as np
 import torch
 from mmengine.dist import broadcast, get_world_size
-from mmengine.model import is_model_wrapper
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from ..models.hvs_algorithm import HVSAlgorithm
-from ..utils.state_guard import preserve_state
-from .labeled_features import LabeledFeatures
+from ..utils.state_guard import evaluation_mode
+from ..utils.unwrap_model import unwrap_model
+
+#: The search for neighbors packs an index into 32 bits.
+MAX_INDEX = 0xFFFFFFFF
+
+
+@dataclass(frozen=True, eq=False)
+class LabeledFeatures:
+    """The features of one process, their classes, and which image each belongs to.
+
+    Attributes:
+        features: (N, D), any floating dtype, on any device.
+        labels: (N,) int64 classes, at least 0.
+        indices: (N,) int64, the number of each image in the whole data set, below 2^32. An image
+            that occurs again, in this process or another one, counts once.
+
+    Raises:
+        TypeError: If a tensor has the wrong dtype.
+        ValueError: If the shapes do not fit, or a label or an index is out of range.
+    """
+
+    features: Tensor
+    labels: Tensor
+    indices: Tensor
+
+    def __post_init__(self) -> None:
+        if not self.features.is_floating_point():
+            raise TypeError(f'features have dtype {self.features.dtype}, expected a floating one.')
+        if self.features.ndim != 2:
+            raise ValueError(f'features have shape {tuple(self.features.shape)}, expected (N, D).')
+        for name, limit in (('labels', inf), ('indices', MAX_INDEX)):
+            values: Tensor = getattr(self, name)
+            if values.dtype != torch.int64:
+                raise TypeError(f'{name} have dtype {values.dtype}, expected torch.int64.')
+            if values.shape != self.features.shape[:1]:
+                raise ValueError(
+                    f'{name} have shape {tuple(values.shape)}, but there are '
+                    f'{len(self.features)} features: give one per feature.'
+                )
+            if len(values) and (values.min() < 0 or values.max() > limit):
+                raise ValueError(
+                    f'{name} lie between {values.min()} and {values.max()}, expected at least 0'
+                    f'{"" if limit == inf else " and less than 2^32"}.'
+                )
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    def select(self, mask: Tensor) -> LabeledFeatures:
+        """The samples at which a mask (N,) bool is true; no copy if it is true everywhere."""
+        if mask.all():
+            return self
+        tensors = (self.features, self.labels, self.indices)
+        return LabeledFeatures(*(tensor[mask.to(tensor.device)] for tensor in tensors))
 
 
 def feature_networks(model: nn.Module) -> dict[str, Callable[[Tensor], Any]]:
-    """What of a model gives features, by name; the first is the one that is evaluated by default.
+    """The networks of a model that give features, by name; the default comes first.
 
     Args:
         model: A model of MMPretrain, alone, in :class:`hvs_mm.models.HVSAlgorithm` or in
@@ -30,7 +81,7 @@ def feature_networks(model: nn.Module) -> dict[str, Callable[[Tensor], Any]]:
         ``teacher`` and ``student`` for DINO and iBOT, whose papers evaluate the teacher;
         ``backbone`` for everything else. Each maps images (B, 3, H, W) to the output of a backbone.
     """
-    model = _unwrap(model)
+    model = _own_model(model)
     teacher = getattr(model, 'teacher', None)
     if isinstance(teacher, nn.ModuleDict) and 'backbone' in teacher:
         return {'teacher': teacher['backbone'], 'student': model.extract_feat}
@@ -42,7 +93,7 @@ def choose_network(model: nn.Module, name: str | None) -> str:
 
     Args:
         model: As for :func:`feature_networks`.
-        name: The one asked for; None for the default.
+        name: The requested one; None for the default.
 
     Raises:
         ValueError: If the model has none of that name.
@@ -50,25 +101,24 @@ def choose_network(model: nn.Module, name: str | None) -> str:
     names = list(feature_networks(model))
     if name is not None and name not in names:
         raise ValueError(
-            f'network={name!r}: {type(_unwrap(model)).__name__} has '
+            f'network={name!r}: {type(_own_model(model)).__name__} has '
             f'{" and ".join(map(repr, names))}; leave the setting out for {names[0]!r}.'
         )
     return name or names[0]
 
 
 def pool_features(output: Any) -> Tensor:
-    """One vector per image from what a backbone returns.
+    """One vector per image from the output of a backbone.
 
     Args:
-        output: A tensor, or a sequence of which the last one counts: feature maps (B, D, H, W),
-            which are averaged; tokens (B, 1 + N, D), of which the first, [CLS], is taken; or
-            vectors (B, D).
+        output: Feature maps (B, D, H, W), which are averaged; tokens (B, 1 + N, D), of which the
+            first, [CLS], is taken; or vectors (B, D). Of a sequence the last element counts.
 
     Returns:
         (B, D) float32.
 
     Raises:
-        ValueError: If it is neither.
+        ValueError: If it is none of these.
     """
     last = output[-1] if isinstance(output, Sequence) else output
     if not isinstance(last, Tensor) or last.ndim not in (2, 3, 4):
@@ -82,46 +132,22 @@ def pool_features(output: Any) -> Tensor:
     return (last[:, 0] if last.ndim == 3 else last).float()
 
 
-@contextmanager
-def evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """Put a model into eval mode and leave it and all random states as they were found.
-
-    Afterwards every module has its own mode again, buffers have their values, and Python, NumPy and
-    torch draw the random numbers they would have drawn.
-
-    Args:
-        model: Any module. Parameters are left to the caller: run without gradient.
-    """
-    modes = [(module, module.training) for module in model.modules()]
-    python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002
-    try:
-        model.eval()
-        with preserve_state(model):
-            yield
-    finally:
-        # Not by train(), which sets the mode of all children, too.
-        for module, mode in modes:
-            module.training = mode
-        random.setstate(python_state)
-        np.random.set_state(numpy_state)  # noqa: NPY002
-
-
 @torch.no_grad()
 def extract_features(
     model: nn.Module, loader: DataLoader, network: str | None = None
 ) -> LabeledFeatures:
     """Features of the images that a loader gives to this process.
 
-    The model works in eval mode and is left as it was found, see :func:`evaluation_mode`. Where
-    there are several processes, all of them call this together: BatchNorm normalizes with the
-    statistics of the first one, which a checkpoint has, too.
+    The model works in eval mode and is left as it was found, see :func:`evaluation_mode`. All
+    processes of a group must call this together: BatchNorm normalizes with the statistics of the
+    first one, which are those of a checkpoint.
 
     Args:
         model: As for :func:`feature_networks`, on any device. Its ``data_preprocessor``, if there
             is one, prepares the batches.
         loader: Gives batches with ``inputs`` (B, 3, H, W) and B ``data_samples`` with a
             ``gt_label`` each, as ``PackInputs`` and ``default_collate`` do. Its sampler must not
-            shuffle. One of several processes gets its part from MMEngine's ``DefaultSampler``.
+            shuffle; MMEngine's ``DefaultSampler`` gives each process its part.
         network: ``'teacher'``, ``'student'`` or ``'backbone'``, see :func:`feature_networks`; None
             for the default.
 
@@ -134,7 +160,7 @@ def extract_features(
             exist, or its output is no feature.
     """
     forward = feature_networks(model)[choose_network(model, network)]
-    model = _unwrap(model)
+    model = _own_model(model)
     features, labels, start = torch.empty(0, 0), [], 0
     with evaluation_mode(model):
         _share_buffers(model)
@@ -149,19 +175,17 @@ def extract_features(
                     "pipeline must end with dict(type='PackInputs')."
                 )
             if start == 0:
-                # At once: joining batches afterwards would need the memory twice.
+                # Allocated once: joining batches at the end would need the memory twice.
                 features = torch.empty(len(indices), found.shape[1])
             features[start : start + len(found)] = found
             start += len(found)
-    return LabeledFeatures(
-        features[:start], torch.tensor(labels, dtype=torch.int64), indices[:start]
-    )
+    labels = torch.tensor(labels, dtype=torch.int64)
+    return LabeledFeatures(features[:start], labels, indices[:start])
 
 
-def _unwrap(model: nn.Module) -> nn.Module:
-    if is_model_wrapper(model):
-        model = model.module
-    # Its `extract_feat` is that of the algorithm, whose modules have the modes to restore.
+def _own_model(model: nn.Module) -> nn.Module:
+    model = unwrap_model(model)
+    # The modules whose modes have to be restored are those of the algorithm.
     return model.algorithm if isinstance(model, HVSAlgorithm) else model
 
 
@@ -169,10 +193,7 @@ def _share_buffers(model: nn.Module) -> None:
     """Give all processes the buffers of the first one, or their features would not compare."""
     if get_world_size() > 1:
         for buffer in model.buffers():
-            shared = buffer.clone()
-            broadcast(shared, 0)
-            # Seen by `preserve_state`, unlike a write by torch.distributed.
-            buffer.copy_(shared)
+            broadcast(buffer, 0)
 
 
 def _order(loader: DataLoader) -> Tensor:

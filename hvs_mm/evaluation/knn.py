@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from mmengine.dist import all_gather, all_reduce, broadcast, get_rank
+from mmengine.dist import all_gather, all_gather_object, all_reduce, broadcast, get_rank
 from torch import Tensor
 
-from .labeled_features import LabeledFeatures
+from ..utils.arguments import is_whole
+from .features import LabeledFeatures
 from .neighbors import merge_neighbors, nearest_neighbors, unpack_neighbors
-from .shards import Shards
 
 #: Queries that go to all processes at once, and for which the bank passes over the device once.
 _BLOCK = 8192
@@ -22,17 +22,17 @@ _FINITE_CHUNK = 4096
 
 
 class Accuracy(NamedTuple):
-    """Share of queries, in percent, whose class is the first, or among the first five."""
+    """Share of queries, in percent, whose class is predicted first, or among the first five."""
 
     top1: float
     top5: float
 
 
 class KNNResult(NamedTuple):
-    """What a k-NN classifier achieves.
+    """Result of a k-NN classifier.
 
     Attributes:
-        accuracy: For every number of neighbors.
+        accuracy: Accuracy by number of neighbors.
         num_bank: Images in the bank, over all processes.
         num_queries: Images that were classified, over all processes.
     """
@@ -42,12 +42,29 @@ class KNNResult(NamedTuple):
     num_queries: int
 
 
+class _Shards(NamedTuple):
+    """Which images of a data set the processes of a group hold.
+
+    Attributes:
+        is_first: For each process a mask (N,) bool over its images, false for those that occur
+            before, in this process or one of lower rank.
+        dim: Length of the features, 0 if there are none.
+        indices: (M,) int64 numbers of all images, each once, ascending.
+        labels: (M,) int64 their classes.
+    """
+
+    is_first: list[Tensor]
+    dim: int
+    indices: Tensor
+    labels: Tensor
+
+
 def check_knn_settings(k: Sequence[int], temperature: float, num_bank: int | None = None) -> None:
     """Check the settings of a k-NN classifier.
 
     Args:
         k: Numbers of neighbors.
-        temperature: Of the weights.
+        temperature: Softmax temperature of the neighbor weights.
         num_bank: Images in the bank, if known.
 
     Raises:
@@ -57,7 +74,7 @@ def check_knn_settings(k: Sequence[int], temperature: float, num_bank: int | Non
     if not k:
         raise ValueError('k=() names no number of neighbors, expected e.g. k=[10, 20].')
     for number in k:
-        if isinstance(number, bool) or not isinstance(number, int):
+        if not is_whole(number):
             raise TypeError(f'k={list(k)}: {number!r} is no int.')
         if number < 1:
             raise ValueError(f'k={list(k)}: every number of neighbors must be at least 1.')
@@ -92,7 +109,7 @@ def class_votes(similarity: Tensor, labels: Tensor, temperature: float, num_clas
 
 
 def class_ranks(votes: Tensor, labels: Tensor) -> Tensor:
-    """How many classes are predicted before the right one.
+    """Count the classes that are predicted before the right one.
 
     The lower of two classes with equal votes comes first. A class without votes is not predicted.
 
@@ -121,22 +138,19 @@ def knn_accuracy(
 ) -> KNNResult:
     """Accuracy of the weighted k-NN classifier, for several k from one search.
 
-    Where there are several processes, all of them call this with their own part of bank and
-    queries. The parts may differ in size. Every query is searched in all parts; the result is that
-    of the whole data in one process, and every process gets it. An image that occurs several times,
-    as in the padding of a distributed sampler, counts once.
+    All processes of a group call this together, each with its own part of bank and queries; the
+    parts may differ in size. Every query is searched in all parts, and every process gets the
+    result that one process would compute from all data. An image that occurs several times, as in
+    the padding of a distributed sampler, counts once.
 
     Args:
         bank: Images of known class. They stay where they are, see :func:`nearest_neighbors`.
         queries: Images to classify.
         k: Numbers of neighbors, each at least 1 and at most the size of the bank.
-        temperature: Of the weights, see :func:`class_votes`.
+        temperature: Softmax temperature of the neighbor weights, see :func:`class_votes`.
         device: Where to compute, by default where the features of the bank are.
         query_chunk: Queries per matrix product.
         bank_chunk: Features of the bank per matrix product.
-
-    Returns:
-        Top-1 and top-5 accuracies, and how many images they are of.
 
     Raises:
         TypeError: If a k is no int.
@@ -153,9 +167,10 @@ def knn_accuracy(
     check_knn_settings(k, temperature)
     _check_finite(bank, 'bank')
     _check_finite(queries, 'queries')
-    bank_shards, query_shards = Shards.gather(bank), Shards.gather(queries)
+    bank_shards, query_shards = _gather_shards(bank), _gather_shards(queries)
     _check_sizes(bank_shards, query_shards)
-    check_knn_settings(k, temperature, len(bank_shards))
+    num_bank, num_queries = len(bank_shards.indices), len(query_shards.indices)
+    check_knn_settings(k, temperature, num_bank)
     rank = get_rank()
     bank = bank.select(bank_shards.is_first[rank])
     queries = queries.select(query_shards.is_first[rank])
@@ -179,53 +194,60 @@ def knn_accuracy(
             found = merge_neighbors(torch.cat(all_gather(found), dim=1), max(k))
             if source == rank:
                 similarity, index = unpack_neighbors(found.cpu())
-                neighbors = (similarity, bank_shards.labels_of(index), queries.labels[rows].cpu())
-                hits += _count_hits(*neighbors, k, temperature, num_classes)
+                classes = bank_shards.labels[torch.searchsorted(bank_shards.indices, index)]
+                labels = queries.labels[rows].cpu()
+                hits += _count_hits(similarity, classes, labels, k, temperature, num_classes)
     all_reduce(hits)
-    shares = (100 * hits.double() / len(query_shards)).tolist()
-    return KNNResult(
-        {number: Accuracy(*share) for number, share in zip(k, shares)},
-        len(bank_shards),
-        len(query_shards),
-    )
+    shares = (100 * hits.double() / num_queries).tolist()
+    accuracy = {number: Accuracy(*share) for number, share in zip(k, shares)}
+    return KNNResult(accuracy, num_bank, num_queries)
+
+
+def _gather_shards(own: LabeledFeatures) -> _Shards:
+    """Called by all processes, each with its part; the features stay where they are."""
+    parts = all_gather_object((own.indices.cpu(), own.labels.cpu(), own.features.shape[1]))
+    indices, labels = (torch.cat(tensors) for tensors in list(zip(*parts))[:2])
+    sizes = [len(part[0]) for part in parts]
+    dims = {dim for (_, _, dim), size in zip(parts, sizes) if size}
+    if len(dims) > 1:
+        raise ValueError(f'the features of the processes have lengths {sorted(dims)}.')
+    # A stable order puts the first of several equal indices first.
+    order = indices.argsort(stable=True)
+    is_new = torch.ones_like(order, dtype=torch.bool)
+    is_new[1:] = indices[order][1:] != indices[order][:-1]
+    first = order[is_new]
+    mask = torch.zeros_like(is_new)
+    mask[first] = True
+    return _Shards(list(mask.split(sizes)), max(dims, default=0), indices[first], labels[first])
 
 
 def _count_hits(
     similarity: Tensor,
-    neighbor_labels: Tensor,
+    classes: Tensor,
     labels: Tensor,
     k: Sequence[int],
     temperature: float,
     num_classes: int,
 ) -> Tensor:
-    """How many queries have their class first, and among the first five.
+    """Count the queries, for each k, whose class comes first, and among the first five.
 
     Args:
-        similarity: (Q, max(k)) of the neighbors, nearest first.
-        neighbor_labels: (Q, max(k)).
-        labels: (Q,) right classes.
-        k: K numbers of neighbors.
-        temperature: Of the weights.
-        num_classes: C.
-
-    Returns:
-        (K, 2) int64.
+        similarity: (Q, max(k)) similarities of the neighbors, nearest first.
+        classes: (Q, max(k)) their classes.
+        labels: (Q,) right classes of the queries.
     """
     hits = torch.zeros(len(k), 2, dtype=torch.int64)
     for rows in torch.arange(len(labels)).split(_VOTE_CHUNK):
         for row, number in enumerate(k):
-            votes = class_votes(
-                similarity[rows, :number], neighbor_labels[rows, :number], temperature, num_classes
-            )
-            ranks = class_ranks(votes, labels[rows])
+            neighbors = similarity[rows, :number], classes[rows, :number]
+            ranks = class_ranks(class_votes(*neighbors, temperature, num_classes), labels[rows])
             hits[row] += torch.stack([(ranks < 1).sum(), (ranks < 5).sum()])
     return hits
 
 
 def _check_finite(data: LabeledFeatures, name: str) -> None:
-    count = sum(
-        int((~chunk.isfinite().all(1)).sum()) for chunk in data.features.split(_FINITE_CHUNK)
-    )
+    chunks = data.features.split(_FINITE_CHUNK)
+    count = sum(int((~chunk.isfinite().all(1)).sum()) for chunk in chunks)
     if count:
         raise ValueError(
             f'{count} of {len(data)} features of the {name} are NaN or infinite: the network has '
@@ -233,9 +255,9 @@ def _check_finite(data: LabeledFeatures, name: str) -> None:
         )
 
 
-def _check_sizes(bank: Shards, queries: Shards) -> None:
+def _check_sizes(bank: _Shards, queries: _Shards) -> None:
     for name, shards in (('bank', bank), ('queries', queries)):
-        if not len(shards):
+        if not len(shards.indices):
             raise ValueError(f'there are no images in the {name}.')
     if bank.dim != queries.dim:
         raise ValueError(

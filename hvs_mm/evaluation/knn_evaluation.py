@@ -1,4 +1,4 @@
-"""The k-NN accuracy of a model, from a config."""
+"""The k-NN accuracy of a model, on the images that the config of a pretraining run names."""
 
 from __future__ import annotations
 
@@ -7,12 +7,30 @@ from dataclasses import dataclass
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.dataset import BaseDataset, DefaultSampler, default_collate
+from mmengine.registry import DefaultScope
+from mmpretrain.registry import DATASETS
 from torch import nn
+from torch.cuda import is_available
+from torch.utils.data import DataLoader
 
-from .caching import KeptInMemory
+from ..utils.arguments import check_whole
+from ..utils.class_name import class_name
+from .caching import CachedDataset
 from .features import extract_features
 from .knn import KNNResult, check_knn_settings, knn_accuracy
-from .knn_data import Images, knn_datasets, knn_loader
+
+#: A folder of class folders, the config of a data set, or None for what the run trains on.
+Images = str | dict[str, Any] | None
+
+#: How ImageNet is evaluated, in MMPretrain as in DINO. ``knn_pipeline`` in a config replaces it.
+CENTER_CROP = (
+    # The pixels of LoadImageFromFile, and an error that names a broken file.
+    dict(type='LoadCheckedImage', bad_images='error'),
+    dict(type='ResizeEdge', scale=256, edge='short', backend='pillow', interpolation='bicubic'),
+    dict(type='CenterCrop', crop_size=224),
+    dict(type='PackInputs'),
+)
 
 
 @dataclass
@@ -20,10 +38,11 @@ class KNNSettings:
     """Settings of a k-NN evaluation.
 
     Attributes:
-        bank: Images of known class, see :func:`hvs_mm.evaluation.knn_datasets`.
-        queries: Images to classify, see there.
+        bank: Images of known class: a folder of class folders, or the config of a data set; by
+            default what the run trains on.
+        queries: Images to classify, given alike; by default the split ``'val'`` of the bank.
         k: A number of neighbors, or several.
-        temperature: Of the weights; DINO's 0.07 by default.
+        temperature: Softmax temperature of the neighbor weights; DINO's 0.07 by default.
         network: ``'teacher'``, ``'student'`` or ``'backbone'``; by default the teacher if the model
             has one.
         batch_size: Images per process that go forward together.
@@ -45,8 +64,7 @@ class KNNSettings:
     def __post_init__(self) -> None:
         self.k = tuple(sorted(set([self.k] if isinstance(self.k, int) else self.k)))
         check_knn_settings(self.k, self.temperature)
-        if self.batch_size < 1:
-            raise ValueError(f'batch_size={self.batch_size} must be at least 1.')
+        check_whole('batch_size', self.batch_size)
 
 
 class KNNEvaluation:
@@ -54,12 +72,12 @@ class KNNEvaluation:
 
     Args:
         cfg: Config of a pretraining run.
-        settings: Of the evaluation.
-        in_memory: Prepare the images once for all calls, see :class:`KeptInMemory`; only without
-            worker processes, which would keep them for themselves.
+        settings: Settings of the evaluation.
+        in_memory: Prepare the images once for all calls, see :class:`CachedDataset`. Without
+            effect with worker processes, each of which would have a cache of its own.
 
     Attributes:
-        loaders: Of the bank and of the queries.
+        loaders: Data loaders of the bank and of the queries.
 
     Raises:
         ValueError: If the images are missing, have no labels or are fewer than k, or if bank and
@@ -78,7 +96,7 @@ class KNNEvaluation:
         datasets = knn_datasets(cfg, settings.bank, settings.queries)
         check_knn_settings(settings.k, settings.temperature, len(datasets[0]))
         if in_memory and num_workers == 0:
-            datasets = [KeptInMemory(dataset) for dataset in datasets]
+            datasets = [CachedDataset(dataset) for dataset in datasets]
         self.loaders = tuple(
             knn_loader(dataset, settings.batch_size, num_workers) for dataset in datasets
         )
@@ -97,7 +115,7 @@ class KNNEvaluation:
 
 
 def configured_settings(cfg: Config) -> dict[str, Any]:
-    """The settings that a config's ``KNNHook`` has for the evaluation, by name; none without it."""
+    """The evaluation's settings that a config gives its ``KNNHook``; empty without the hook."""
     return _settings_of(_find_hook(cfg) or {})
 
 
@@ -113,14 +131,147 @@ def check_configured(cfg: Config) -> None:
         KNNEvaluation(cfg, KNNSettings(**_settings_of(hook)))
 
 
+def knn_datasets(
+    cfg: Config, bank: Images = None, queries: Images = None
+) -> tuple[BaseDataset, BaseDataset]:
+    """Build the data sets of bank and queries.
+
+    By default the bank is what the run trains on, ``train_dataloader.dataset``, and the queries are
+    its split ``'val'``, or the folder ``val`` if it has ``data_prefix='train'``. Images go through
+    the ``pipeline`` of ``bank`` or ``queries`` if there is one, else through ``knn_pipeline`` of
+    the run's config, else through :data:`CENTER_CROP`.
+
+    Args:
+        cfg: Config of a pretraining run.
+        bank: Images of known class.
+        queries: Images to classify.
+
+    Returns:
+        Both data sets, whose samples have a label each and the same classes.
+
+    Raises:
+        ValueError: If images are missing or have no labels, or the classes differ; with the setting
+            to change.
+    """
+    bank = _bank_config(cfg, bank)
+    queries = _query_config(bank, queries)
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmpretrain')):
+        built = _build(cfg, 'bank', bank), _build(cfg, 'queries', queries)
+    _check_classes(*built)
+    return built
+
+
+def knn_loader(dataset: BaseDataset, batch_size: int, num_workers: int) -> DataLoader:
+    """A loader that gives every image to one process, in order.
+
+    Args:
+        dataset: Data set to read.
+        batch_size: Images per batch.
+        num_workers: Worker processes, which end when all images are read.
+    """
+    return DataLoader(
+        dataset,
+        batch_size,
+        # Without a seed it would draw one from the random numbers of the training.
+        sampler=DefaultSampler(dataset, shuffle=False, seed=0, round_up=False),
+        num_workers=num_workers,
+        collate_fn=default_collate,
+        pin_memory=is_available(),
+    )
+
+
 def _find_hook(cfg: Config) -> dict[str, Any] | None:
-    for hook in [*(cfg.get('default_hooks') or {}).values(), *(cfg.get('custom_hooks') or [])]:
-        kind = hook.get('type') if isinstance(hook, dict) else None
-        if str(getattr(kind, '__name__', kind)).split('.')[-1] == 'KNNHook':
-            return hook
-    return None
+    hooks = [*(cfg.get('default_hooks') or {}).values(), *(cfg.get('custom_hooks') or [])]
+    hooks = (hook for hook in hooks if isinstance(hook, dict))
+    return next((hook for hook in hooks if class_name(hook) == 'KNNHook'), None)
 
 
 def _settings_of(hook: dict[str, Any]) -> dict[str, Any]:
     names = KNNSettings.__dataclass_fields__
     return {name: value for name, value in hook.items() if name in names}
+
+
+def _bank_config(cfg: Config, bank: Images) -> dict[str, Any]:
+    if bank is not None:
+        return _as_config(bank)
+    train = (cfg.get('train_dataloader') or {}).get('dataset') or {}
+    if 'type' not in train or 'dataset' in train or 'datasets' in train:
+        raise ValueError(
+            f'bank: train_dataloader.dataset is {train.get("type", "missing")}, which is no data '
+            f'set of images; {_way_out("bank")}.'
+        )
+    # The pipeline of the training makes several views of an image.
+    return {key: value for key, value in train.items() if key != 'pipeline'}
+
+
+def _query_config(bank: dict[str, Any], queries: Images) -> dict[str, Any]:
+    if queries is not None:
+        return _as_config(queries)
+    # A limit on the training images says nothing about those of another split.
+    others = {key: value for key, value in bank.items() if key not in ('indices', 'num_samples')}
+    if bank.get('split') == 'train':
+        return {**others, 'split': 'val'}
+    if bank.get('data_prefix') in ('train', 'train/') and not bank.get('ann_file'):
+        return {**others, 'data_prefix': 'val'}
+    raise ValueError(
+        f"queries: the bank, {_describe(bank)}, has neither split='train' nor data_prefix='train', "
+        f"to which 'val' would belong; {_way_out('queries')}."
+    )
+
+
+def _as_config(images: str | dict[str, Any]) -> dict[str, Any]:
+    return dict(type='CustomDataset', data_root=images) if isinstance(images, str) else images
+
+
+def _build(cfg: Config, name: str, config: dict[str, Any]) -> BaseDataset:
+    pipeline = config.get('pipeline', cfg.get('knn_pipeline', CENTER_CROP))
+    try:
+        # In test mode a broken image is an error; training would take another image instead.
+        dataset = DATASETS.build({'test_mode': True, **config, 'pipeline': list(pipeline)})
+    except (AssertionError, KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
+        raise ValueError(
+            f'{name}: {_describe(config)} cannot be read: {error}; correct it, or {_way_out(name)}.'
+        ) from error
+    info = dataset.get_data_info(0)
+    if not isinstance(info.get('gt_label'), int):
+        raise ValueError(
+            f'{name}: the images of {_describe(config)} have no labels, one class each; '
+            f'{_way_out(name)}.'
+        )
+    if pipeline is CENTER_CROP and 'img_path' not in info:
+        raise ValueError(
+            f'{name}: the images of {_describe(config)} are no files: say how to prepare them with '
+            'knn_pipeline=[...] in the config.'
+        )
+    return dataset
+
+
+def _describe(config: dict[str, Any]) -> str:
+    names = ('data_root', 'data_prefix', 'ann_file', 'split', 'with_label')
+    settings = [f'{name}={config[name]!r}' for name in names if name in config]
+    return f'{class_name(config)}({", ".join(settings)})'
+
+
+def _way_out(name: str) -> str:
+    return (
+        f'name a folder of class folders, or the config of a data set, as {name!r} of KNNHook, or '
+        f'a folder with --{name} of tools/eval_knn.py'
+    )
+
+
+def _check_classes(bank: BaseDataset, queries: BaseDataset) -> None:
+    """Raise ``ValueError`` unless equal labels mean equal classes, as far as they have names."""
+    # ImageNet always has the names of its 1000 classes: only the folders tell which are there.
+    by_folder = all(hasattr(dataset, 'folder_to_idx') for dataset in (bank, queries))
+    names = [
+        list(d.folder_to_idx) if by_folder else d.metainfo.get('classes') for d in (bank, queries)
+    ]
+    if None in names or list(names[0]) == list(names[1]):
+        return
+    only_bank = sorted(set(names[0]) - set(names[1]))
+    only_queries = sorted(set(names[1]) - set(names[0]))
+    raise ValueError(
+        f'bank and queries have different classes ({len(names[0])} and {len(names[1])}): only in '
+        f'the bank {only_bank[:5]}, only in the queries {only_queries[:5]}. Give folders with the '
+        'same class folders.'
+    )

@@ -9,9 +9,9 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmpretrain.registry import HOOKS
 
+from ..utils.arguments import check_whole
 from .features import choose_network
-from .knn_data import Images
-from .knn_evaluation import KNNEvaluation, KNNSettings
+from .knn_evaluation import Images, KNNEvaluation, KNNSettings
 
 
 @HOOKS.register_module()
@@ -19,24 +19,17 @@ class KNNHook(Hook):
     """Logs the k-NN accuracy of the features.
 
     Acts after every ``interval`` epochs and after the last one, and before the first one if asked
-    to. The data are listed, and wrong settings raise, before training starts. Weights, buffers,
-    modes and random states are left alone: the run trains as it would without the hook.
+    to. Wrong settings and missing images raise before training starts. Weights, buffers, modes and
+    random states stay as they are: the run trains as it would without the hook.
 
     ``knn/top1_k20`` and the like, in percent, go into the log file, the visualizer with its JSON
     log, and MMEngine's ``MessageHub``.
 
     Args:
-        interval: Epochs from one evaluation to the next.
+        interval: Epochs between two evaluations.
         at_start: Evaluate before training, too.
-        bank: Images of known class: a folder of class folders, or the config of a data set; by
-            default what the run trains on.
-        queries: Images to classify, given alike; by default the split ``'val'`` of the bank.
-        k: A number of neighbors, or several.
-        temperature: Of the weights.
-        network: ``'teacher'``, ``'student'`` or ``'backbone'``; by default the teacher if the model
-            has one.
-        batch_size: Images per process that go forward together.
-        num_workers: Worker processes that read images; by default those of the training.
+        bank: Images of known class. This and all that follow are explained in
+            :class:`KNNSettings`.
 
     Raises:
         TypeError: If a k is no int.
@@ -55,9 +48,7 @@ class KNNHook(Hook):
         batch_size: int = 128,
         num_workers: int | None = None,
     ) -> None:
-        if interval < 1:
-            raise ValueError(f'interval={interval} must be at least 1 epoch.')
-        self.interval = interval
+        self.interval = check_whole('interval', interval, hint='the epochs between evaluations.')
         self.at_start = at_start
         self.settings = KNNSettings(bank, queries, k, temperature, network, batch_size, num_workers)
 

@@ -1,8 +1,9 @@
-"""Nearest neighbors by cosine similarity, chunk by chunk, with a fixed order of equal ones.
+"""Nearest neighbors by cosine similarity, chunk by chunk, with a fixed order of ties.
 
-A neighbor is one int64 number: the bits of its similarity, in an order that integers share, above
-the bits of its inverted index. The larger number is the nearer neighbor and, of equally near ones,
-that with the lower index. Parts of a search are merged by taking the largest numbers of both.
+A neighbor is one int64 number: its similarity in the high 32 bits, mapped so that integers sort
+like the floats, and its inverted index in the low 32 bits. The larger number is the nearer
+neighbor; of equally near ones the lower index is larger. Merging two parts of a search takes the
+largest numbers of both.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..utils.precision import full_precision
-from .labeled_features import MAX_INDEX
+from .features import MAX_INDEX
 
 #: Less than every neighbor.
 NO_NEIGHBOR = torch.iinfo(torch.int64).min
@@ -21,7 +22,7 @@ _MAGNITUDE = 0x7FFFFFFF
 
 
 def pack_neighbors(similarity: Tensor, index: Tensor) -> Tensor:
-    """Neighbors as sortable numbers.
+    """Encode neighbors as sortable numbers.
 
     Args:
         similarity: (..., N) float32, not NaN.
@@ -30,10 +31,10 @@ def pack_neighbors(similarity: Tensor, index: Tensor) -> Tensor:
     Returns:
         (..., N) int64.
     """
-    # Adding zero makes -0 and 0, which are equal, the same bits.
+    # Adding zero gives -0 and 0, which are equal, the same bits.
     bits = similarity.add(0.0).view(torch.int32)
     order = bits >> 31
-    # In place from here on: new memory would cost more than the arithmetic.
+    # In place from here on: allocating would cost more than the arithmetic.
     order.bitwise_and_(_MAGNITUDE).bitwise_xor_(bits)
     return order.long().bitwise_left_shift_(32).bitwise_or_(MAX_INDEX - index)
 
@@ -60,11 +61,11 @@ def nearest_neighbors(
     query_chunk: int = 1024,
     bank_chunk: int = 4096,
 ) -> Tensor:
-    """The k nearest neighbors of every query by cosine similarity.
+    """Find the k nearest neighbors of every query by cosine similarity.
 
-    Computes in float32, also inside autocast and for features of another precision. Beside queries
-    and results it needs memory for one chunk of the bank and for about 20 bytes times
-    ``query_chunk * bank_chunk``. The bank may be on another device: it passes over the device of
+    Computes in float32, also inside autocast and for features of another precision. Besides queries
+    and results it needs memory for one chunk of the bank and about 20 bytes times
+    ``query_chunk * bank_chunk``. The bank may lie on another device: it passes over the device of
     the queries once per call, chunk by chunk. The similarity of a zero vector is 0.
 
     Args:
@@ -76,8 +77,8 @@ def nearest_neighbors(
         bank_chunk: Features of the bank per matrix product.
 
     Returns:
-        (Q, k) int64, nearest first, for :func:`unpack_neighbors`; the lowest index first among
-        equally near ones. ``NO_NEIGHBOR`` at the end if the bank has less than k features.
+        (Q, k) int64 for :func:`unpack_neighbors`, nearest first, the lower index first among
+        equally near ones. ``NO_NEIGHBOR`` fills the end if the bank has fewer than k features.
     """
     found = queries.new_full((len(queries), k), NO_NEIGHBOR, dtype=torch.int64)
     directions = F.normalize(queries.float(), dim=1)
@@ -87,7 +88,6 @@ def nearest_neighbors(
         numbers = index[rows].to(queries.device)
         for part, best in zip(directions.split(query_chunk), found.split(query_chunk)):
             # (q, D) x (D, n) -> (q, n)
-            candidates = pack_neighbors(part @ features.T, numbers)
-            nearest = merge_neighbors(candidates, k)
+            nearest = merge_neighbors(pack_neighbors(part @ features.T, numbers), k)
             best.copy_(merge_neighbors(torch.cat([best, nearest], dim=1), k))
     return found

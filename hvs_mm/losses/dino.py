@@ -40,13 +40,10 @@ def dino_pair_loss(
 
 
 def mean_of_cross_terms(pair_loss: Tensor) -> Tensor:
-    """Mean over the pairs of different views, per sample.
+    """Mean (B,) over the pairs of different views of each sample.
 
     Args:
         pair_loss: (B, T, S); the first ``T`` online views are the target views.
-
-    Returns:
-        (B,)
     """
     num_targets, num_views = pair_loss.shape[1:]
     itself = torch.eye(num_targets, num_views, dtype=torch.bool, device=pair_loss.device)

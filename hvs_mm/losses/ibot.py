@@ -8,8 +8,29 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..selection.groups import ViewGroups
 from ..utils.precision import full_precision
+from .dino import dino_pair_loss
+
+
+@dataclass
+class IBOTOutputs:
+    """Outputs of the networks of iBOT for a batch of S views, the first T of them global.
+
+    Attributes:
+        student: (B, S, K) logits of the [CLS] tokens.
+        teacher: (B, T, K) logits of the [CLS] tokens.
+        student_patches: (M, K') logits of the masked patches of all global views.
+        teacher_patches: (M, K') logits of the same patches, which the teacher sees.
+        rows: (M,) int64, ``b * T + t`` for a patch of view ``t`` of sample ``b``.
+        is_masked: (M,) bool, which of the patches count; ``None`` if all do.
+    """
+
+    student: Tensor
+    teacher: Tensor
+    student_patches: Tensor
+    teacher_patches: Tensor
+    rows: Tensor
+    is_masked: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -34,10 +55,10 @@ def find_masked(masks: Tensor, max_masked: int | None = None) -> MaskedPatches:
     """List the masked patches, in the order of views and patches.
 
     Args:
-        masks: (..., h, w) bool. Of a mask on a GPU the host does not know how many patches are
-            masked, and would have to wait for it.
-        max_masked: At least as many as are masked: so many are listed then, without waiting,
-            the masked ones first.
+        masks: (..., h, w) bool. The host would have to wait for a GPU to learn how many patches
+            of a mask there are masked.
+        max_masked: Upper bound of their number. Exactly as many patches are listed then, the masked
+            ones first, without waiting.
     """
     flat, num_patches = masks.flatten(), masks.shape[-2] * masks.shape[-1]
     if max_masked is None:
@@ -96,15 +117,39 @@ def with_diagonal(pair_loss: Tensor, diagonal: Tensor) -> Tensor:
     return torch.where(itself, diagonal, pair_loss)
 
 
-def most_masked(counts: Tensor, groups: ViewGroups) -> int:
-    """How many patches the kept target views of a batch can have masked at most.
+def ibot_pair_loss(
+    outputs: IBOTOutputs,
+    center: Tensor,
+    patch_center: Tensor,
+    student_temperature: float,
+    teacher_temperature: float,
+    patch_teacher_temperature: float,
+) -> Tensor:
+    """The [CLS] loss of pairs of different views, the patch loss of a view on the diagonal.
 
     Args:
-        counts: (B, T) int64 on the host, masked patches of every target view.
-        groups: The groups the views come in.
+        outputs: Logits of student and teacher.
+        center: (1, K) running mean of the teacher's [CLS] logits.
+        patch_center: (1, K') running mean of its patch logits.
+        student_temperature: ``tau_s``.
+        teacher_temperature: ``tau_t`` for [CLS] tokens.
+        patch_teacher_temperature: ``tau_t`` for patches.
+
+    Returns:
+        (B, T, S)
     """
-    spans = list(zip(groups.spans(), groups.keep))[: groups.num_target_groups]
-    return sum(
-        int(counts[:, span.start : span.stop].topk(kept, dim=1).values.sum())
-        for span, kept in spans
+    num_samples, num_targets = outputs.teacher.shape[:2]
+    patches = masked_patch_loss(
+        outputs.student_patches,
+        outputs.teacher_patches,
+        patch_center,
+        student_temperature,
+        patch_teacher_temperature,
+        outputs.rows,
+        num_samples * num_targets,
+        outputs.is_masked,
     )
+    cls = dino_pair_loss(
+        outputs.student, outputs.teacher, center, student_temperature, teacher_temperature
+    )
+    return with_diagonal(cls, patches.unflatten(0, (num_samples, num_targets)))

@@ -6,7 +6,8 @@ from .checks import ViewsError, check_batch_size
 from .heads.dino_head import DINOHead, check_warmup_epochs
 from .heads.ibot_head import IBOTHead
 from .hvs_algorithm import HVSAlgorithm, selecting_model
-from .necks.dino_neck import DINONeck, IBOTNeck
+from .necks.dino_neck import DINONeck
+from .necks.ibot_neck import IBOTNeck
 from .necks.simple_feature_pyramid import SimpleFeaturePyramid
 from .photometry.device_photometry import DevicePhotometry
 from .selection_schedule import SelectionSchedule

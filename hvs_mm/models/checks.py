@@ -1,4 +1,4 @@
-"""Checks of what the loader feeds to an algorithm with hard view selection."""
+"""Checks of settings, and of the batches that the loader gives."""
 
 from __future__ import annotations
 
@@ -10,19 +10,22 @@ from mmengine.dist import get_world_size
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import SyncBatchNorm, _BatchNorm
 
+from ..utils.arguments import is_whole
+
 
 class ViewsError(ValueError):
-    """What the loader gives does not fit the algorithm."""
+    """The output of the loader does not fit the algorithm."""
 
 
 def check_views(views: Any, candidates: Sequence[int], dtype: torch.dtype | None = None) -> None:
     """Raise unless the loader gives one batch of images per candidate view.
 
     Args:
-        views: What the loader gives, expected as a list of ``sum(candidates)`` tensors
-            (B, 3, H, W) of one dtype.
+        views: Output of the loader, expected as a list of ``sum(candidates)`` tensors (B, 3, H, W)
+            of one dtype.
         candidates: Views drawn per group.
-        dtype: Of the algorithm's weights. Under autocast views may have any that it casts.
+        dtype: Type of the algorithm's weights. Under autocast views may have any type that it
+            casts.
 
     Raises:
         TypeError: If it is no list of tensors.
@@ -72,15 +75,11 @@ def check_views(views: Any, candidates: Sequence[int], dtype: torch.dtype | None
 
 
 def check_samples(data_samples: Any, batch_size: int) -> None:
-    """Raise unless there is one data sample per image, or none at all.
-
-    Args:
-        data_samples: What the loader gives; ``None`` where there are none.
-        batch_size: B.
+    """Raise unless there is one data sample per image, or ``None``.
 
     Raises:
         TypeError: If it is no list.
-        ViewsError: If its length is not B.
+        ViewsError: If its length is not the batch size.
     """
     if data_samples is None:
         return
@@ -103,13 +102,10 @@ def _accepted(view: Tensor, dtype: torch.dtype) -> tuple[torch.dtype, ...]:
 
 
 def check_batch_size(algorithm: nn.Module, batch_size: int) -> None:
-    """Raise if BatchNorm would have to normalize a single sample.
+    """Raise ``ViewsError`` if BatchNorm in train mode would have to normalize a single sample.
 
     Selection forwards all candidates of a batch together and would not notice; the training step
     after it, or the statistics it would use, would be meaningless.
-
-    Raises:
-        ViewsError: If the batch has one sample and a BatchNorm layer is in train mode.
     """
     if batch_size > 1:
         return
@@ -127,8 +123,8 @@ def check_batch_size(algorithm: nn.Module, batch_size: int) -> None:
 class FiniteViewsCheck:
     """Raises about NaN or infinite pixels without making the host wait for the device.
 
-    On the CPU at once. On a GPU the answer for one batch is read when the next one comes, or before
-    a checkpoint is saved: by then it has been computed, and asking for it stalls nothing.
+    Immediately on the CPU. On a GPU the answer for one batch is read when the next one comes, or
+    before a checkpoint is saved: it has been computed by then, and reading it stalls nothing.
     """
 
     def __init__(self) -> None:
@@ -163,11 +159,7 @@ class FiniteViewsCheck:
         self._pending = (host, event, data_samples)
 
     def flush(self) -> None:
-        """Read the answer that is still outstanding, if any.
-
-        Raises:
-            ViewsError: If a view of that batch had a pixel that is not finite.
-        """
+        """Raise ``ViewsError`` about the last batch on a GPU if it was not finite."""
         if self._pending is not None:
             flags, event, samples = self._pending
             self._pending = None
@@ -189,3 +181,28 @@ def _raise_unless_finite(
         'avoid it, but batch statistics spread it to the whole batch. Check this image and the '
         'transforms of CandidateViews; data_preprocessor must not divide by a std of 0.'
     )
+
+
+def count_target_groups(target_groups: Sequence[int] | None, num_groups: int) -> int | None:
+    """The number of target groups that a config names; ``None`` if the sizes of the views decide.
+
+    Raises:
+        TypeError: If the setting is no list.
+        ValueError: If it does not name the first groups.
+    """
+    if target_groups is None:
+        return None
+    if isinstance(target_groups, (str, bytes)) or not isinstance(target_groups, Sequence):
+        raise TypeError(
+            f'target_groups={target_groups!r} must be a list of the first groups, [0], [0, 1], '
+            '..., or None for those whose views have the size of the first.'
+        )
+    count = len(target_groups)
+    are_whole = all(is_whole(group) for group in target_groups)
+    if not are_whole or not 1 <= count <= num_groups or list(target_groups) != list(range(count)):
+        raise ValueError(
+            f'target_groups={list(target_groups)} must name the first groups in order, [0], '
+            f'[0, 1], ..., of the {num_groups} there are. Reorder the pipelines of '
+            'CandidateViews so that the target groups come first.'
+        )
+    return count

@@ -7,42 +7,41 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from mmengine.model import BaseModel, is_model_wrapper
 from mmpretrain.models.selfsup.base import BaseSelfSupervisor
 from mmpretrain.registry import MODELS
 from torch import Tensor, nn
 
 from ..selection.groups import ViewGroups
 from ..selection.pair_losses.base import PairLoss, build_pair_loss
-from ..selection.record import Selection
+from ..selection.record import MAX_LOGGED_COMBINATIONS, Selection
+from ..selection.scores import finite_mean
 from ..selection.selectors import Selector, build_selector
+from ..utils.arguments import check_settings
 from ..utils.compile_guards import compile_guards
 from ..utils.precision import full_precision
 from ..utils.state_guard import preserve_state
 from ..utils.to_device import index_tensor, to_device
-from .cheap_pass.selection_pass import SelectionPass
-from .checks import FiniteViewsCheck, check_batch_size, check_samples, check_views
-from .photometry.device_photometry import check_photometry_done
-from .selection_schedule import SelectionSchedule
-
-#: What makes up the state of a module. Shared with the wrapped algorithm, not copied.
-_STATE = (
-    '_parameters',
-    '_buffers',
-    '_modules',
-    '_non_persistent_buffers_set',
-    '_state_dict_hooks',
-    '_state_dict_pre_hooks',
-    '_load_state_dict_pre_hooks',
-    '_load_state_dict_post_hooks',
+from ..utils.unwrap_model import unwrap_model
+from .cheap_pass.selection_pass import PASS_SETTINGS, SelectionPass
+from .checks import (
+    FiniteViewsCheck,
+    check_batch_size,
+    check_samples,
+    check_views,
+    count_target_groups,
 )
+from .photometry.device_photometry import check_photometry_done
+from .selection_schedule import SCHEDULE_SETTINGS, SelectionSchedule
+from .transparent import TransparentWrapper
 
-#: Beyond so many combinations of target views their shares would flood the log line.
-_MAX_LOGGED_CHOICES = 28
+#: Where the settings that were arguments of their own are now: setting and key.
+_MOVED = {f'select_{key}': ('selection_pass', key) for key in PASS_SETTINGS} | {
+    key: ('schedule', key) for key in SCHEDULE_SETTINGS
+}
 
 
 @MODELS.register_module()
-class HVSAlgorithm(BaseModel):
+class HVSAlgorithm(TransparentWrapper):
     """Hard View Selection, HVS (`arXiv 2310.03940 <https://arxiv.org/abs/2310.03940>`_).
 
     Per step: forward all candidate views without gradient, form the loss of every admissible
@@ -50,9 +49,8 @@ class HVSAlgorithm(BaseModel):
     the highest loss), and run the wrapped algorithm's own, untouched ``loss`` on it.
 
     The wrapper owns no weights. It shares parameters, buffers and submodules with the wrapped
-    algorithm, under the same names: ``model.backbone`` and ``model.head`` are the algorithm's,
-    parameter-wise options match as in the baseline, and checkpoints go both ways without
-    conversion. Any other attribute is looked up in the algorithm, too.
+    algorithm, under the same names, see :mod:`hvs_mm.models.transparent`: checkpoints go both ways
+    without conversion, and ``model.backbone`` is the algorithm's.
 
     Besides the algorithm's losses, ``loss`` returns for the log line (rank-local, per batch):
 
@@ -73,24 +71,15 @@ class HVSAlgorithm(BaseModel):
             algorithm's type.
         target_groups: Positions of the target groups, ``[0, 1, ...]``. By default those whose
             views have the size of the first group's.
-        data_preprocessor: Handed on to ``algorithm`` if that has none. The Runner fills it in
-            from the config's top level.
-        select_scale: Scale of the views' sides in the selection pass, in (0, 1].
-        select_tokens: Share of the patch tokens that vision transformers go on with there.
-        select_depth: Stages of a ``ResNet`` or layers of a ``VisionTransformer`` after which
-            selection leaves the backbone, to compare pooled features.
-        select_dtype: ``'bfloat16'`` or ``'float16'`` for the backbones in the selection pass
-            alone.
-        select_online: ``'all'`` candidates go through the online network there, or ``'local'``
-            ones alone, with all targets through the teacher.
-        interval: Select in every so many steps; other steps keep the first candidates.
-        warmup: Epochs without selection at the start.
-        prob: Share of a batch's samples to select for.
+        data_preprocessor: Passed to ``algorithm`` if that has none. The Runner fills it in from
+            the config's top level.
+        selection_pass: Makes the forwards of the candidates cheaper: ``scale``, ``tokens``,
+            ``depth``, ``dtype`` and ``online`` of :class:`hvs_mm.models.SelectionPass`.
+        schedule: Selects in some steps or for some samples only: ``interval``, ``warmup`` and
+            ``prob`` of :class:`hvs_mm.models.SelectionSchedule`.
 
-    The last eight make selection cheaper than the forwards of its candidates; docs/performance.md
-    says by how much, and how much of the choice remains. :class:`hvs_mm.models.SelectionPass` and
-    :class:`hvs_mm.models.SelectionSchedule` say exactly what they do. Where samples or steps are
-    left out, ``hvs_share`` in the log is the share of samples that was selected for.
+    docs/performance.md says how much the last two save, and how much of the choice remains. With a
+    ``schedule``, ``hvs_share`` in the log is the share of samples that was selected for.
 
     Raises:
         TypeError: If an argument has the wrong type, or ``algorithm`` is no self-supervised one.
@@ -114,34 +103,23 @@ class HVSAlgorithm(BaseModel):
         target_groups: Sequence[int] | None = None,
         data_preprocessor: dict[str, Any] | nn.Module | None = None,
         *,
-        select_scale: float = 1.0,
-        select_tokens: float = 1.0,
-        select_depth: int | None = None,
-        select_dtype: str | None = None,
-        select_online: str = 'all',
-        interval: int = 1,
-        warmup: int = 0,
-        prob: float = 1.0,
+        selection_pass: dict[str, Any] | None = None,
+        schedule: dict[str, Any] | None = None,
+        **unknown: Any,
     ) -> None:
         # The settings are checked before the costly part, building the algorithm.
+        _reject(unknown)
         groups = ViewGroups(candidates, keep, num_target_groups=1)
-        num_target_groups = _count_target_groups(target_groups, len(groups.candidates))
+        num_target_groups = count_target_groups(target_groups, len(groups.candidates))
         selector = build_selector(selector)
-        schedule = SelectionSchedule(interval, warmup, prob)
-        algorithm = _build_algorithm(algorithm, data_preprocessor)
-
-        super().__init__(data_preprocessor=algorithm.data_preprocessor)
-        # Not registered as a submodule: it would double every name and prefix the checkpoint.
-        self.__dict__['algorithm'] = algorithm
-        for name in _STATE:
-            self.__dict__[name] = algorithm.__dict__[name]
-        self.training = algorithm.training
-
-        # Past nn.Module, which would save one that is a module with the algorithm's weights.
-        self.__dict__['selector'] = selector
-        self.__dict__['pair_loss'] = build_pair_loss(pair_loss, algorithm)
-        self.pair_loss.check(algorithm, groups)
-        if self.pair_loss.all_targets:
+        pass_settings = check_settings('selection_pass', selection_pass, PASS_SETTINGS)
+        schedule_settings = check_settings('schedule', schedule, SCHEDULE_SETTINGS)
+        schedule = SelectionSchedule(**schedule_settings)
+        super().__init__(_build_algorithm(algorithm, data_preprocessor))
+        algorithm = self.algorithm
+        pair_loss = build_pair_loss(pair_loss, algorithm)
+        pair_loss.check(algorithm, groups)
+        if pair_loss.all_targets:
             if num_target_groups not in (None, len(groups.candidates)):
                 raise ValueError(
                     f'target_groups={list(target_groups)}: every view that '
@@ -150,51 +128,18 @@ class HVSAlgorithm(BaseModel):
             num_target_groups = len(groups.candidates)
         self.candidates, self.keep = groups.candidates, groups.keep
         self._num_target_groups = num_target_groups
-        self.__dict__['selection_pass'] = SelectionPass(
-            algorithm,
-            self.pair_loss,
-            select_scale,
-            select_tokens,
-            select_depth,
-            select_dtype,
-            select_online,
-        )
+        self._set_member('selector', selector)
+        self._set_member('pair_loss', pair_loss)
+        self._set_member('selection_pass', SelectionPass(algorithm, pair_loss, **pass_settings))
         self.schedule = schedule
         self._check_finite = FiniteViewsCheck()
         #: The record of the last training step, for hooks; ``None`` if it selected nothing.
         self.last_selection: Selection | None = None
 
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return super().__getattr__(name)
-        except AttributeError:
-            # Absent while the wrapper is being built, copied or unpickled.
-            if 'algorithm' not in self.__dict__:
-                raise
-            return getattr(self.algorithm, name)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        algorithm = self.__dict__.get('algorithm')
-        # Hooks that steer an algorithm by its attributes must reach it, too.
-        if algorithm is not None and name in algorithm.__dict__ and name not in self.__dict__:
-            setattr(algorithm, name, value)
-        else:
-            super().__setattr__(name, value)
-
     def _save_to_state_dict(self, *args: Any, **kwargs: Any) -> None:
         # A checkpoint must not be written of weights that a bad batch has spoiled.
         self._check_finite.flush()
         super()._save_to_state_dict(*args, **kwargs)
-
-    def train(self, mode: bool = True) -> HVSAlgorithm:
-        self.training = mode
-        self.algorithm.train(mode)
-        return self
-
-    def init_weights(self) -> None:
-        if not self._is_init:
-            self.algorithm.init_weights()
-            self._is_init = True
 
     def forward(
         self,
@@ -202,13 +147,7 @@ class HVSAlgorithm(BaseModel):
         data_samples: list[Any] | None = None,
         mode: str = 'tensor',
     ) -> Any:
-        """Select and train in mode ``'loss'``; any other mode is the algorithm's own.
-
-        Args:
-            inputs: In mode ``'loss'`` one tensor (B, 3, H, W) per candidate view.
-            data_samples: B data samples.
-            mode: ``'loss'``, ``'tensor'`` or what else the algorithm knows.
-        """
+        """Select and train in mode ``'loss'``; any other mode is the algorithm's own."""
         if mode == 'loss':
             return self.loss(inputs, data_samples)
         return self.algorithm(inputs, data_samples, mode)
@@ -217,28 +156,26 @@ class HVSAlgorithm(BaseModel):
     def loss(
         self, inputs: list[Tensor], data_samples: list[Any] | None = None
     ) -> dict[str, Tensor]:
-        """Select views and return the algorithm's losses on them, with what was selected.
+        """Select views and return the algorithm's losses on them, with entries for the log.
 
         Args:
             inputs: One tensor (B, 3, H, W) per candidate view, preprocessed.
             data_samples: B data samples.
-
-        Returns:
-            The algorithm's losses and the entries for the log described above.
 
         Raises:
             TypeError: If the inputs are no list of tensors.
             ValueError: If the views do not fit ``candidates``, hold pixels that are not finite,
                 their colors are still to be changed, or the batch is too small for BatchNorm.
         """
-        check_views(inputs, self.candidates, self._weights_dtype())
-        check_samples(data_samples, len(inputs[0]))
+        self._check(inputs, data_samples)
         check_photometry_done(data_samples)
         check_batch_size(self.algorithm, len(inputs[0]))
         self._check_finite(inputs, data_samples)
         groups = self.groups(inputs)
         known = self._target_inputs(inputs, groups, data_samples)
-        indices = self._first_candidates(inputs, groups)
+        # Kept where no views are selected.
+        first = index_tensor([groups.first_views()], inputs[0].device)
+        indices = first.expand(len(inputs[0]), -1)
         self.last_selection, entries = None, {}
         if self.schedule.is_due():
             samples = self.schedule.draw_samples(len(inputs[0]), self.pair_loss.min_samples)
@@ -277,25 +214,22 @@ class HVSAlgorithm(BaseModel):
             TypeError: If the inputs are no list of tensors.
             ValueError: If they do not fit ``candidates``.
         """
-        check_views(inputs, self.candidates, self._weights_dtype())
-        check_samples(data_samples, len(inputs[0]))
+        self._check(inputs, data_samples)
         groups = self.groups(inputs)
         target_inputs = self._target_inputs(inputs, groups, data_samples)
         return self._select(inputs, groups, target_inputs)[0]
 
-    def _weights_dtype(self) -> torch.dtype | None:
+    def _check(self, inputs: list[Tensor], data_samples: list[Any] | None) -> None:
         weights = self.algorithm.parameters()
-        return next((one.dtype for one in weights if one.is_floating_point()), None)
+        dtype = next((one.dtype for one in weights if one.is_floating_point()), None)
+        check_views(inputs, self.candidates, dtype)
+        check_samples(data_samples, len(inputs[0]))
 
     def _target_inputs(
         self, inputs: list[Tensor], groups: ViewGroups, data_samples: list[Any] | None
     ) -> dict[str, Tensor]:
         num_targets = groups.num_targets
         return self.pair_loss.target_inputs(self.algorithm, inputs, num_targets, data_samples)
-
-    def _first_candidates(self, inputs: list[Tensor], groups: ViewGroups) -> Tensor:
-        """Indices (B, kept) of the views that samples keep if none are selected for them."""
-        return index_tensor([groups.first_views()], inputs[0].device).expand(len(inputs[0]), -1)
 
     @compile_guards
     @torch.no_grad()
@@ -306,14 +240,7 @@ class HVSAlgorithm(BaseModel):
         target_inputs: dict[str, Tensor],
         samples: Tensor | None = None,
     ) -> tuple[Selection, dict[str, Tensor]]:
-        """The selection, and what the training step need not compute again.
-
-        Args:
-            inputs: One tensor (B, 3, H, W) per candidate view.
-            groups: The groups they come in.
-            target_inputs: Tensors (B, T, ...) on the host.
-            samples: (n,) int64 on the host, the samples to select for; ``None`` for all.
-        """
+        """The selection for ``samples`` (n,) int64 or all, and outputs that the step can reuse."""
         if samples is not None:
             target_inputs = {name: value[samples] for name, value in target_inputs.items()}
             samples = to_device(samples, inputs[0].device)
@@ -352,10 +279,7 @@ class HVSAlgorithm(BaseModel):
         return kept
 
     def groups(self, inputs: list[Tensor]) -> ViewGroups:
-        """The groups that the candidates come in.
-
-        Args:
-            inputs: One tensor (B, 3, H, W) per candidate view.
+        """The groups that the candidates, one tensor (B, 3, H, W) each, come in.
 
         Raises:
             ValueError: If the views of the first one's size do not come first.
@@ -376,15 +300,12 @@ class HVSAlgorithm(BaseModel):
 
 
 def selecting_model(model: nn.Module) -> HVSAlgorithm:
-    """The model of a Runner, without what wraps it for several processes.
-
-    Args:
-        model: ``runner.model``.
+    """The ``HVSAlgorithm`` of ``runner.model``, unwrapped.
 
     Raises:
-        ValueError: If it selects no views.
+        ValueError: If the model selects no views.
     """
-    model = model.module if is_model_wrapper(model) else model
+    model = unwrap_model(model)
     if not isinstance(model, HVSAlgorithm):
         raise ValueError(
             f'the model {type(model).__name__} selects no views, so there is nothing to show: '
@@ -392,25 +313,6 @@ def selecting_model(model: nn.Module) -> HVSAlgorithm:
             'or train HVSAlgorithm.'
         )
     return model
-
-
-def _count_target_groups(target_groups: Sequence[int] | None, num_groups: int) -> int | None:
-    if target_groups is None:
-        return None
-    if isinstance(target_groups, (str, bytes)) or not isinstance(target_groups, Sequence):
-        raise TypeError(
-            f'target_groups={target_groups!r} must be a list of the first groups, [0], [0, 1], '
-            '..., or None for those whose views have the size of the first.'
-        )
-    count = len(target_groups)
-    are_whole = all(type(group) is int for group in target_groups)
-    if not are_whole or not 1 <= count <= num_groups or list(target_groups) != list(range(count)):
-        raise ValueError(
-            f'target_groups={list(target_groups)} must name the first groups in order, [0], '
-            f'[0, 1], ..., of the {num_groups} there are. Reorder the pipelines of '
-            'CandidateViews so that the target groups come first.'
-        )
-    return count
 
 
 def _build_algorithm(
@@ -438,20 +340,24 @@ def _build_algorithm(
     return algorithm
 
 
+def _reject(unknown: dict[str, Any]) -> None:
+    """Raise about arguments that do not exist, or no longer."""
+    for name, value in unknown.items():
+        if name in _MOVED:
+            setting, key = _MOVED[name]
+            raise TypeError(f'{name}={value!r} is now {setting}=dict({key}={value!r}).')
+        raise TypeError(f'HVSAlgorithm takes no argument {name!r}.')
+
+
 def _log_entries(selection: Selection) -> dict[str, Tensor]:
     # No name may contain "loss": MMEngine adds every such entry to the loss.
     entries = {
-        'hvs_score': _finite_mean(selection.score),
-        'hvs_score_mean': _finite_mean(selection.mean_score),
+        'hvs_score': finite_mean(selection.score),
+        'hvs_score_mean': finite_mean(selection.mean_score),
         'hvs_nonfinite': selection.nonfinite.mean(),
     }
     choices = selection.groups.target_combinations()
-    if len(choices) <= _MAX_LOGGED_CHOICES:
+    if len(choices) <= MAX_LOGGED_COMBINATIONS:
         for views, share in zip(choices, selection.choice_shares()):
             entries['hvs_kept_' + '-'.join(map(str, views))] = share
     return entries
-
-
-def _finite_mean(values: Tensor) -> Tensor:
-    """Mean over the finite ones of (B,) values, NaN if there is none."""
-    return values.where(values.isfinite(), torch.nan).nanmean()

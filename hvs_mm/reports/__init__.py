@@ -1,17 +1,13 @@
+from ..utils.dumped_config import parse_config
+from ..utils.printable import printable
+from .comparison import csv_table, make_rows, markdown_rows, markdown_table, terminal_table
 from .curves import draw_curves
-from .dumped_config import parse_config
-from .printable import printable
-from .rows import Row, make_rows
-from .run import Run, is_work_dir, read_runs
-from .selection_html import selection_html
+from .run import is_work_dir, read_runs
 from .selection_plots import draw_selection_plots
-from .selection_series import Period, selection_series, wilson_interval
-from .tables import csv_table, markdown_rows, markdown_table, terminal_table
+from .selection_report import selection_html
+from .selection_series import selection_series, wilson_interval
 
 __all__ = [
-    'Period',
-    'Row',
-    'Run',
     'csv_table',
     'draw_curves',
     'draw_selection_plots',

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -11,8 +11,8 @@ from matplotlib.ticker import MaxNLocator
 
 from .run import Run
 
-#: Told apart also by people who do not see red and green apart (Okabe and Ito's palette, without
-#: the yellow, which is faint on white).
+#: Okabe and Ito's palette, which works for color blind readers, without the yellow, which is faint
+#: on white.
 _COLORS = ('#0072B2', '#E69F00', '#009E73', '#CC79A7', '#D55E00', '#56B4E9', '#000000')
 _MARKERS = 'os^DvPX*'
 _LINES = ('-', '--', ':', '-.')
@@ -25,8 +25,7 @@ def draw_curves(runs: Sequence[Run], k: int) -> Figure | None:
     Runs without such a number have their loss in a second panel, the mean over each epoch.
 
     Args:
-        runs: The runs. Those that count iterations, not epochs, and have no k-NN accuracy are left
-            out, and so are those that have not logged anything.
+        runs: The runs. Those without a k-NN accuracy and without the loss of an epoch are left out.
         k: Neighbors of the k-NN classifier.
 
     Returns:
@@ -35,24 +34,34 @@ def draw_curves(runs: Sequence[Run], k: int) -> Figure | None:
     accuracy = {run.name: run.knn[k] for run in runs if run.knn.get(k)}
     loss = {run.name: run.loss_by_epoch() for run in runs if run.name not in accuracy}
     loss = {name: curve for name, curve in loss.items() if curve}
-    panels = [
-        (f'k-NN top-1 accuracy, k={k} (%)', accuracy),
-        ('training loss, mean of the epoch', loss),
-    ]
-    panels = [(label, curves) for label, curves in panels if curves]
+    panels = {
+        f'k-NN top-1 accuracy, k={k} (%)': accuracy,
+        'training loss, mean of the epoch': loss,
+    }
+    panels = {label: curves for label, curves in panels.items() if curves}
     if not panels:
         return None
     drawn = [run.name for run in runs if run.name in accuracy or run.name in loss]
-    looks = {name: look(position) for position, name in enumerate(drawn)}
-    figure = Figure(
-        figsize=(5.5 * len(panels) + 0.5, 4.0 + 0.22 * len(drawn)), layout='constrained'
-    )
-    for axes, (label, curves) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels):
-        _draw_panel(axes, label, curves, looks)
-    handles = {line.get_label(): line for axes in figure.axes for line in axes.get_lines()}
-    literally(
-        figure.legend([handles[n] for n in drawn], drawn, loc='outside lower left', fontsize=9)
-    )
+    size = 5.5 * len(panels) + 0.5, 4.0 + 0.22 * len(drawn)
+    figure = Figure(figsize=size, layout='constrained')
+    all_axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    handles = {}
+    for axes, (label, curves) in zip(all_axes, panels.items()):
+        for name, curve in curves.items():
+            epochs = sorted(curve)
+            (handles[name],) = axes.plot(
+                epochs,
+                [curve[epoch] for epoch in epochs],
+                label=name,
+                markersize=5,
+                linewidth=1.6,
+                markevery=max(1, len(epochs) // _MAX_MARKERS),
+                **look(drawn.index(name)),
+            )
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        style_axes(axes, 'epoch', label)
+    legend = [handles[name] for name in drawn], drawn
+    literally(figure.legend(*legend, loc='outside lower left', fontsize=9))
     return figure
 
 
@@ -71,27 +80,10 @@ def look(position: int) -> dict[str, str]:
     }
 
 
-def _draw_panel(
-    axes: Axes,
-    label: str,
-    curves: Mapping[str, Mapping[int, float]],
-    looks: Mapping[str, Mapping[str, str]],
-) -> None:
-    for name, curve in curves.items():
-        epochs = sorted(curve)
-        axes.plot(
-            epochs,
-            [curve[epoch] for epoch in epochs],
-            label=name,
-            markersize=5,
-            linewidth=1.6,
-            markevery=max(1, len(epochs) // _MAX_MARKERS),
-            **looks[name],
-        )
-    axes.set_xlabel('epoch')
-    axes.set_ylabel(label)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.grid(color='0.9')
+def style_axes(axes: Axes, x: str, y: str, grid: str = '0.9') -> None:
+    """Label the axes of a plot; a faint grid, no frame above and to the right."""
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+    axes.grid(color=grid)
     axes.set_axisbelow(True)
-    for side in ('top', 'right'):
-        axes.spines[side].set_visible(False)
+    axes.spines[['top', 'right']].set_visible(False)

@@ -1,23 +1,18 @@
-"""A work dir of MMEngine, read."""
+"""Read the work dir of a run of MMEngine."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, median
-from typing import Any
 
-from .dumped_config import parse_config
-from .printable import printable
+from ..utils.dumped_config import parse_config
+from ..utils.printable import printable
 from .run_config import PRETRAINING, ConfigSummary, summarize_config
-from .run_log import RunLog, number, read_log, whole_number
-
-_EPOCH_CHECKPOINT = re.compile(r'epoch_(\d+)\.pth')
-_ITERATION_CHECKPOINT = re.compile(r'iter_(\d+)\.pth')
+from .run_log import RunLog, TrainRecord, number, read_log, whole_number
 
 
 @dataclass
@@ -26,12 +21,12 @@ class Run:
 
     Attributes:
         path: The work dir.
-        name: What to call it: printable, whatever the folder is called.
-        config: What its config says.
-        log: What was logged.
+        name: A printable name that tells it from the other runs.
+        config: Summary of its config.
+        log: Its logged numbers.
         knn: Top-1 accuracy of the k-NN classifier in percent by k and by number of epochs done.
         checkpoints: Epochs (iterations, if the run has no epochs) of the checkpoints.
-        notes: What could not be read, one sentence each.
+        notes: Parts that could not be read, one sentence each.
         config_file: The file that ``config`` was read from.
     """
 
@@ -60,39 +55,39 @@ class Run:
     @property
     def seconds_per_step(self) -> float | None:
         """Median time of a logged iteration without the first one after each start."""
-        times = [(record.is_first, number(record.scalars.get('time'))) for record in self.log.train]
-        times = [(is_first, time) for is_first, time in times if time is not None]
-        warm = [time for is_first, time in times if not is_first]
+        times = self._logged('time')
+        warm = [time for record, time in times if not record.is_first]
         return median(warm or [time for _, time in times]) if times else None
 
     @property
     def memory(self) -> float | None:
         """Highest memory of the GPU that was logged, in MiB; None on the CPU."""
-        values = (number(record.scalars.get('memory')) for record in self.log.train)
-        return max((value for value in values if value), default=None)
+        return max((value for _, value in self._logged('memory') if value), default=None)
 
     @property
     def loss(self) -> float | None:
         """The last loss that was logged, which MMEngine averages over its window."""
-        losses = (number(record.scalars.get('loss')) for record in reversed(self.log.train))
-        return next((loss for loss in losses if loss is not None), None)
+        return next((loss for _, loss in reversed(self._logged('loss'))), None)
 
     def loss_by_epoch(self) -> dict[int, float]:
         """Mean of the logged losses of each epoch."""
         losses: dict[int, list[float]] = {}
-        for record in self.log.train:
-            loss = number(record.scalars.get('loss'))
-            if record.epoch is not None and loss is not None:
+        for record, loss in self._logged('loss'):
+            if record.epoch is not None:
                 losses.setdefault(record.epoch, []).append(loss)
         return {epoch: fmean(values) for epoch, values in losses.items()}
 
     def accuracies(self) -> dict[int, float]:
-        """Top-1 accuracy in percent of each validation of a classifier."""
+        """Top-1 accuracy in percent of each validation of a classifier, in order."""
         found = {
             done: number(record.get('accuracy/top1'))
             for done, record in sorted(self.log.validation.items())
         }
         return {done: value for done, value in found.items() if value is not None}
+
+    def _logged(self, name: str) -> list[tuple[TrainRecord, float]]:
+        found = [(record, number(record.scalars.get(name))) for record in self.log.train]
+        return [(record, value) for record, value in found if value is not None]
 
 
 def read_runs(paths: Sequence[str | Path]) -> list[Run]:
@@ -165,7 +160,6 @@ def _read_run(path: Path, name: str) -> Run:
             notes.append(f'{name}: {error}')
     if summary.kind != PRETRAINING and summary.checkpoint is None:
         summary = summary._replace(checkpoint=_first_checkpoint(files[1:]))
-    pattern = _EPOCH_CHECKPOINT if summary.by_epoch else _ITERATION_CHECKPOINT
     knn = _logged_knn(log)
     for file in sorted(path.glob('knn_*.json')):
         try:
@@ -173,8 +167,8 @@ def _read_run(path: Path, name: str) -> Run:
         except (RecursionError, TypeError, ValueError) as error:
             notes.append(f'{name}: {file.name} is left out: {error}.')
     config_file = files[0] if files else None
-    notes = [printable(note) for note in notes]
-    return Run(path, name, summary, log, knn, _checkpoints(path, pattern), notes, config_file)
+    checkpoints = _checkpoints(path, summary.by_epoch)
+    return Run(path, name, summary, log, knn, checkpoints, list(map(printable, notes)), config_file)
 
 
 def _config_files(path: Path, log: RunLog) -> list[Path]:
@@ -191,22 +185,24 @@ def _read_config(file: Path) -> ConfigSummary:
 
 
 def _first_checkpoint(files: Sequence[Path]) -> str | None:
-    """What a classifier started from at first: tools/train.py may resume it without."""
+    """The checkpoint of a classifier's first start: tools/train.py may resume it without."""
     for file in files:
-        with suppress(ValueError):
+        try:
             checkpoint = _read_config(file).checkpoint
-            if checkpoint is not None:
-                return checkpoint
+        except ValueError:
+            continue
+        if checkpoint is not None:
+            return checkpoint
     return None
 
 
-def _checkpoints(path: Path, pattern: re.Pattern[str]) -> set[int]:
+def _checkpoints(path: Path, by_epoch: bool) -> set[int]:
     names = [file.name for file in path.glob('*.pth')]
     last = path / 'last_checkpoint'
     if last.is_file():
         names.append(Path(last.read_text(errors='replace').strip()).name)
-    matches = (pattern.fullmatch(name) for name in names)
-    return {int(match[1]) for match in matches if match}
+    pattern = re.compile(rf'{"epoch" if by_epoch else "iter"}_(\d+)\.pth')
+    return {int(match[1]) for match in map(pattern.fullmatch, names) if match}
 
 
 def _logged_knn(log: RunLog) -> dict[int, dict[int, float]]:
@@ -220,7 +216,7 @@ def _logged_knn(log: RunLog) -> dict[int, dict[int, float]]:
 
 
 def _add_knn_file(knn: dict[int, dict[int, float]], file: Path, last_epoch: int | None) -> None:
-    """Add a result of ``tools/eval_knn.py``, which replaces what was logged for its epoch."""
+    """Add a result of ``tools/eval_knn.py``, which replaces the logged one of its epoch."""
     content = json.loads(file.read_text(encoding='utf-8'))
     if not isinstance(content, Mapping) or not isinstance(content.get('k'), Mapping):
         raise ValueError('it is no result of tools/eval_knn.py')
@@ -231,12 +227,6 @@ def _add_knn_file(knn: dict[int, dict[int, float]], file: Path, last_epoch: int 
     if content.get('network') == 'student' or (last_epoch is not None and epoch > last_epoch):
         return
     for k, accuracy in content['k'].items():
-        value = number(_top1(accuracy))
+        value = number(accuracy.get('top1')) if isinstance(accuracy, Mapping) else None
         if value is not None:
-            curve = knn.setdefault(int(k), {})
-            curve[epoch] = value
-            knn[int(k)] = dict(sorted(curve.items()))
-
-
-def _top1(accuracy: Any) -> Any:
-    return accuracy.get('top1') if isinstance(accuracy, Mapping) else None
+            knn[int(k)] = dict(sorted({**knn.get(int(k), {}), epoch: value}.items()))

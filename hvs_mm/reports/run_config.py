@@ -1,4 +1,4 @@
-"""What the config of a run says about it, in a few words."""
+"""A config of a run, in a few words."""
 
 from __future__ import annotations
 
@@ -6,28 +6,27 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .printable import printable
+from ..utils.arguments import is_whole
+from ..utils.class_name import class_name
+from ..utils.printable import printable
 from .run_log import whole_number
 
 #: What a run does: pretraining, or one of the two kinds of training on labels.
 PRETRAINING, LINEAR, FINE_TUNING = 'pretraining', 'linear', 'fine-tuning'
 
-_VISION_TRANSFORMERS = {
-    'VisionTransformer',
-    'MaskedVisionTransformer',
-    'LastLayersVisionTransformer',
-}
-# Beyond this many frozen parts a backbone is all frozen, where the config does not say how many
+_LAST_LAYERS = 'LastLayersVisionTransformer'
+_VISION_TRANSFORMERS = ('VisionTransformer', 'MaskedVisionTransformer', _LAST_LAYERS)
+# From this many frozen parts on a backbone counts as frozen, where the config does not say how many
 # there are: a ResNet has 4 stages, the transformers of MMPretrain have at least 8 layers.
 _STAGES, _LAYERS = 4, 8
 
 
 class ConfigSummary(NamedTuple):
-    """What a config says; None where it does not.
+    """Summary of a config; None where it does not tell. Texts are printable.
 
     Attributes:
         kind: ``PRETRAINING``, ``LINEAR`` (a classifier on a frozen backbone) or ``FINE_TUNING``.
-        method: E.g. ``'SimSiam'``; of a classifier its kind.
+        method: E.g. ``'SimSiam'``; the kind for a classifier.
         selection: E.g. ``'hardest 4->2'``, ``'none'`` for a baseline, None for a classifier.
         backbone: E.g. ``'ResNet-50'``.
         planned: Length of the run in epochs or iterations.
@@ -48,98 +47,83 @@ def summarize_config(config: Mapping[str, Any]) -> ConfigSummary:
     """Summarize a config of MMEngine.
 
     Args:
-        config: The settings as :func:`~hvs_mm.reports.parse_config` gives them; any may be missing.
+        config: The settings as :func:`~hvs_mm.utils.dumped_config.parse_config` gives them; any
+            may be missing.
     """
     model = _mapping(config.get('model'))
     algorithm = _mapping(model.get('algorithm')) or model
     backbone = _mapping(algorithm.get('backbone'))
     train_cfg = _mapping(config.get('train_cfg'))
     by_epoch = not train_cfg or 'max_epochs' in train_cfg
-    planned = train_cfg.get('max_epochs' if by_epoch else 'max_iters')
-    method = _type_name(algorithm)
-    kind, selection, checkpoint = PRETRAINING, _selection(model), None
+    method, kind, checkpoint = class_name(algorithm), PRETRAINING, None
+    selection = _selection(model)
     if method == 'ImageClassifier':
         kind = LINEAR if _is_frozen(backbone) else FINE_TUNING
-        method, selection = kind, None
+        method, selection = kind, ''
         checkpoint = _checkpoint(backbone.get('init_cfg'))
-        # A run that is resumed loads itself.
+        # The checkpoint of a run that is resumed is its own.
         if checkpoint is None and not config.get('resume'):
             checkpoint = config.get('load_from')
     return ConfigSummary(
         kind=kind,
-        method=_printable(method),
-        selection=_printable(selection),
-        backbone=_printable(_backbone(backbone)),
-        planned=whole_number(planned),
+        method=printable(method) or None,
+        selection=printable(selection) or None,
+        backbone=printable(_backbone(backbone)) or None,
+        planned=whole_number(train_cfg.get('max_epochs' if by_epoch else 'max_iters')),
         by_epoch=by_epoch,
         checkpoint=checkpoint if isinstance(checkpoint, str) else None,
     )
 
 
 def checkpoint_folder(checkpoint: str | None) -> Path | None:
-    """The folder of a checkpoint, absolute and without links; relative ones are as seen from here.
+    """The folder of a checkpoint, absolute and without links; None if there is none on this disk.
 
     Args:
-        checkpoint: As a config names it.
+        checkpoint: Path in a config; a relative one starts at the current folder.
     """
     if not checkpoint or '://' in checkpoint:
         return None
     return Path(checkpoint).expanduser().resolve().parent
 
 
-def _printable(text: str | None) -> str | None:
-    return None if text is None else printable(text)
-
-
 def _mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-def _type_name(config: Mapping[str, Any]) -> str | None:
-    """The type without a scope or a module before it."""
-    kind = config.get('type')
-    return kind.rpartition('.')[2] if isinstance(kind, str) else None
-
-
-def _selection(model: Mapping[str, Any]) -> str | None:
-    if not model:
-        return None
-    if _type_name(model) != 'HVSAlgorithm':
-        return 'none'
+def _selection(model: Mapping[str, Any]) -> str:
+    if class_name(model) != 'HVSAlgorithm':
+        return 'none' if model else ''
     candidates, keep = model.get('candidates'), model.get('keep')
     if not isinstance(candidates, (list, tuple)) or not isinstance(keep, (list, tuple)):
-        return None
+        return ''
     counts = f'{"+".join(map(str, candidates))}->{"+".join(map(str, keep))}'
     if list(candidates) == list(keep):
         return f'none, {counts}'
     selector = model.get('selector', 'hardest')
     limit = _mapping(selector).get('max_comparisons')
-    name = selector if isinstance(selector, str) else _type_name(_mapping(selector))
+    name = selector if isinstance(selector, str) else class_name(_mapping(selector))
     return f'{name} {counts}' + (f', of {limit} combinations' if limit else '')
 
 
-def _backbone(config: Mapping[str, Any]) -> str | None:
-    name = _type_name(config)
-    if name is None:
-        return None
-    if 'depth' in config:
+def _backbone(config: Mapping[str, Any]) -> str:
+    name = class_name(config)
+    if name and 'depth' in config:
         return f'{name}-{config["depth"]}'
     arch = config.get('arch')
     if isinstance(arch, Mapping):
         arch = f'{arch.get("embed_dims", "?")}x{arch.get("num_layers", "?")}'
     patch = f'/{config["patch_size"]}' if 'patch_size' in config else ''
-    name = 'ViT' if name in _VISION_TRANSFORMERS else name
-    return f'{name} {arch}{patch}' if arch else f'{name}{patch}'
+    name = name and ('ViT' if name in _VISION_TRANSFORMERS else name)
+    return name and (f'{name} {arch}{patch}' if arch else f'{name}{patch}')
 
 
 def _is_frozen(backbone: Mapping[str, Any]) -> bool:
-    if _type_name(backbone) == 'LastLayersVisionTransformer':
+    if class_name(backbone) == _LAST_LAYERS:
         return True
-    frozen = backbone.get('frozen_stages', -1)
     total = backbone.get('num_stages', _STAGES)
     if 'depth' not in backbone:
         total = _mapping(backbone.get('arch')).get('num_layers', _LAYERS)
-    return isinstance(frozen, int) and isinstance(total, int) and frozen >= total
+    return is_whole(total) and is_whole(backbone.get('frozen_stages'), least=total)
 
 
 def _checkpoint(init_cfg: Any) -> Any:

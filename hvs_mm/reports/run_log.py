@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..utils.arguments import is_whole
+
 _KNN = 'knn/'
 _SELECTION = 'selection/'
-#: Up to here every int is a float.
+#: Every integer up to here is a float, too.
 _LARGEST = 2**53
 
 
@@ -21,7 +23,7 @@ class TrainRecord(NamedTuple):
         iteration: Iterations done, from 1.
         epoch: The epoch it belongs to, from 1; None if the run counts iterations only.
         is_first: Whether it is the first one after a start: its times contain the warming up.
-        scalars: What was logged, by name.
+        scalars: The logged numbers, by name.
     """
 
     iteration: int
@@ -29,23 +31,28 @@ class TrainRecord(NamedTuple):
     is_first: bool
     scalars: dict[str, Any]
 
+    @property
+    def position(self) -> int:
+        """The epoch, or the iteration: MMEngine resumes at the start of an epoch."""
+        return self.iteration if self.epoch is None else self.epoch
+
 
 @dataclass
 class RunLog:
-    """What the logs of a run say.
+    """The logs of a run.
 
     A run that was stopped and resumed has several logs. A later one replaces the earlier ones from
-    its first epoch on, which was trained again. One that starts anew replaces all.
+    its first epoch on, which was trained again. A new start without resuming replaces all.
 
     Attributes:
         train: Logged iterations in order.
         validation: Results of validation by the number of epochs (iterations, if the run has no
             epochs) after which it ran.
-        knn: What ``KNNHook`` logged, ``'knn/top1_k20'`` ..., by the number of epochs done.
-        selection: What ``SelectionStatsHook`` logged, ``'selection/iou_kept'`` ..., in order.
+        knn: Entries of ``KNNHook``, ``'knn/top1_k20'`` ..., by the number of epochs done.
+        selection: Entries of ``SelectionStatsHook``, ``'selection/iou_kept'`` ..., in order.
         source: The ``vis_data`` folder of the latest log; None if there is no log.
-        unreadable: Files with lines that cannot be read, with the number of such lines. The last
-            line of a file does not count: a run that is going on has not finished writing it.
+        unreadable: Number of lines that cannot be read, by file. The last line of a file does not
+            count: a run that still trains has not finished writing it.
     """
 
     train: list[TrainRecord] = field(default_factory=list)
@@ -71,9 +78,11 @@ def read_log(work_dir: Path) -> RunLog:
         An empty log if there is none.
     """
     log = RunLog()
-    # MMEngine names the folders by the time of the start: the order of names is that of time.
+    # MMEngine names the folders by the time of the start: names sort by time.
     for folder in sorted(work_dir.glob('*/vis_data')):
-        path = _log_file(folder)
+        # It has the lines of `<time>.json`, and those of hooks that name no file.
+        files = [folder / 'scalars.json', *sorted(folder.glob('*.json'))]
+        path = next((path for path in files if path.is_file()), None)
         if path is not None:
             _merge(log, folder, _read_lines(log, path))
     return log
@@ -81,22 +90,13 @@ def read_log(work_dir: Path) -> RunLog:
 
 def number(value: Any) -> float | None:
     """The value if it is a number, NaN and infinity included, else None."""
-    if isinstance(value, float):
-        return value
-    # A larger int is no float, and nothing that a run has logged.
-    return whole_number(value)
+    # An integer that is no float is nothing that a run has logged.
+    return value if isinstance(value, float) else whole_number(value)
 
 
 def whole_number(value: Any) -> int | None:
     """The value if it is an int of at most 2**53, else None."""
-    is_whole = isinstance(value, int) and not isinstance(value, bool)
-    return value if is_whole and abs(value) <= _LARGEST else None
-
-
-def _log_file(folder: Path) -> Path | None:
-    # The same lines as in `<time>.json`, and those of hooks that name no file.
-    path = folder / 'scalars.json'
-    return path if path.is_file() else next(iter(sorted(folder.glob('*.json'))), None)
+    return value if is_whole(value, -_LARGEST, _LARGEST) else None
 
 
 def _read_lines(log: RunLog, path: Path) -> list[dict[str, Any]]:
@@ -117,9 +117,9 @@ def _read_lines(log: RunLog, path: Path) -> list[dict[str, Any]]:
 def _merge(log: RunLog, folder: Path, records: list[dict[str, Any]]) -> None:
     train, selection = list(_iterations(records, None)), list(_iterations(records, _SELECTION))
     if train or selection:
-        start = _position((train or selection)[0])
         log.train = _before(log.train, train)
         log.selection = _before(log.selection, selection or train)
+        start = (train or selection)[0].position
         for results in (log.validation, log.knn):
             for done in [done for done in results if done >= start or not log.train]:
                 del results[done]
@@ -140,19 +140,11 @@ def _merge(log: RunLog, folder: Path, records: list[dict[str, Any]]) -> None:
 
 def _before(older: list[TrainRecord], newer: list[TrainRecord]) -> list[TrainRecord]:
     """The older records that a later start did not train again."""
-    if not newer:
-        return older
-    start = _position(newer[0])
-    return [record for record in older if _position(record) < start]
-
-
-def _position(record: TrainRecord) -> int:
-    """What tells a resumed run from the one before: MMEngine resumes at the start of an epoch."""
-    return record.iteration if record.epoch is None else record.epoch
+    return [record for record in older if not newer or record.position < newer[0].position]
 
 
 def _hook(record: dict[str, Any]) -> str | None:
-    """What begins the names of a record, if a hook wrote it that logs the iteration, too."""
+    """The prefix of the names in a record of a hook that logs the iteration, too."""
     for prefix in (_KNN, _SELECTION):
         if any(name.startswith(prefix) for name in record):
             return prefix

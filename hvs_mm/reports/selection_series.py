@@ -1,4 +1,4 @@
-"""The statistics of the selection over a run, from what ``SelectionStatsHook`` logged."""
+"""The statistics of the selection over a run, from the entries of ``SelectionStatsHook``."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from .run import Run
 from .run_log import TrainRecord, number
 
 _PREFIX = 'selection/'
-#: Of the normal distribution: 95 % lie within so many standard deviations.
+#: 95 % of a normal distribution lie within so many standard deviations.
 _Z = 1.96
 
 
 @dataclass(frozen=True)
 class Period:
-    """What was selected in an epoch, or between two log entries of a run without epochs.
+    """Statistics of an epoch, or of a log entry of a run without epochs.
 
     Attributes:
         position: The epoch, or the iteration, that it ended with.
-        images: How many images were counted.
+        images: Number of images.
         means: Mean over the images of each statistic, under the hook's names.
-        scored: How many of the images had a finite score, over which ``score_gap`` is formed.
+        scored: Number of images with a finite score, over which ``score_gap`` is averaged.
     """
 
     position: int
@@ -33,8 +33,8 @@ class Period:
     def gap_error(self, name: str) -> float | None:
         """Half the width of the 95 % confidence interval of ``iou_gap`` or ``score_gap``."""
         deviation = self.means.get(f'{name}_gap_std')
-        number = self.scored if name == 'score' else self.images
-        return None if deviation is None else _Z * deviation / sqrt(number)
+        count = self.scored if name == 'score' else self.images
+        return None if deviation is None else _Z * deviation / sqrt(count)
 
     def share_interval(self, name: str) -> tuple[float, float] | None:
         """Wilson's 95 % confidence interval of a share of images, such as ``lowest_iou``."""
@@ -43,11 +43,11 @@ class Period:
 
 
 def wilson_interval(share: float, number: int) -> tuple[float, float]:
-    """The 95 % confidence interval of a share (Wilson, 1927).
+    """The 95 % confidence interval of a share of independent samples (Wilson, 1927).
 
     Args:
         share: From 0 to 1.
-        number: Of how many, independent of each other.
+        number: Number of samples.
     """
     scale = 1 + _Z**2 / number
     middle = (share + _Z**2 / (2 * number)) / scale
@@ -58,7 +58,7 @@ def wilson_interval(share: float, number: int) -> tuple[float, float]:
 def selection_series(run: Run) -> list[Period]:
     """The statistics of a run in order; empty if none were logged.
 
-    The entries of an epoch are put together, each counting by its images.
+    The entries of an epoch are averaged, weighted by their numbers of images.
     """
     entries: dict[int, list[TrainRecord]] = {}
     for record in run.log.selection:
@@ -82,10 +82,9 @@ def _join(position: int, records: Iterable[TrainRecord]) -> Period | None:
         scored += int(finite)
         for name, value in _with_squares(record).items():
             weight = finite if name.startswith('score_gap') else count
-            if not weight:
-                continue
-            sums[name] = sums.get(name, 0.0) + weight * value
-            weights[name] = weights.get(name, 0) + weight
+            if weight:
+                sums[name] = sums.get(name, 0.0) + weight * value
+                weights[name] = weights.get(name, 0) + weight
     if not images:
         return None
     means = {name: total / weights[name] for name, total in sums.items()}
@@ -97,7 +96,7 @@ def _join(position: int, records: Iterable[TrainRecord]) -> Period | None:
 
 
 def _with_squares(record: TrainRecord) -> dict[str, float]:
-    """The numbers of an entry, with mean squares in place of standard deviations, to be joined."""
+    """The numbers of an entry, with mean squares, which can be averaged, for deviations."""
     found = {
         name.removeprefix(_PREFIX): value
         for name, value in record.scalars.items()

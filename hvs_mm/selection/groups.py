@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from itertools import combinations, product
 from math import comb, prod
 
+from ..utils.arguments import is_whole
+
 
 def _counts(name: str, value: Sequence[int]) -> tuple[int, ...]:
     if isinstance(value, (str, bytes)) or not isinstance(value, Sequence):
@@ -14,7 +16,7 @@ def _counts(name: str, value: Sequence[int]) -> tuple[int, ...]:
     if not value:
         raise ValueError(f'{name}=[] is empty: give one positive integer per view pipeline.')
     for number in value:
-        if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+        if not is_whole(number, 1):
             raise ValueError(f'{name}={list(value)} must hold positive integers, got {number!r}.')
     return tuple(value)
 
@@ -104,18 +106,15 @@ class ViewGroups:
         """All choices of target views, in lexicographic order.
 
         Returns:
-            Tuples of ``num_kept_targets`` view positions: the groups in order, ascending within
-            a group. With one group of 4 of which 2 are kept: (0, 1), (0, 2), ... (2, 3).
+            Tuples of ``num_kept_targets`` view positions, the groups in order. With one group of 4
+            of which 2 are kept: (0, 1), (0, 2), ... (2, 3).
         """
         targets = list(zip(self.spans(), self.keep))[: self.num_target_groups]
         picks = product(*(combinations(span, k) for span, k in targets))
         return [tuple(view for group in pick for view in group) for pick in picks]
 
     def combination(self, number: int) -> tuple[int, ...]:
-        """The admissible combination with the given number, in lexicographic order.
-
-        Args:
-            number: From 0 to ``num_combinations() - 1``.
+        """The combination with a number in lexicographic order, from 0.
 
         Returns:
             ``num_kept`` view positions, without listing the combinations before it.
@@ -133,7 +132,7 @@ def _unrank(items: range, size: int, rank: int) -> list[int]:
     for position, item in enumerate(items):
         if len(chosen) == size:
             break
-        # So many subsets go on with this item; skip them all when the rank lies beyond.
+        # The number of subsets with this item; skip them all when the rank lies beyond.
         here = comb(len(items) - position - 1, size - len(chosen) - 1)
         if rank < here:
             chosen.append(item)

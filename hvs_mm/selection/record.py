@@ -1,4 +1,4 @@
-"""What a selection returns."""
+"""The record of a selection."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from torch import Tensor
 
 from .groups import ViewGroups
 
+#: With more combinations of target views, their shares would flood the log line.
+MAX_LOGGED_COMBINATIONS = 28
+
 
 @dataclass(frozen=True)
 class Selection:
@@ -18,15 +21,14 @@ class Selection:
     ``B`` samples, ``T`` target views, ``S`` candidate views, ``C`` combinations of target views.
 
     Attributes:
-        indices: (B, kept) int64. Positions in the list of candidates, group after group and
+        indices: (B, kept) int64, positions in the list of candidates, group after group and
             ascending within a group.
         score: (B,) score of the kept combination. Not finite only where the sample has no finite
             combination at all.
         pair_loss: (B, T, S) the tensor the scores were formed from.
-        mean_score: (B,) mean score over the combinations that were looked at; over the finite
-            ones where some are not.
-        target_choice: (B,) int64. Which of ``groups.target_combinations()`` was kept.
-        nonfinite: (B,) float, share of NaN or infinite scores among those looked at.
+        mean_score: (B,) mean over the finite scores of all combinations that were scored.
+        target_choice: (B,) int64, which of ``groups.target_combinations()`` was kept.
+        nonfinite: (B,) float, share of NaN or infinite scores.
         groups: The groups the views come in.
         samples: (B,) int64, the positions in a larger batch of the samples that were selected for;
             ``None`` if these are the batch.
@@ -54,14 +56,7 @@ class Selection:
 
 
 def join_selections(selections: Sequence[Selection]) -> Selection:
-    """Put the records of several batches together, in their order.
-
-    Args:
-        selections: Records with the same groups.
-
-    Returns:
-        A record without ``samples``.
-    """
+    """Join the records of several batches with the same groups, without ``samples``."""
     names = [field.name for field in fields(Selection) if field.name not in ('groups', 'samples')]
     joined = {name: torch.cat([getattr(s, name) for s in selections]) for name in names}
     return Selection(**joined, groups=selections[0].groups)

@@ -42,15 +42,12 @@ def num_cross_terms(num_targets: int, num_locals: int) -> int:
 def cross_sums(
     pair_loss: Tensor, combinations: Sequence[Sequence[int]], num_targets: int
 ) -> Tensor:
-    """Sum of the pair losses of every listed combination.
+    """Sum of the pair losses (B, C) of C combinations.
 
     Args:
         pair_loss: (B, T, S).
         combinations: View positions, targets first, the same number in each.
         num_targets: How many of the positions of a combination are targets.
-
-    Returns:
-        (B, number of combinations).
     """
     num_views = pair_loss.shape[2]
     cells = [
@@ -64,15 +61,13 @@ def cross_sums(
 
 
 def diagonal_means(pair_loss: Tensor, combinations: Sequence[Sequence[int]]) -> Tensor:
-    """Mean of the targets' own losses of every listed combination of target views.
-
-    Args:
-        pair_loss: (B, T, S).
-        combinations: Positions of target views.
-
-    Returns:
-        (B, number of combinations).
-    """
+    """Mean of ``L[t, t]`` (B, C) over the target views of C combinations of target views."""
     # (B, T) gathered at (combinations, targets) -> (B, combinations, targets)
     diagonal = torch.diagonal(pair_loss, dim1=1, dim2=2)
     return diagonal[:, index_tensor(combinations, pair_loss.device)].mean(-1)
+
+
+def finite_mean(values: Tensor) -> Tensor:
+    """Mean over the finite entries of the last dimension, NaN where there is none."""
+    finite = values.isfinite()
+    return torch.where(finite, values, 0).sum(-1) / finite.sum(-1)

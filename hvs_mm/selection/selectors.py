@@ -11,11 +11,12 @@ import torch
 from mmpretrain.registry import TASK_UTILS
 from torch import Tensor
 
+from ..utils.arguments import is_whole
 from ..utils.registry import look_up
 from ..utils.to_device import index_tensor
 from .groups import ViewGroups
 from .record import Selection
-from .scores import ScoreWeights, cross_sums, diagonal_means, num_cross_terms
+from .scores import ScoreWeights, cross_sums, diagonal_means, finite_mean, num_cross_terms
 
 
 class Selector(ABC):
@@ -28,13 +29,10 @@ class Selector(ABC):
         """Choose the kept views.
 
         Args:
-            pair_loss: (B, T, S) floating point; ``T = groups.num_targets`` target views and
-                ``S = groups.num_views`` candidate views.
+            pair_loss: (B, T, S) floating point, for ``T`` target and ``S`` candidate views of
+                ``groups``.
             groups: The groups the views come in.
             weights: Weights of the two parts of a score.
-
-        Returns:
-            The kept views, see :class:`Selection`.
 
         Raises:
             ValueError: If the shape of ``pair_loss`` does not fit ``groups``.
@@ -59,12 +57,12 @@ class _ExtremeSelector(Selector):
     local part of a score is a sum of independent terms, so the best locals are the top ones.
 
     A NaN or infinite score never wins over a finite one; ties go to the combination that comes
-    first in lexicographic order, which means to the lowest index.
+    first in lexicographic order, that is to the lowest index.
 
     Args:
-        max_comparisons: Score only this many combinations, drawn at random without replacement
-            and shared by the samples of a batch, as the paper does for DINO. ``None`` searches
-            all of them.
+        max_comparisons: Score only this many combinations, drawn at random without replacement and
+            shared by the samples of a batch, as the paper does for DINO. ``None`` searches all of
+            them.
 
     Raises:
         ValueError: If ``max_comparisons`` is not a positive integer.
@@ -74,11 +72,7 @@ class _ExtremeSelector(Selector):
     _sign: int
 
     def __init__(self, max_comparisons: int | None = None) -> None:
-        if max_comparisons is not None and (
-            isinstance(max_comparisons, bool)
-            or not isinstance(max_comparisons, int)
-            or max_comparisons < 1
-        ):
+        if max_comparisons is not None and not is_whole(max_comparisons, 1):
             raise ValueError(
                 f'max_comparisons={max_comparisons!r} must be a positive integer, or None to '
                 'search all combinations.'
@@ -111,7 +105,7 @@ class _ExtremeSelector(Selector):
             order = self._rank_key(local).sort(dim=-1, descending=True, stable=True).indices
             top = order[..., :kept].sort(-1).values
             best = best + local.gather(-1, top).sum(-1)
-            mean = mean + kept * _finite_mean(local)
+            mean = mean + kept * finite_mean(local)
             picks.append(top + span.start)
         terms = num_cross_terms(groups.num_kept_targets, groups.num_kept - groups.num_kept_targets)
         diagonal = weights.diagonal * diagonal_means(pair_loss, targets) if weights.diagonal else 0
@@ -125,7 +119,7 @@ class _ExtremeSelector(Selector):
             indices=indices,
             score=scores.gather(1, choice[:, None])[:, 0],
             pair_loss=pair_loss,
-            mean_score=_finite_mean(means),
+            mean_score=finite_mean(means),
             target_choice=choice,
             nonfinite=1 - scores.isfinite().to(scores.dtype).mean(1),
             groups=groups,
@@ -143,7 +137,7 @@ class _ExtremeSelector(Selector):
             indices=indices,
             score=scores.gather(1, choice[:, None])[:, 0],
             pair_loss=pair_loss,
-            mean_score=_finite_mean(scores),
+            mean_score=finite_mean(scores),
             target_choice=_target_choice(indices, groups),
             nonfinite=1 - scores.isfinite().to(scores.dtype).mean(1),
             groups=groups,
@@ -168,9 +162,9 @@ class EasiestSelector(_ExtremeSelector):
 class RandomSelector(Selector):
     """Control: keeps a uniformly random admissible combination of each sample.
 
-    The candidates are forwarded and scored as for :class:`HardestSelector`, so a run costs the
-    same and differs in the choice alone. Draws from torch's global generator of the device. A
-    sample whose draw has a score that is not finite keeps its hardest combination instead.
+    The candidates are forwarded and scored as for :class:`HardestSelector`, so a run costs the same
+    and only the choice differs. Draws from torch's global generator of the device. A sample whose
+    draw has a score that is not finite keeps its hardest combination instead.
     """
 
     def __call__(
@@ -208,16 +202,13 @@ def combination_scores(
     groups: ViewGroups,
     weights: ScoreWeights = ScoreWeights(),
 ) -> Tensor:
-    """Scores of the listed combinations.
+    """Scores (B, C) of C admissible combinations, ``groups.num_kept`` view positions each.
 
     Args:
         pair_loss: (B, T, S).
-        combinations: Admissible combinations: ``groups.num_kept`` view positions each.
+        combinations: The combinations.
         groups: The groups the views come in.
         weights: Weights of the two parts of a score.
-
-    Returns:
-        (B, number of combinations).
     """
     kept_targets = groups.num_kept_targets
     terms = num_cross_terms(kept_targets, groups.num_kept - kept_targets)
@@ -231,16 +222,13 @@ def combination_scores(
 def kept_scores(
     pair_loss: Tensor, indices: Tensor, groups: ViewGroups, weights: ScoreWeights
 ) -> Tensor:
-    """Scores of one combination per sample.
+    """Scores (B,) of one admissible combination per sample.
 
     Args:
         pair_loss: (B, T, S).
-        indices: (B, kept) int64, one admissible combination per sample.
+        indices: (B, kept) int64, the combinations.
         groups: The groups the views come in.
         weights: Weights of the two parts of a score.
-
-    Returns:
-        (B,)
     """
     samples = torch.arange(len(pair_loss), device=pair_loss.device)[:, None, None]
     targets = indices[:, : groups.num_kept_targets]
@@ -262,13 +250,7 @@ def _target_choice(indices: Tensor, groups: ViewGroups) -> Tensor:
     return (kept == combinations).all(-1).int().argmax(1)
 
 
-def _finite_mean(values: Tensor) -> Tensor:
-    """Mean over the finite entries of the last dimension, NaN where there is none."""
-    finite = values.isfinite()
-    return torch.where(finite, values, 0).sum(-1) / finite.sum(-1)
-
-
-#: What a config may write for a selector instead of the class name.
+#: Short names of selectors in configs.
 SELECTORS: dict[str, type[Selector]] = {
     'hardest': HardestSelector,
     'random': RandomSelector,

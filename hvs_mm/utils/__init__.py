@@ -1,1 +1,1 @@
-"""Small tools without a room of their own; nothing here imports from the other rooms."""
+"""Small tools that every other package may import; they import none of them."""

@@ -2,37 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import inf, isfinite
 from typing import Any
 
 
 def is_whole(value: Any, least: float = -inf, most: float = inf) -> bool:
-    """Whether a value is an integer within bounds; ``True`` and ``False`` are none.
-
-    Args:
-        value: Any object.
-        least: Smallest integer allowed.
-        most: Largest integer allowed.
-    """
+    """Whether a value is an integer within bounds; ``True`` and ``False`` are not."""
     return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
 
 
 def is_number(value: Any) -> bool:
-    """Whether a value is a finite integer or float; ``True`` and ``False`` are none."""
+    """Whether a value is a finite integer or float; ``True`` and ``False`` are not."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and isfinite(value)
 
 
 def check_whole(name: str, value: Any, least: int = 1, hint: str = '') -> int:
-    """Check that a setting is an integer that is large enough.
+    """Check that a setting is an integer that is large enough, and return it.
 
     Args:
         name: The setting.
         value: Its value.
         least: Smallest integer allowed.
-        hint: What the number counts and what to set instead, appended to the message.
-
-    Returns:
-        The value.
+        hint: Meaning of the number and the value to set instead, appended to the message.
 
     Raises:
         ValueError: If it is not.
@@ -44,16 +36,13 @@ def check_whole(name: str, value: Any, least: int = 1, hint: str = '') -> int:
 
 
 def check_share(name: str, value: Any, zero: bool = True, hint: str = '') -> float:
-    """Check that a setting is a number from 0 to 1.
+    """Check that a setting is a number from 0 to 1, and return it as a float.
 
     Args:
         name: The setting.
         value: Its value.
         zero: Whether 0 itself is allowed.
-        hint: What the number is a share of and what to set instead, appended to the message.
-
-    Returns:
-        The value as a float.
+        hint: Meaning of the share and the value to set instead, appended to the message.
 
     Raises:
         ValueError: If it is not.
@@ -62,3 +51,21 @@ def check_share(name: str, value: Any, zero: bool = True, hint: str = '') -> flo
         expected = 'must be between 0 and 1' if zero else 'must be above 0 and at most 1'
         raise ValueError(f'{name}={value!r} {expected}{": " + hint if hint else "."}')
     return float(value)
+
+
+def check_settings(name: str, settings: Any, known: Sequence[str]) -> dict[str, Any]:
+    """Check that a nested setting is a dict with some of the known keys, or ``None``, and copy it.
+
+    Raises:
+        TypeError: If it is no dict, or has another key.
+    """
+    if settings is None:
+        return {}
+    if not isinstance(settings, dict):
+        raise TypeError(f'{name}={settings!r} must be a dict with some of the keys {list(known)}.')
+    unknown = [key for key in settings if key not in known]
+    if unknown:
+        raise TypeError(
+            f'{name} does not take {", ".join(map(repr, unknown))}: expected some of {list(known)}.'
+        )
+    return dict(settings)

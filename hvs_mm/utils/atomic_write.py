@@ -1,4 +1,4 @@
-"""Files that are there whole, or not at all."""
+"""Write files that are complete or absent."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-#: What ends the name of a file that is being written.
+#: Suffix of a file that is being written.
 UNFINISHED = '.unfinished'
-#: What file systems say that cannot flush folders; some of networks cannot.
+#: Errors of file systems that cannot flush folders, such as some network drives.
 _CANNOT_FLUSH = {errno.EACCES, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP}
 
 
 @contextmanager
 def atomic_write(path: str | Path) -> Iterator[Path]:
-    """Write a file beside its place, and put it there when it is complete and on disk.
+    """Write a file next to its final path, and move it there when it is complete and on disk.
+
+    If writing fails, an older file at the path stays, and nothing else is left.
 
     Args:
-        path: Its place, in a folder that is there. What was there stays until then, and if writing
-            fails; nothing else is left in that case.
+        path: Final path, in an existing folder.
 
     Yields:
         The path to write to.
@@ -39,13 +40,13 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     try:
         _flush(path.parent)
     except OSError as error:
-        # The file is whole and has its name all the same.
+        # The file is complete and has its name anyway.
         if error.errno not in _CANNOT_FLUSH:
             raise
 
 
 def _flush(path: Path) -> None:
-    """Wait until a file or the names in a folder are on disk: a machine may lose its power."""
+    """Wait until a file or the names in a folder are on disk, in case of a power loss."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

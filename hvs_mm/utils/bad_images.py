@@ -1,11 +1,11 @@
-"""Images that cannot be used: how the loader's workers tell the training process of them."""
+"""Images that cannot be used: how the loader's workers report them to the training process."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
 #: Field of a data sample: the images that were refused before this one was taken, a tuple of
-#: :class:`BadImage`. Only samples that have something to tell have it.
+#: :class:`BadImage`. It is absent if there are none.
 SKIPPED_FIELD = 'skipped_images'
 
 
@@ -13,8 +13,8 @@ class BadImage(NamedTuple):
     """An image that cannot be used.
 
     Attributes:
-        path: Of its file, as the data set names it.
-        reason: What is wrong with it, in words.
+        path: Path of its file, as the data set names it.
+        reason: The reason, in words.
     """
 
     path: str
@@ -22,19 +22,19 @@ class BadImage(NamedTuple):
 
 
 class BadImagesError(ValueError):
-    """Too many images cannot be used, or one that must not be left out."""
+    """Too many images are bad, or one is that must not be left out."""
 
     def __str__(self) -> str:
-        # torch raises an error of a worker again with the worker's whole traceback as its text.
+        # torch re-raises an error of a worker with the worker's whole traceback as its text.
         return super().__str__().rsplit(f'{type(self).__name__}: ', 1)[-1].strip()
 
 
 def describe(images: list[BadImage], most: int = 5) -> str:
-    """Some images, each once, with what is wrong with them.
+    """List some images, each once, with the reasons.
 
     Args:
-        images: At least one.
-        most: How many are named; of the others only the number is told.
+        images: At least one image.
+        most: Number of images to name; the others are only counted.
     """
     distinct = list({image.path: image for image in images}.values())
     lines = [f'{image.path} ({image.reason})' for image in distinct[:most]]

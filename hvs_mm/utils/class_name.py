@@ -1,4 +1,4 @@
-"""Which class settings of a config mean."""
+"""Parse type names in configs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ def class_name(settings: Any) -> str:
 
     Args:
         settings: A dict with a ``type``, which is a class, or its name with or without a scope
-            (``'mmpretrain.PackViews'``) or module. Anything else is an object that is built.
+            (``'mmpretrain.PackViews'``) or module. Any other object stands for its own class.
 
     Returns:
         The name; an empty string if there is no ``type``.

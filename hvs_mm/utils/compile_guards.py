@@ -1,4 +1,4 @@
-"""What torch.compile needs to know."""
+"""Keep torch.compile out of functions that it cannot follow."""
 
 from __future__ import annotations
 
@@ -17,15 +17,12 @@ R = TypeVar('R')
 def compile_guards(function: Callable[P, R]) -> Callable[P, R]:
     """Keep torch.compile out of a function, but not out of those it calls.
 
-    For what steers the networks and the maths: it reads the epoch, guards the state of a model or
-    asks what the host knows. The networks and the maths are whole graphs then.
-
-    Args:
-        function: Any function or method.
+    For code around the networks and the maths that reads the epoch, guards the state of a model or
+    branches on values of the host. The networks and the maths then compile to whole graphs.
     """
     left_alone = torch.compiler.disable(function, recursive=False)
 
-    # A function of its own: torch 2.10 takes the marked one out of a bound method, without `self`.
+    # A separate function: torch 2.10 takes the marked one out of a bound method, without `self`.
     @wraps(function)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
         return left_alone(*args, **kwargs)
@@ -34,13 +31,10 @@ def compile_guards(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def plain_drop_path(module: nn.Module) -> None:
-    """Make the rates of stochastic depth numbers of Python.
+    """Convert the rates of stochastic depth to Python floats, in place.
 
-    MMPretrain (1.2.0, 1.3.6) takes them from ``numpy.linspace``. torch.compile takes a NumPy
-    number for a tensor and cannot follow MMCV's ``if drop_prob == 0``.
-
-    Args:
-        module: Changed in place.
+    MMPretrain (1.2.0, 1.3.6) takes them from ``numpy.linspace``. torch.compile takes a NumPy number
+    for a tensor and cannot follow MMCV's ``if drop_prob == 0``.
     """
     for child in module.modules():
         if isinstance(child, DropPath):

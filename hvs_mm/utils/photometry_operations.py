@@ -1,4 +1,4 @@
-"""What is to be done to the colors of views, as numbers that travel with a data sample."""
+"""Changes of color that are left to the device, as numbers that travel with a data sample."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-#: Where a data sample holds what is still to be done to the colors of its views.
+#: Field of a data sample with the operations that are still to be applied to its views.
 PHOTOMETRY_FIELD = 'view_photometry'
-#: Operations that are carried out on the device. 0 in a record stands for none, 1 for the first.
+#: Operations of the device. A record has 0 for none, 1 for the first of these.
 OPERATIONS = ('brightness', 'contrast', 'saturation', 'hue', 'grayscale', 'blur', 'solarize')
 #: Columns of a record: the operation and its up to three values.
 _WIDTH = 4
@@ -18,7 +18,7 @@ Operation = tuple[str | float, ...]
 
 
 def pack_operations(views: Sequence[Sequence[Operation]]) -> np.ndarray:
-    """Record what is to be done to the views of an image.
+    """Record the operations for the views of an image.
 
     The values are those of upstream's transforms:
 
@@ -26,16 +26,16 @@ def pack_operations(views: Sequence[Sequence[Operation]]) -> np.ndarray:
     - ``hue``: a shift, from -0.5 to 0.5 of the color circle,
     - ``grayscale``: the weights of the channels in their order, which add up to 1,
     - ``blur``: the standard deviation in pixels,
-    - ``solarize``: the gray level from which on a channel is inverted.
+    - ``solarize``: the gray level from which a channel is inverted.
 
     Args:
         views: The operations of each of S views, first to last.
 
     Returns:
-        (S, K, 4) float32, ``K`` the most operations of a view.
+        (S, K, 4) float32, where ``K`` is the largest number of operations of a view.
 
     Raises:
-        ValueError: If an operation is not known.
+        ValueError: If an operation is unknown.
     """
     record = np.zeros((len(views), max(map(len, views), default=0), _WIDTH), dtype=np.float32)
     for view, operations in enumerate(views):
@@ -51,7 +51,7 @@ def stack_operations(records: Sequence[np.ndarray]) -> np.ndarray:
     """Join the records of the images of a batch.
 
     Args:
-        records: B arrays (S, K, 4) of :func:`pack_operations`, of any K.
+        records: B arrays (S, K, 4) from :func:`pack_operations`, with any K.
 
     Returns:
         (B, S, K, 4) float32, with the largest K.

@@ -14,13 +14,10 @@ R = TypeVar('R')
 
 
 def full_precision(function: Callable[P, R]) -> Callable[P, R]:
-    """Run a function of tensors outside of autocast.
+    """Run a function outside of autocast on the device of its first argument, a tensor.
 
-    Autocast would carry out matrix products of float32 tensors in half precision, and undo the
+    Autocast would compute matrix products of float32 tensors in half precision, and undo the
     conversion that precedes them.
-
-    Args:
-        function: Its first argument is a tensor, whose device is meant.
     """
 
     @wraps(function)

@@ -1,4 +1,4 @@
-"""What stands under a name in MMPretrain's registry."""
+"""Look up names in MMPretrain's registry."""
 
 from __future__ import annotations
 
@@ -8,13 +8,9 @@ from mmpretrain.registry import TASK_UTILS
 
 
 def look_up(name: str) -> Any:
-    """What ``TASK_UTILS`` has under a name, or Python under a dotted one; ``None`` if nothing.
-
-    Args:
-        name: Whatever a config says.
-    """
+    """Look up a name of a config in ``TASK_UTILS``, or a dotted one in Python; else ``None``."""
     try:
         return TASK_UTILS.get(name)
     except (RuntimeError, TypeError, ValueError):
-        # What comes of a name that cannot be one of a module, such as '' or '.x'.
+        # A name that no module can have, such as '' or '.x'.
         return None

@@ -1,56 +1,192 @@
-"""Leave a model exactly as it was found."""
+"""Leave a model and the random number generators as they were found."""
 
+# The transforms of MMCV and MMPretrain draw from NumPy's legacy generator.
+# ruff: noqa: NPY002
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import random
+from collections import defaultdict
+from collections.abc import Collection, Iterator
+from contextlib import AbstractContextManager, contextmanager
 
+import numpy as np
 import torch
-from torch import nn
+from mmengine.model import BaseAveragedModel
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 
-@contextmanager
-def preserve_state(module: nn.Module) -> Iterator[None]:
-    """Forward a module in train mode without changing any buffer or the random state.
+class StateGuard:
+    """Copies of everything that forward passes of a model change, to undo them.
 
-    BatchNorm in train mode goes on normalizing with the statistics of the batch, but does not
-    track them meanwhile. Any other buffer that a forward pass writes to or replaces is put back,
-    and so are the states of torch's random generators on the CPU and on the module's device:
-    dropout and stochastic depth draw afterwards what they would have drawn without the pass.
+    These are its buffers: statistics of BatchNorm, the centers of DINO and iBOT, queues, counters.
 
     Args:
-        module: Any module. Parameters are left to the caller: run without gradient.
+        model: Any module. Its buffers may be written in place or replaced.
+        averages: Guard the parameters of MMEngine's averaged models, too, such as BYOL's target
+            network, which upstream updates in the forward pass. The teacher of DINO and iBOT is
+            updated by a hook between the passes and is not guarded.
     """
+
+    # Counters of writes (`_version`) do not tell what has changed: writes through `.data`, those of
+    # BatchNorm to its statistics and of MMEngine to its averages do not raise them (torch 2.10).
+
+    def __init__(self, model: nn.Module, averages: bool = False) -> None:
+        self._model = model
+        self._averages = averages
+        # By full name: the module's dict that holds the tensor, its key there, and the tensor.
+        self._places: dict[str, tuple[dict[str, Tensor | None], str, Tensor | None]] = {}
+        self._copies: dict[str, Tensor] = {}
+
+    @torch.no_grad()
+    def take(self, skip: Collection[nn.Module] = ()) -> None:
+        """Copy what the next passes may change.
+
+        Args:
+            skip: Modules whose buffers the passes do not change.
+        """
+        skipped = {id(module) for module in skip}
+        self._places = {
+            f'{prefix}.{name}' if prefix else name: (entries, name, value)
+            for prefix, entries in self._changing(skipped)
+            for name, value in entries.items()
+        }
+        values = self._values()
+        # Memory is allocated once, and again only for a tensor that another one has replaced.
+        self._copies = {
+            full: old
+            if (old := self._copies.get(full)) is not None and _is_alike(old, value)
+            else torch.empty_like(value)
+            for full, value in values.items()
+        }
+        _copy_all(list(self._copies.values()), list(values.values()))
+
+    def current(self) -> dict[str, Tensor]:
+        """All floating-point buffers, as they are now, by name.
+
+        Averaged parameters are left out: an average of finite weights is finite.
+        """
+        found = {
+            full: entries.get(name)
+            for full, (entries, name, value) in self._places.items()
+            if not isinstance(value, nn.Parameter)
+        }
+        return {n: v for n, v in found.items() if v is not None and v.is_floating_point()}
+
+    @torch.no_grad()
+    def restore(self) -> None:
+        """Put everything back to where it was at :meth:`take`."""
+        for entries, name, value in self._places.values():
+            entries[name] = value
+        _copy_all(list(self._values().values()), list(self._copies.values()))
+
+    def _changing(self, skipped: Collection[int]) -> Iterator[tuple[str, dict[str, Tensor | None]]]:
+        """The dicts that hold what forward passes change, with the names of their modules."""
+        for prefix, module in self._model.named_modules():
+            if id(module) not in skipped:
+                yield prefix, module._buffers
+            if self._averages and isinstance(module, BaseAveragedModel):
+                for name, inner in module.named_modules(prefix=prefix):
+                    yield name, inner._parameters
+
+    def _values(self) -> dict[str, Tensor]:
+        # Through `.data`: an unchanged buffer that autograd has saved must stay valid.
+        return {
+            full: value.data
+            for full, (_, _, value) in self._places.items()
+            if value is not None and not _is_expanded(value)
+        }
+
+
+@contextmanager
+def preserve_state(module: nn.Module, evaluate: bool = False) -> Iterator[None]:
+    """Forward a module without changing its buffers, its modes or any random generator.
+
+    BatchNorm in train mode still normalizes with the statistics of the batch, but does not track
+    them. Any other buffer that a forward pass writes to or replaces is restored, and so are the
+    random states of Python, NumPy and torch, on the CPU and on the module's devices: dropout and
+    stochastic depth draw afterwards what they would have drawn without the pass.
+
+    Args:
+        module: Any module. Its parameters are not copied: run without gradient.
+        evaluate: Put the module into eval mode inside the block.
+    """
+    modes = [(child, child.training) for child in module.modules()]
+    if evaluate:
+        module.eval()
     tracking = [
-        m
-        for m in module.modules()
-        if isinstance(m, _BatchNorm) and m.training and m.track_running_stats
-    ]
-    # Statistics that are not tracked meanwhile need no copy.
-    untouched = {id(norm) for norm in tracking}
-    saved = [
-        (owner, name, buffer, buffer._version, buffer.clone())
-        for owner in module.modules()
-        if id(owner) not in untouched
-        for name, buffer in owner._buffers.items()
-        if buffer is not None
+        child
+        for child, _ in modes
+        if isinstance(child, _BatchNorm) and child.training and child.track_running_stats
     ]
     devices = {p.device for p in module.parameters() if p.device.type == 'cuda'}
-    cpu_state = torch.random.get_rng_state()
-    cuda_states = [(device, torch.cuda.get_rng_state(device)) for device in devices]
-    for norm in tracking:
-        norm.track_running_stats = False
-    try:
+    guard = StateGuard(module)
+    # Statistics that are not tracked need no copy.
+    guard.take(skip=tracking)
+    with _preserve_random_states(devices):
+        try:
+            for norm in tracking:
+                norm.track_running_stats = False
+            yield
+        finally:
+            for norm in tracking:
+                norm.track_running_stats = True
+            # Not by train(), which sets the mode of all children, too.
+            for child, is_training in modes:
+                if child.training != is_training:
+                    child.training = is_training
+            guard.restore()
+
+
+def evaluation_mode(module: nn.Module) -> AbstractContextManager[None]:
+    """Put a module into eval mode, and leave it as :func:`preserve_state` does."""
+    return preserve_state(module, evaluate=True)
+
+
+@contextmanager
+def own_random_numbers(seed: int) -> Iterator[None]:
+    """Seed NumPy, Python and torch (on the CPU), and restore their generators afterwards.
+
+    The transforms of MMCV and MMPretrain draw from all three.
+
+    Args:
+        seed: Seed of all three.
+    """
+    with _preserve_random_states():
+        np.random.seed(seed)
+        random.seed(seed)
+        torch.random.default_generator.manual_seed(seed)
         yield
-    finally:
-        for norm in tracking:
-            norm.track_running_stats = True
-        with torch.no_grad():
-            for owner, name, buffer, version, value in saved:
-                if buffer._version != version:
-                    buffer.copy_(value)
-                owner._buffers[name] = buffer
-        torch.random.set_rng_state(cpu_state)
-        for device, state in cuda_states:
-            torch.cuda.set_rng_state(state, device)
+
+
+@contextmanager
+def _preserve_random_states(devices: Collection[torch.device] = ()) -> Iterator[None]:
+    """Restore the random states of Python, NumPy and torch, on the CPU and on CUDA devices."""
+    python_state, numpy_state = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng(devices):
+        try:
+            yield
+        finally:
+            random.setstate(python_state)
+            np.random.set_state(numpy_state)
+
+
+def _is_expanded(value: Tensor) -> bool:
+    """Whether elements share memory, so that nothing can write to the tensor in place."""
+    return any(size > 1 and step == 0 for size, step in zip(value.shape, value.stride()))
+
+
+def _is_alike(one: Tensor, other: Tensor) -> bool:
+    return one.shape == other.shape and one.dtype == other.dtype and one.device == other.device
+
+
+def _copy_all(targets: list[Tensor], sources: list[Tensor]) -> None:
+    # One type at a time: only then is it one kernel for many tensors.
+    groups: dict[tuple[torch.device, torch.dtype], tuple[list[Tensor], list[Tensor]]]
+    groups = defaultdict(lambda: ([], []))
+    for target, source in zip(targets, sources):
+        both = groups[target.device, target.dtype]
+        both[0].append(target)
+        both[1].append(source)
+    for into, out_of in groups.values():
+        torch._foreach_copy_(into, out_of)

@@ -1,4 +1,4 @@
-"""Tensors made on the host, indices above all."""
+"""Move tensors from the host to a device without waiting."""
 
 from __future__ import annotations
 
@@ -9,21 +9,13 @@ from torch import Tensor
 
 
 def index_tensor(values: Sequence[Sequence[int]], device: torch.device) -> Tensor:
-    """Bring indices to a device without making the host wait for it.
-
-    Args:
-        values: Nested sequences of integers, rectangular.
-        device: Where the tensor goes.
-
-    Returns:
-        int64 tensor of the shape of ``values``.
-    """
+    """An int64 tensor of rectangular nested sequences, moved without making the host wait."""
     # The dtype matters for empty rows.
     return to_device(torch.tensor(values, dtype=torch.int64), device)
 
 
 def is_asynchronous(device: torch.device) -> bool:
-    """Whether work on a device goes on while the host does, which must not ask for its results."""
+    """Whether a device works while the host continues, which should not ask for its results."""
     return device.type == 'cuda'
 
 
@@ -33,12 +25,7 @@ def is_on_host(tensor: Tensor) -> bool:
 
 
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:
-    """Bring a tensor of the host to a device without making the host wait for it.
-
-    Args:
-        tensor: On the CPU, or there already.
-        device: Where it goes.
-    """
+    """Move a tensor to a device without making the host wait for it."""
     if not is_on_host(tensor) or not is_asynchronous(device):
         return tensor.to(device)
     # A copy from pageable memory would wait for all work queued on the device.

@@ -1,4 +1,4 @@
-"""The model below what wraps it for several processes."""
+"""The model inside its wrapper for several processes."""
 
 from __future__ import annotations
 
@@ -7,9 +7,5 @@ from torch import nn
 
 
 def unwrap_model(model: nn.Module) -> nn.Module:
-    """Return the model itself where ``DistributedDataParallel`` or the like wraps it.
-
-    Args:
-        model: ``runner.model``, or any module.
-    """
+    """Return the model inside ``DistributedDataParallel`` or the like, or the model itself."""
     return model.module if is_model_wrapper(model) else model

@@ -1,7 +1,6 @@
-from .captions import describe_view
-from .pair_loss_plot import draw_pair_loss
 from .panel import draw_selection, to_rgb
 from .selected_examples import (
+    describe_view,
     draw_candidates,
     draw_examples_panel,
     select_examples,
@@ -14,7 +13,6 @@ __all__ = [
     'describe_view',
     'draw_candidates',
     'draw_examples_panel',
-    'draw_pair_loss',
     'draw_selection',
     'select_examples',
     'shown_pair_loss',

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -11,13 +10,13 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-#: Told apart also by people who do not see red and green apart (Okabe and Ito's palette).
+#: Okabe and Ito's palette, which works for color blind readers.
 _COLORS = ('#0072B2', '#E69F00', '#CC79A7', '#009E73', '#56B4E9', '#D55E00')
-#: Of the boxes of smaller views: too many for colors of their own.
+#: Color of all smaller views: too many for colors of their own.
 _SMALLER = '#666666'
-#: Views beside each other.
+#: Views side by side.
 _COLUMNS = 4
-#: Beyond so many views the matrix has no numbers.
+#: With more views the matrix has no numbers.
 _MAX_NUMBERS = 6
 _FONT = 7
 _DPI = 150
@@ -41,16 +40,15 @@ def draw_selection(
 
     Args:
         images: N originals (H, W, 3) uint8, RGB.
-        views: Of each, S views (h, w, 3) uint8, RGB.
+        views: For each image S views (h, w, 3) uint8, RGB.
         boxes: (N, S, 4) crop boxes ``x1, y1, x2, y2`` in pixels of the original.
-        kept: (N, number kept) positions of the kept views; None where nothing was selected, and
-            all are shown alike.
+        kept: (N, number kept) positions of the kept views; None marks no view.
         captions: N lines of text.
-        pair_loss: (N, T, S) losses of the pairs, NaN where there is none to show; by default there
-            is no matrix.
-        labels: Of each image, S lines to stand below the views.
-        num_targets: How many of the first views are targets, which have colors of their own; by
-            default those of the first one's size.
+        pair_loss: (N, T, S) losses of the pairs, NaN where there is none to show; None for no
+            matrix.
+        labels: For each image S lines to stand below the views.
+        num_targets: Number of target views, which come first and have colors of their own; by
+            default those of the first view's size.
 
     Returns:
         The figure, not bound to any window system; save it with ``figure.savefig``.
@@ -58,28 +56,24 @@ def draw_selection(
     num_views = len(views[0])
     if num_targets is None:
         num_targets = sum(view.shape == views[0][0].shape for view in views[0])
-    rows = -(-num_views // _COLUMNS)
+    columns, rows = min(num_views, _COLUMNS), -(-num_views // _COLUMNS)
     row_height = 1.25 if labels is None else 1.55
     height = row_height * max(rows, 2 if pair_loss is not None else 1) + 0.3
-    widths = [height, 1.3 * min(num_views, _COLUMNS)]
+    widths = [height, 1.3 * columns]
     if pair_loss is not None:
         # Wide enough for the numbers, or for a wide matrix.
         widths.append(height * min(max(pair_loss.shape[2] / pair_loss.shape[1], 1.0), 1.6))
-    figure = Figure(
-        figsize=(sum(widths) + 0.4, height * len(images)), layout='constrained', dpi=_DPI
-    )
+    size = sum(widths) + 0.4, height * len(images)
+    figure = Figure(figsize=size, layout='constrained', dpi=_DPI)
     FigureCanvasAgg(figure)
     blocks = figure.add_gridspec(len(images), len(widths), width_ratios=widths)
+    colors = [_COLORS[v % len(_COLORS)] if v < num_targets else _SMALLER for v in range(num_views)]
     for row, image in enumerate(images):
-        colors = [
-            _COLORS[view % len(_COLORS)] if view < num_targets else _SMALLER
-            for view in range(num_views)
-        ]
         is_kept = [kept is None or view in kept[row] for view in range(num_views)]
         original = figure.add_subplot(blocks[row, 0])
         _draw_original(original, image, boxes[row], is_kept, colors)
         original.set_title(captions[row], fontsize=_FONT, loc='left')
-        grid = blocks[row, 1].subgridspec(rows, min(num_views, _COLUMNS))
+        grid = blocks[row, 1].subgridspec(rows, columns)
         for view in range(num_views):
             axis = figure.add_subplot(grid[view // _COLUMNS, view % _COLUMNS])
             name = f'{view} kept' if kept is not None and is_kept[view] else str(view)
@@ -87,20 +81,12 @@ def draw_selection(
             if labels is not None:
                 axis.set_xlabel(labels[row][view], fontsize=_FONT - 1, labelpad=2)
         if pair_loss is not None:
-            axis = figure.add_subplot(blocks[row, 2])
-            _draw_matrix(axis, pair_loss[row], is_kept)
+            _draw_matrix(figure.add_subplot(blocks[row, 2]), pair_loss[row], is_kept)
     return figure
 
 
 def to_rgb(figure: Figure) -> np.ndarray:
-    """The pixels of a figure.
-
-    Args:
-        figure: As of :func:`draw_selection`.
-
-    Returns:
-        (H, W, 3) uint8, RGB.
-    """
+    """The pixels (H, W, 3) uint8, RGB, of a figure of :func:`draw_selection`."""
     figure.canvas.draw()
     return np.array(figure.canvas.buffer_rgba())[..., :3]
 
@@ -112,32 +98,19 @@ def _draw_original(
     # The kept ones last, on top.
     for view in sorted(range(len(boxes)), key=is_kept.__getitem__):
         left, top, right, bottom = boxes[view]
-        axis.add_patch(
-            Rectangle(
-                (left - 0.5, top - 0.5),
-                right - left,
-                bottom - top,
-                fill=False,
-                color=colors[view],
-                gid=f'view {view}',
-                linewidth=2 if is_kept[view] else 1.3,
-                linestyle='-' if is_kept[view] else ':',
-            )
-        )
-    _hide_ticks(axis)
+        box = Rectangle((left - 0.5, top - 0.5), right - left, bottom - top, fill=False)
+        width, style = (2, '-') if is_kept[view] else (1.3, ':')
+        box.set(color=colors[view], gid=f'view {view}', linewidth=width, linestyle=style)
+        axis.add_patch(box)
+    axis.set(xticks=[], yticks=[])
     axis.spines[:].set_visible(False)
 
 
 def _draw_view(axis: Axes, view: np.ndarray, name: str, is_kept: bool, color: str) -> None:
     axis.imshow(view, alpha=1.0 if is_kept else 0.55)
-    axis.set_title(
-        name,
-        fontsize=_FONT,
-        color=color,
-        fontweight='bold' if is_kept else 'normal',
-        pad=3,
-    )
-    _hide_ticks(axis)
+    weight = 'bold' if is_kept else 'normal'
+    axis.set_title(name, fontsize=_FONT, color=color, fontweight=weight, pad=3)
+    axis.set(xticks=[], yticks=[])
     axis.spines[:].set(visible=is_kept, color=color, linewidth=3)
 
 
@@ -147,30 +120,19 @@ def _draw_matrix(axis: Axes, pair_loss: np.ndarray, is_kept: list[bool]) -> None
     finite = pair_loss[np.isfinite(pair_loss)]
     middle = finite.mean() if finite.size else 0.0
     axis.imshow(np.where(np.isfinite(pair_loss), pair_loss, np.nan), cmap='viridis', aspect='auto')
-    for target in range(num_targets):
-        for view in range(num_views):
-            value = pair_loss[target, view]
-            if num_views <= _MAX_NUMBERS and not np.isnan(value):
-                is_dark = np.isfinite(value) and value < middle
-                text: dict[str, Any] = {'ha': 'center', 'va': 'center', 'fontsize': _FONT}
-                axis.text(view, target, f'{value:.2g}', color='w' if is_dark else 'k', **text)
-            # The diagonal counts where the method has losses of a view and itself.
-            has_part = target != view or not np.isnan(value)
-            if has_part and is_kept[target] and is_kept[view]:
-                axis.add_patch(
-                    Rectangle(
-                        (view - 0.45, target - 0.45), 0.9, 0.9, fill=False, color='#D55E00', lw=1.8
-                    )
-                )
+    for (target, view), value in np.ndenumerate(pair_loss):
+        if num_views <= _MAX_NUMBERS and not np.isnan(value):
+            color = 'w' if np.isfinite(value) and value < middle else 'k'
+            style = dict(ha='center', va='center', fontsize=_FONT, color=color)
+            axis.text(view, target, f'{value:.2g}', **style)
+        # The diagonal counts for methods that have losses of a view and itself.
+        has_part = target != view or not np.isnan(value)
+        if has_part and is_kept[target] and is_kept[view]:
+            corner = view - 0.45, target - 0.45
+            axis.add_patch(Rectangle(corner, 0.9, 0.9, fill=False, color='#D55E00', lw=1.8))
     axis.set_title('pair loss', fontsize=_FONT, loc='left')
     axis.set_xlabel('view', fontsize=_FONT, labelpad=1)
     axis.set_ylabel('target', fontsize=_FONT, labelpad=1)
-    step = 1 if num_views <= 2 * _MAX_NUMBERS else 4
-    axis.set_xticks(range(0, num_views, step))
+    axis.set_xticks(range(0, num_views, 1 if num_views <= 2 * _MAX_NUMBERS else 4))
     axis.set_yticks(range(num_targets))
     axis.tick_params(labelsize=_FONT, length=2, pad=1)
-
-
-def _hide_ticks(axis: Axes) -> None:
-    axis.set_xticks([])
-    axis.set_yticks([])

@@ -1,7 +1,8 @@
-"""What a model keeps of the candidate views of some images."""
+"""Pictures of example images: the views that a model keeps, or all candidate views."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from copy import deepcopy
 
 import numpy as np
@@ -12,12 +13,14 @@ from torch import nn
 from ..datasets.loading.examples import Examples
 from ..models.photometry.batch import apply_photometry
 from ..selection.record import Selection
+from ..selection.statistics.color import COLOR_CHANGES
 from ..selection.statistics.geometry import pair_ious
 from ..utils.photometry_operations import PHOTOMETRY_FIELD, stack_operations
-from ..utils.random_state import own_random_numbers
-from ..utils.state_guard import preserve_state
-from .captions import describe_view
+from ..utils.state_guard import own_random_numbers, preserve_state
 from .panel import draw_selection
+
+#: Short names of color changes that are factors.
+_FACTORS = {'brightness': 'bri', 'contrast': 'con', 'saturation': 'sat'}
 
 
 def select_examples(model: nn.Module, examples: Examples, seed: int = 0) -> Selection:
@@ -27,25 +30,21 @@ def select_examples(model: nn.Module, examples: Examples, seed: int = 0) -> Sele
 
     Args:
         model: An ``HVSAlgorithm``.
-        examples: All go forward as one batch.
-        seed: Of these random numbers.
+        examples: Images that go forward as one batch.
+        seed: Seed of the random numbers.
     """
     # The preprocessor may write into its input.
     data = model.data_preprocessor(deepcopy(examples.batch()))
-    # Selectors and stochastic depth draw random numbers, which the training would miss: the
-    # former does Python's, the latter those of a GPU, too.
+    # Selectors draw from Python's generator, stochastic depth from torch's: the training must not
+    # miss these numbers.
     with own_random_numbers(seed), preserve_state(model):
         return model.select_views(data['inputs'], data['data_samples'])
 
 
 def shown_pair_loss(model: nn.Module, selection: Selection) -> np.ndarray:
-    """The losses of pairs, without those of a view and itself where the method has none.
-
-    Returns:
-        (B, T, S) float32, NaN where there is nothing to show.
-    """
+    """The pair losses (B, T, S) float32, NaN for a view and itself where the method has none."""
     pair_loss = selection.pair_loss.float().cpu().clone()
-    if model.pair_loss.weights.diagonal == 0:
+    if model.pair_loss.score_weights(model.algorithm).diagonal == 0:
         # (T, B): the views of the diagonal
         pair_loss.diagonal(dim1=1, dim2=2).fill_(float('nan'))
     return pair_loss.numpy()
@@ -54,13 +53,13 @@ def shown_pair_loss(model: nn.Module, selection: Selection) -> np.ndarray:
 def draw_examples_panel(
     model: nn.Module, examples: Examples, selection: Selection, number: int
 ) -> Figure:
-    """Picture the selection of the first images, see :func:`draw_selection`.
+    """Picture the selection of the first ``number`` images, see :func:`draw_selection`.
 
     Args:
         model: An ``HVSAlgorithm``.
-        examples: What was selected from.
-        selection: What :func:`select_examples` returned for it.
-        number: How many images to show.
+        examples: Images with their candidate views.
+        selection: Result of :func:`select_examples` for them.
+        number: Images to show.
     """
     number = min(number, len(examples.images))
     captions = ['' for _ in range(number)]
@@ -69,31 +68,48 @@ def draw_examples_panel(
         ious = pair_ious(torch.from_numpy(examples.boxes), choices).numpy()
         own = ious[np.arange(len(ious)), selection.target_choice.cpu().numpy()]
         captions = [f'IoU kept {own[i]:.2f}, mean {ious[i].mean():.2f}' for i in range(number)]
-    images, views = _pixels(examples, number)
-    kept = selection.indices.cpu().numpy()
-    pair_loss = shown_pair_loss(model, selection)
     return draw_selection(
-        images,
-        views,
+        *_pixels(examples, number),
         examples.boxes[:number],
-        kept[:number],
+        selection.indices.cpu().numpy()[:number],
         captions,
-        pair_loss[:number],
+        shown_pair_loss(model, selection)[:number],
         num_targets=selection.groups.num_targets,
     )
 
 
 def draw_candidates(examples: Examples) -> Figure:
-    """Picture images and their candidate views before any selection, with what was done to each.
-
-    Args:
-        examples: All of them are shown.
-    """
+    """Picture all images and their candidate views before any selection, with their changes."""
     samples = examples.data_samples
     labels = [[describe_view(*view) for view in zip(s.view_colors, s.view_flips)] for s in samples]
     captions = ['x'.join(map(str, image.shape[1::-1])) for image in examples.images]
-    images, views = _pixels(examples, len(samples))
-    return draw_selection(images, views, examples.boxes, None, captions, labels=labels)
+    pixels = _pixels(examples, len(samples))
+    return draw_selection(*pixels, examples.boxes, None, captions, labels=labels)
+
+
+def describe_view(colors: Sequence[float], flips: Sequence[bool]) -> str:
+    """The flips and color changes of a view; empty if there are none.
+
+    Args:
+        colors: The 7 numbers of ``view_colors``.
+        flips: Mirrored horizontally, vertically.
+
+    Returns:
+        E.g. ``'bri 1.2, con 0.8\\nsat 0.9, hue -0.05\\nflip, gray, blur 1.4'``: lines short enough
+        to stand below a small picture.
+    """
+    changes = dict(zip(COLOR_CHANGES, np.asarray(colors).tolist()))
+    jitter = [f'{short} {changes[n]:.1f}' for n, short in _FACTORS.items() if changes[n] != 1]
+    jitter += [f'hue {changes["hue"]:+.2f}'] if changes['hue'] else []
+    others = {
+        'flip': flips[0],
+        'upside down': flips[1],
+        'gray': changes['grayscale'],
+        f'blur {changes["blur"]:.1f}': changes['blur'],
+        'solarized': changes['solarize'],
+    }
+    lines = [jitter[:2], jitter[2:], [name for name, happened in others.items() if happened]]
+    return '\n'.join(', '.join(line) for line in lines if line)
 
 
 def _pixels(examples: Examples, number: int) -> tuple[list[np.ndarray], list[list[np.ndarray]]]:

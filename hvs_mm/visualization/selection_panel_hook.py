@@ -1,4 +1,4 @@
-"""Pictures of what is selected, while a run trains."""
+"""Pictures of the selection, while a run trains."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from mmpretrain.registry import HOOKS
 
 from ..datasets.loading.examples import draw_examples
 from ..models.hvs_algorithm import selecting_model
+from ..utils.arguments import check_whole
 from .panel import to_rgb
 from .selected_examples import draw_examples_panel, select_examples
 
@@ -26,13 +27,13 @@ class SelectionPanelHook(Hook):
     counts iterations, after every ``interval`` of these. It writes ``selection/epoch_10.png`` (or
     ``iter_1000.png``) into the work dir and adds the picture to the visualizer as
     ``selection_panel``. Images and views are the same every time, so that only the model changes
-    between two pictures; they are judged in a batch of the training's size. Losses, weights and
-    random states are left alone.
+    between two pictures; the model selects in a batch of the training's size. Losses, weights and
+    random states stay as they are.
 
     Args:
-        interval: Epochs (iterations) from one picture to the next.
+        interval: Epochs (iterations) between two pictures.
         num_images: Images in a picture.
-        seed: Of the choice of images and of the views.
+        seed: Seed for the choice of images and for the views.
 
     Raises:
         ValueError: If ``interval`` or ``num_images`` is below 1; when training starts, if the
@@ -40,24 +41,15 @@ class SelectionPanelHook(Hook):
     """
 
     def __init__(self, interval: int = 10, num_images: int = 4, seed: int = 0) -> None:
-        for name, value in (('interval', interval), ('num_images', num_images)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f'{name}={value!r} must be a whole number, at least 1.')
-        self.interval = interval
-        self.num_images = num_images
+        self.interval = check_whole('interval', interval)
+        self.num_images = check_whole('num_images', num_images)
         self.seed = seed
 
     def before_train(self, runner: Runner) -> None:
         self._by_epoch = isinstance(runner.train_loop, EpochBasedTrainLoop)
         self._draw(runner, runner.epoch if self._by_epoch else runner.iter)
 
-    def after_train_iter(
-        self,
-        runner: Runner,
-        batch_idx: int,
-        data_batch: dict[str, Any] | None = None,
-        outputs: dict[str, Any] | None = None,
-    ) -> None:
+    def after_train_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
         if not self._by_epoch and (
             self.every_n_train_iters(runner, self.interval) or self.is_last_train_iter(runner)
         ):
@@ -74,7 +66,7 @@ class SelectionPanelHook(Hook):
         dataset = runner.train_dataloader.dataset
         batch_size = max(runner.train_dataloader.batch_size or 1, self.num_images)
         batches = shown_positions(len(dataset), batch_size, get_world_size(), self.seed)
-        # Drawn anew each time, not kept: a batch with its originals is large.
+        # Drawn again each time, not kept: a batch with its originals is large.
         examples = draw_examples(dataset, batches[get_rank()], self.seed)
         # In the precision of the training.
         with runner.optim_wrapper.optim_context(runner.model):
@@ -93,25 +85,19 @@ class SelectionPanelHook(Hook):
 def shown_positions(
     num_images: int, batch_size: int, world_size: int, seed: int
 ) -> list[list[int]]:
-    """Which images each process judges: random ones, as those of many data sets come by class.
+    """Choose the images of each process: random ones, as many data sets are sorted by class.
 
     Each process has images of its own, as far as there are enough: methods with negatives from all
     processes must not meet an image twice.
-
-    Args:
-        num_images: Size of the data set.
-        batch_size: Images per process.
-        world_size: Number of processes.
-        seed: Of the choice.
     """
     order = np.random.default_rng(seed).permutation(num_images)
     return np.resize(order, (world_size, batch_size)).tolist()
 
 
 def picture_name(name: str, visualizer: Visualizer) -> str:
-    """The name of a picture that all backends of a visualizer take.
+    """The name of a picture that all backends of a visualizer accept.
 
-    The MLflowVisBackend of MMEngine 0.10.7 and of OneDL's 0.10.12 hands the name on as that of a
-    file, which MLflow wants with an extension.
+    The MLflowVisBackend of MMEngine 0.10.7 and of OneDL's 0.10.12 passes the name on as that of a
+    file, for which MLflow requires an extension.
     """
     return f'{name}.png' if visualizer.get_backend('MLflowVisBackend') else name

@@ -26,14 +26,14 @@ except ImportError:
 def load_checkpoint(path: str | Path, trust: bool = False, mmap: bool = False) -> Any:
     """Read a checkpoint to the CPU.
 
-    Beside tensors and plain Python objects it may hold what published checkpoints and those of
-    MMEngine do: an ``argparse.Namespace``, NumPy's numbers and arrays, MMEngine's
-    ``HistoryBuffer`` and ``ConfigDict``.
+    Besides tensors and plain Python objects it may hold the types of published checkpoints and of
+    MMEngine's: ``argparse.Namespace``, NumPy's numbers and arrays, ``HistoryBuffer`` and
+    ``ConfigDict``.
 
     Args:
         path: The file.
-        trust: Unpickle anything else, too, which can run any code.
-        mmap: Leave tensors in the file until they are looked at, where its format allows.
+        trust: Unpickle all other types, too, which can run any code.
+        mmap: Leave tensors in the file until they are used, if its format allows.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -57,13 +57,13 @@ def load_checkpoint(path: str | Path, trust: bool = False, mmap: bool = False) -
             'checkpoints; in Python and in a config it is trust=True.'
         ) from error
     except Exception as error:
-        # Reading a truncated file, or one of another kind, fails in more ways than torch documents,
-        # and most of them do not name the file.
+        # Truncated and foreign files fail in more ways than torch documents, and most errors do not
+        # name the file.
         raise ValueError(_unreadable(path, error)) from error
 
 
 def _unreadable(path: str | Path, error: Exception) -> str:
-    # Around what it found torch advises its developers, and its users to read the file unprotected.
+    # torch surrounds the cause with advice to its developers, and to read the file unprotected.
     found = re.search(r'WeightsUnpickler error:\s*(.+)', str(error))
     reason = found[1] if found else str(error).partition('\n')[0].partition('. ')[0]
     if reason.isdecimal():
@@ -78,7 +78,7 @@ def check_output(path: str | Path, overwrite: bool) -> None:
 
 
 def save_checkpoint(checkpoint: Any, path: str | Path) -> None:
-    """Write a checkpoint; nothing is left, and an older file stays, if that fails."""
+    """Write a checkpoint. If that fails, nothing is left and an older file stays."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as unfinished:
@@ -86,12 +86,12 @@ def save_checkpoint(checkpoint: Any, path: str | Path) -> None:
 
 
 def _safe_globals() -> list[Any]:
-    # All numbers, and text: not objects, nor records, which may hold them.
+    # Numbers and text, but neither objects nor records, which may hold objects.
     dtypes = {type(np.dtype(code)) for code in '?bhilqBHILQefdgFDGSU'}
     return [
         Namespace,
         HistoryBuffer,
-        # What a data set is told of itself in a config stands in its checkpoints.
+        # Checkpoints hold the `metainfo` of a data set as its config gives it.
         ConfigDict,
         set,
         frozenset,
@@ -109,7 +109,7 @@ def _safe_globals() -> list[Any]:
 
 
 def _method_of_history_buffer(owner: Any, name: str) -> Any:
-    # A HistoryBuffer is pickled together with its statistics, which are methods of the class.
+    # A HistoryBuffer is pickled together with methods of its class, its statistics.
     if owner is not HistoryBuffer or name.startswith('_'):
         raise pickle.UnpicklingError(f'Unsupported: GLOBAL builtins.getattr of {owner!r}')
     return getattr(owner, name)

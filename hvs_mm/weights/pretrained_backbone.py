@@ -1,33 +1,79 @@
-"""Start a model from the backbone of a checkpoint, or not at all."""
+"""Start a model from the backbone of a checkpoint, or not at all, and say what was loaded."""
 
 from __future__ import annotations
 
 import logging
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from mmengine.logging import print_log
 from mmengine.model import update_init_info
 from mmengine.registry import WEIGHT_INITIALIZERS
-from torch import nn
+from torch import Tensor, nn
 
-from .backbone_weights import load_backbone
+from .checkpoint_files import load_checkpoint
+
+#: Prefixes of the networks of a checkpoint; the first that is there is taken. DINO and iBOT
+#: evaluate the teacher; the only network of other methods has the prefix of the student.
+NETWORKS = {'teacher': 'teacher.backbone.', 'student': 'backbone.'}
+#: Weights that only pretraining needs: iBOT's token for masked patches.
+PRETRAINING_ONLY = frozenset({'mask_token'})
+
+
+class BackboneLoad(NamedTuple):
+    """The tensors that were loaded into a backbone, and those that were not.
+
+    BatchNorm's counters of batches are loaded where there are any, but never reported as missing or
+    left over: many published checkpoints have none, and nothing in evaluation reads them.
+
+    Attributes:
+        prefix: Prefix of the backbone's names in the checkpoint, ``''`` for a bare one.
+        loaded: Names of the tensors that were loaded, without the prefix.
+        missing: Names of the backbone's tensors that the checkpoint does not have.
+        unexpected: Names in the checkpoint that the backbone does not have.
+    """
+
+    prefix: str
+    loaded: tuple[str, ...]
+    missing: tuple[str, ...]
+    unexpected: tuple[str, ...]
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every tensor was loaded, and none but those of pretraining is left over."""
+        return not self.missing and PRETRAINING_ONLY.issuperset(self.unexpected)
+
+    def describe(self, source: str | Path) -> str:
+        """One line for a log; ``source`` is where the weights come from."""
+        text = (
+            f'backbone: {len(self.loaded)} of {len(self.loaded) + len(self.missing)} tensors '
+            f'loaded from {source} ({self.prefix!r})'
+        )
+        if self.missing:
+            text += f'; not in the checkpoint: {list_some(self.missing)}'
+        if self.unexpected:
+            note = ' (of pretraining alone)' if self.is_complete else ''
+            text += f'; left over: {list_some(self.unexpected)}{note}'
+        return text
 
 
 @WEIGHT_INITIALIZERS.register_module()
 class PretrainedBackbone:
     """Initialize a backbone from a checkpoint and log what was loaded.
 
-    As ``init_cfg`` of a backbone of MMPretrain or MMDetection. MMEngine's ``Pretrained`` goes on
-    with a warning where nothing fits; this one stops.
+    To be used as ``init_cfg`` of a backbone of MMPretrain or MMDetection. MMEngine's ``Pretrained``
+    only warns where nothing fits; this one stops.
 
     Args:
         checkpoint: The checkpoint. ``None`` is an error once weights are initialized, which
             testing and building a model do not do.
-        prefix: What the names of the backbone begin with in the checkpoint, ``''`` for a bare
-            one. By default ``'teacher.backbone.'`` if there is one, else ``'backbone.'``.
-        strict: Refuse a checkpoint that lacks tensors of the backbone or has others. Without it
-            what fits is loaded, and the log names the rest. Defaults to ``True``.
-        trust: Read the checkpoint even if it holds objects that can run code. Defaults to
-            ``False``.
+        prefix: Prefix of the backbone's names in the checkpoint, ``''`` for a bare one. By default
+            ``'teacher.backbone.'`` if there is one, else ``'backbone.'``.
+        strict: Refuse a checkpoint that lacks tensors of the backbone or has others. Otherwise
+            load the tensors that fit, and name the rest in the log.
+        trust: Read the checkpoint even if it holds objects that can run code.
     """
 
     def __init__(
@@ -43,10 +89,7 @@ class PretrainedBackbone:
         self.trust = trust
 
     def __call__(self, module: nn.Module) -> None:
-        """Initialize a module and its children.
-
-        Args:
-            module: The backbone, a ``BaseModule`` of MMEngine.
+        """Initialize a backbone, a ``BaseModule`` of MMEngine, and its children.
 
         Raises:
             FileNotFoundError: If there is no such checkpoint.
@@ -59,8 +102,8 @@ class PretrainedBackbone:
             if hasattr(child, 'init_weights'):
                 child.init_weights()
         load = load_backbone(module, self.checkpoint, self.prefix, self.strict, self.trust)
-        # After this, backbones set some weights anew unless their `init_cfg` is of this type:
-        # ResNet its last norms, VisionTransformer its position embeddings.
+        # Unless their `init_cfg` is of this type, backbones then set some weights again: ResNet its
+        # last norms, VisionTransformer its position embeddings.
         module.init_cfg = dict(
             type='Pretrained', checkpoint=self.checkpoint, prefix=load.prefix or None
         )
@@ -86,3 +129,137 @@ def check_checkpoint_given(checkpoint: str | None, option: str = 'model.backbone
             f'Give its checkpoint with --cfg-options {option}.checkpoint=PATH (tools/train.py: '
             f'--pretrained PATH), or ask for random weights with {option}=None.'
         )
+
+
+def backbone_state(checkpoint: Any, prefix: str | None = None) -> tuple[str, dict[str, Tensor]]:
+    """The weights of a checkpoint's backbone, under the names they have inside it.
+
+    Args:
+        checkpoint: A dict with a ``state_dict``, or a bare state dict.
+        prefix: Prefix of the backbone's names, ``''`` if the checkpoint is a bare backbone. By
+            default ``'teacher.backbone.'`` if there is one, else ``'backbone.'``.
+
+    Returns:
+        The prefix, and the tensors without it.
+
+    Raises:
+        ValueError: If the checkpoint holds no such backbone.
+    """
+    state = checkpoint.get('state_dict', checkpoint) if isinstance(checkpoint, Mapping) else None
+    if not isinstance(state, Mapping):
+        raise ValueError(
+            f'the checkpoint holds a {type(checkpoint).__name__}, expected a dict of tensors or '
+            "one with a 'state_dict'."
+        )
+    if prefix and not prefix.endswith('.'):
+        prefix += '.'
+    for candidate in NETWORKS.values() if prefix is None else (prefix,):
+        found = {
+            name.removeprefix(candidate): value
+            for name, value in state.items()
+            if isinstance(name, str) and name.startswith(candidate) and isinstance(value, Tensor)
+        }
+        if found:
+            return candidate, found
+    raise ValueError(_no_backbone(state, prefix))
+
+
+def load_backbone(
+    backbone: nn.Module,
+    path: str | Path,
+    prefix: str | None = None,
+    strict: bool = True,
+    trust: bool = False,
+) -> BackboneLoad:
+    """Load the backbone of a checkpoint into a module, which is changed in place.
+
+    The module's own load hooks run: MMPretrain's ``VisionTransformer`` interpolates position
+    embeddings that were trained at another image size.
+
+    Args:
+        backbone: Any module.
+        path: A checkpoint of this package, MMPretrain or MMDetection.
+        prefix: As for :func:`backbone_state`.
+        strict: Raise if the checkpoint lacks tensors of the module, or has others than those of
+            pretraining alone.
+        trust: Read the file even if it holds objects that can run code.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it cannot be read, holds no backbone, shares no name with the module, has
+            a tensor of another shape or, if ``strict``, does not fit completely. In the last two
+            cases the module may be partly loaded.
+    """
+    return fit_backbone(backbone, load_checkpoint(path, trust), path, prefix, strict)
+
+
+def fit_backbone(
+    backbone: nn.Module,
+    checkpoint: Any,
+    source: str | Path,
+    prefix: str | None = None,
+    strict: bool = True,
+) -> BackboneLoad:
+    """:func:`load_backbone` for a checkpoint that has been read from the file ``source``."""
+    try:
+        prefix, state = backbone_state(checkpoint, prefix)
+    except ValueError as error:
+        raise ValueError(f'{source}: {error}') from error
+    own = backbone.state_dict()
+    common = own.keys() & state.keys()
+    if not common:
+        raise ValueError(
+            f'{source}: none of the {len(state)} tensors under {prefix!r} is one of this '
+            f'{type(backbone).__name__}, which has {list_some(own)}; the checkpoint has '
+            f'{list_some(state)}. Is it of another architecture?'
+        )
+    misfit = f'its backbone is of another architecture than this {type(backbone).__name__}'
+    try:
+        result = backbone.load_state_dict(state, strict=False)
+    except (AssertionError, RuntimeError) as error:
+        # Load hooks may change shapes, so only loading tells whether one fits.
+        differing = [
+            f'{name}: {tuple(state[name].shape)} in the checkpoint, {tuple(own[name].shape)} here'
+            for name in own
+            if name in common and state[name].shape != own[name].shape
+        ]
+        reason = list_some(differing, separator='; ') if differing else str(error)
+        raise ValueError(f'{source}: {misfit}: {reason}.') from error
+    load = BackboneLoad(
+        prefix,
+        loaded=tuple(name for name in own if name in common),
+        missing=_without_counters(name for name in own if name not in common),
+        unexpected=_without_counters(result.unexpected_keys),
+    )
+    if strict and not load.is_complete:
+        raise ValueError(f'{load.describe(source)}: {misfit}.')
+    return load
+
+
+def list_some(names: Iterable[str], number: int = 3, separator: str = ', ') -> str:
+    """The first names for a message, and how many more there are."""
+    names = list(names)
+    rest = f'{separator}and {len(names) - number} more' if len(names) > number else ''
+    return separator.join(names[:number]) + rest
+
+
+def _without_counters(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(name for name in names if not name.endswith('num_batches_tracked'))
+
+
+def _no_backbone(state: Mapping[Any, Any], prefix: str | None) -> str:
+    if not state:
+        return 'the checkpoint is empty.'
+    if {'student', 'teacher'} & state.keys():
+        return (
+            "the checkpoint has the layout of DINO's and iBOT's own code: convert it with "
+            'tools/model_converters/published_to_hvs.py first.'
+        )
+    wanted = ' or '.join(map(repr, NETWORKS.values() if prefix is None else [prefix]))
+    tops = Counter(f'{str(name).split(".")[0]}.' for name in state)
+    found = list_some([f'{top!r} ({count})' for top, count in tops.most_common()], number=5)
+    return (
+        f'the checkpoint holds no backbone: no tensor has a name that begins with {wanted}; the '
+        f"names begin with {found}. If the backbone is there, give its prefix, '' if the "
+        'checkpoint is a bare backbone.'
+    )

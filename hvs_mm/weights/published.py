@@ -1,4 +1,4 @@
-"""The weights that the authors of DINO and iBOT published, in the names of this package and back.
+"""Rename the weights that the authors of DINO and iBOT published for this package, and back.
 
 Names and shapes are those of `facebookresearch/dino <https://github.com/facebookresearch/dino>`_
 (``main_dino.py``, ``vision_transformer.py``, ``hubconf.py``) and `bytedance/ibot
@@ -8,12 +8,13 @@ Names and shapes are those of `facebookresearch/dino <https://github.com/faceboo
 - full checkpoints: ``student`` and ``teacher`` with ``backbone.*`` and ``head.*`` (``module.*``
   where they were wrapped for several GPUs), the centers in ``dino_loss`` or ``ibot_loss``, and the
   state of the training;
-- backbones: bare names, in iBOT inside of ``state_dict``.
+- backbones: bare names, for iBOT inside of ``state_dict``.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any, NamedTuple
@@ -21,8 +22,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-# {n} is a number, {p} and {s} the tensors of a layer without and with statistics, {g} the two of
-# a weight-normalized one. Fields stand in the same order on both sides.
+# {n} is a number, {p} and {s} the tensors of a layer without and with statistics, {g} those of a
+# weight-normalized layer. Fields stand in the same order in both names.
 _FIELDS = {
     'n': r'(\d+)',
     'p': '(weight|bias)',
@@ -30,7 +31,7 @@ _FIELDS = {
     'g': '(weight_g|weight_v)',
 }
 # Published name, our name.
-_BACKBONE = (
+_VIT = (
     ('cls_token', 'cls_token'),
     ('pos_embed', 'pos_embed'),
     ('masked_embed', 'mask_token'),
@@ -44,18 +45,19 @@ _BACKBONE = (
     ('blocks.{n}.mlp.fc2.{p}', 'layers.{n}.ffn.layers.1.{p}'),
     ('blocks.{n}.gamma_1', 'layers.{n}.attn.gamma1.weight'),
     ('blocks.{n}.gamma_2', 'layers.{n}.ffn.gamma2.weight'),
-    # torchvision's ResNet and MMPretrain's have the same names.
-    ('conv1.{p}', 'conv1.{p}'),
-    ('bn1.{s}', 'bn1.{s}'),
-    ('layer{n}.{n}.conv{n}.{p}', 'layer{n}.{n}.conv{n}.{p}'),
-    ('layer{n}.{n}.bn{n}.{s}', 'layer{n}.{n}.bn{n}.{s}'),
-    ('layer{n}.{n}.downsample.{n}.{s}', 'layer{n}.{n}.downsample.{n}.{s}'),
 )
-_NECK = (
-    ('mlp.{n}.{s}', 'mlp.{n}.{s}'),
-    ('last_layer.{g}', 'last_layer.{g}'),
-    ('last_layer2.{g}', 'last_layer2.{g}'),
+# torchvision's ResNet and MMPretrain's have the same names.
+_RESNET = (
+    'conv1.{p}',
+    'bn1.{s}',
+    'layer{n}.{n}.conv{n}.{p}',
+    'layer{n}.{n}.bn{n}.{s}',
+    'layer{n}.{n}.downsample.{n}.{s}',
 )
+_HEAD = ('mlp.{n}.{s}', 'last_layer.{g}', 'last_layer2.{g}')
+_NAMES = [(f'backbone.{theirs}', f'backbone.{ours}') for theirs, ours in _VIT]
+_NAMES += [(f'backbone.{name}', f'backbone.{name}') for name in _RESNET]
+_NAMES += [(f'head.{name}', f'neck.{name}') for name in _HEAD]
 _CENTERS = (('center', 'head.center'), ('center2', 'head.patch_center'))
 # Only MMPretrain's ViT and the projections of this package have such names.
 _UPSTREAM = re.compile(r'(^|\.)(neck|layers\.\d+\.(ln1|ffn)|patch_embed\.projection)\.')
@@ -65,13 +67,13 @@ _TEACHER = 'teacher.'
 
 
 class Converted(NamedTuple):
-    """What a conversion gives.
+    """Result of a conversion.
 
     Attributes:
         weights: The converted tensors: a flat state dict in our names, or a checkpoint as
             published.
         unmatched: Names of the source without a counterpart; they were not converted.
-        notes: What else differs between source and result, one sentence each.
+        notes: Other differences between source and result, one sentence each.
     """
 
     weights: dict[str, Any]
@@ -93,25 +95,28 @@ def from_published(checkpoint: Mapping[str, Any]) -> Converted:
         TypeError: If it is no dict.
         ValueError: If it has the names of MMPretrain already, or most names are unknown.
     """
-    if not isinstance(checkpoint, Mapping):
-        raise TypeError(f'a checkpoint is a dict, this is {type(checkpoint).__name__}.')
+    _check_mapping(checkpoint)
     weights: dict[str, Any] = {}
     unmatched: list[str] = []
     for source, target, value in _published_entries(checkpoint):
         if target is None or target in weights or not isinstance(value, Tensor):
             unmatched.append(source)
+        elif target.endswith('backbone.mask_token'):
+            weights[target] = value.reshape(1, 1, -1)
         else:
-            weights[target] = _our_shape(target, value)
+            weights[target] = value.reshape(1, -1) if target == 'head.patch_center' else value
     upstream = next((key for key in unmatched if _UPSTREAM.search(key)), None)
     if upstream is not None:
         raise ValueError(
             f'{upstream!r} is a name of MMPretrain: this checkpoint needs no conversion (the way '
             'back is hvs_to_published.py).'
         )
-    # A Swin or XCiT has some names of a ViT.
+    # Swin and XCiT share some names with a ViT.
     if not weights or len(unmatched) > len(weights):
         raise ValueError(_unknown(weights, unmatched, 'published with DINO or iBOT'))
-    notes = _training_state_note(checkpoint) + _merge_shared_prototypes(weights)
+    state = [key for key in _TRAINING_STATE if key in checkpoint]
+    notes = [f'left out, no weights: {", ".join(state)}.'] if state else []
+    notes += _merge_shared_prototypes(weights)
     token = weights.get('backbone.mask_token')
     if token is not None and f'{_TEACHER}backbone.cls_token' in weights:
         weights.setdefault(f'{_TEACHER}backbone.mask_token', token.clone())
@@ -130,25 +135,20 @@ def to_published(checkpoint: Mapping[str, Any]) -> Converted:
             hard view selection.
 
     Returns:
-        A full checkpoint with ``student``, ``teacher`` and the centers; bare names if there is a
-        backbone alone.
+        A full checkpoint with ``student``, ``teacher`` and the centers; bare names for a backbone
+        without the rest.
 
     Raises:
         TypeError: If it is no dict.
         ValueError: If no name is known.
     """
-    if not isinstance(checkpoint, Mapping):
-        raise TypeError(f'a checkpoint is a dict, this is {type(checkpoint).__name__}.')
+    _check_mapping(checkpoint)
     state_dict = checkpoint.get('state_dict', checkpoint)
-    student: dict[str, Tensor] = {}
-    teacher: dict[str, Tensor] = {}
-    centers: dict[str, Tensor] = {}
-    unmatched: list[str] = []
-    notes: list[str] = []
+    student, teacher, centers, unmatched, notes = {}, {}, {}, [], []
     for key, value in state_dict.items():
         network = teacher if key.startswith(_TEACHER) else student
-        name = _published_name(key.removeprefix(_TEACHER))
-        center = _rename(key, [(ours, theirs) for theirs, ours in _CENTERS])
+        name = _rename(key.removeprefix(_TEACHER), _NAMES, back=True)
+        center = _rename(key, _CENTERS, back=True)
         if not isinstance(value, Tensor) or (name is None and center is None):
             unmatched.append(key)
         elif center is not None:
@@ -163,18 +163,17 @@ def to_published(checkpoint: Mapping[str, Any]) -> Converted:
         bare = {name.removeprefix('backbone.'): value for name, value in student.items()}
         return Converted(bare, unmatched, notes)
     is_ibot = 'center2' in centers
-    if is_ibot:
-        _repeat_shared_prototypes(student)
-        _repeat_shared_prototypes(teacher)
-    # The published code wraps the student always, the teacher if its BatchNorm is synchronized.
-    wrap_teacher = any(name.endswith('running_mean') for name in teacher)
-    result = {
-        'student': {f'module.{name}': value for name, value in student.items()},
-        'teacher': {
-            f'module.{name}' if wrap_teacher else name: value for name, value in teacher.items()
-        },
-        'ibot_loss' if is_ibot else 'dino_loss': centers,
-    }
+    for network in (student, teacher) if is_ibot else ():
+        for kind in _WEIGHT_NORM:
+            # The published code saves shared prototypes under both names.
+            if f'head.last_layer.{kind}' in network:
+                network.setdefault(f'head.last_layer2.{kind}', network[f'head.last_layer.{kind}'])
+    student = {f'module.{name}': value for name, value in student.items()}
+    # The published code always wraps the student, but the teacher only for synchronized BatchNorm.
+    if any(name.endswith('running_mean') for name in teacher):
+        teacher = {f'module.{name}': value for name, value in teacher.items()}
+    loss = 'ibot_loss' if is_ibot else 'dino_loss'
+    result = {'student': student, 'teacher': teacher, loss: centers}
     notes.append(
         'optimizer, epoch and args are not written: the published code evaluates the result, but '
         'cannot resume from it.'
@@ -186,37 +185,35 @@ def check_fit(state_dict: Mapping[str, Tensor], model: nn.Module, config: str) -
     """Load converted weights and check that they are those of the model.
 
     Args:
-        state_dict: Our names. Parts that it has nothing of, such as ``neck.*`` of a backbone, are
-            not needed.
+        state_dict: Weights under our names. Parts of the model may be missing as a whole, such as
+            ``neck.*`` of a backbone.
         model: The model, which is changed.
-        config: Where the model was configured, for the message.
+        config: Name of its config, for the message.
 
     Returns:
-        What differs without harm, one sentence each.
+        Differences without harm, one sentence each.
 
     Raises:
         ValueError: If a tensor is missing, has no place, or has another shape.
     """
-    own = {name: tuple(value.shape) for name, value in model.state_dict().items()}
-    given = {name: tuple(value.shape) for name, value in state_dict.items()}
-    parts = {_part(name) for name in given}
-    notes = []
-    absent = sorted({_part(name) for name in own} - parts)
+    own = {name: value.shape for name, value in model.state_dict().items()}
+    notes, misfits = [], []
+    absent = sorted({_part(name) for name in own} - {_part(name) for name in state_dict})
     if absent:
         notes.append(f'not in the checkpoint, initialized as configured: {", ".join(absent)}.')
-    differing = []
-    for name in [*own, *(name for name in given if name not in own)]:
-        ours, theirs = own.get(name), given.get(name)
-        if ours == theirs or (theirs is None and _part(name) in absent):
+    for name, theirs, ours in differing_shapes(state_dict, own):
+        if theirs is None and _part(name) in absent:
             continue
         if theirs is None and name.endswith('backbone.mask_token'):
             notes.append(f'not in the checkpoint, initialized as configured: {name}.')
-        elif _is_resizable(name, ours, theirs):
+        elif name.endswith('backbone.pos_embed') and theirs and ours and theirs[-1] == ours[-1]:
+            # MMPretrain's ViT interpolates it for another image size.
             notes.append(f'{name} {theirs} is resized to {ours} on loading.')
         else:
-            differing.append((name, theirs, ours))
-    if differing:
-        raise ValueError(_misfit(differing, config, len(own.keys() | given.keys())))
+            places = f'{theirs or "not"} in the checkpoint, {ours or "not"} in the model'
+            misfits.append(f'{name}: {places}')
+    if misfits:
+        raise ValueError(_misfit(misfits, config, len(own.keys() | state_dict.keys())))
     # A copy of the dict: MMPretrain's resizing writes to it.
     model.load_state_dict(dict(state_dict), strict=False)
     return notes
@@ -224,10 +221,13 @@ def check_fit(state_dict: Mapping[str, Tensor], model: nn.Module, config: str) -
 
 def summary(state_dict: Mapping[str, Tensor]) -> str:
     """Number of tensors by part, e.g. ``'backbone.* 150, head.* 1'``."""
-    counts: dict[str, int] = {}
-    for name in state_dict:
-        counts[_part(name)] = counts.get(_part(name), 0) + 1
+    counts = Counter(map(_part, state_dict))
     return ', '.join(f'{part} {count}' for part, count in counts.items())
+
+
+def _check_mapping(checkpoint: Any) -> None:
+    if not isinstance(checkpoint, Mapping):
+        raise TypeError(f'a checkpoint is a dict, this is {type(checkpoint).__name__}.')
 
 
 @cache
@@ -236,8 +236,9 @@ def _pattern(template: str) -> re.Pattern[str]:
     return re.compile(''.join(_FIELDS[p] if i % 2 else re.escape(p) for i, p in enumerate(parts)))
 
 
-def _rename(key: str, names: Iterable[tuple[str, str]]) -> str | None:
-    for source, target in names:
+def _rename(key: str, names: Iterable[tuple[str, str]], back: bool = False) -> str | None:
+    for pair in names:
+        source, target = reversed(pair) if back else pair
         match = _pattern(source).fullmatch(key)
         if match:
             values = iter(match.groups())
@@ -247,53 +248,31 @@ def _rename(key: str, names: Iterable[tuple[str, str]]) -> str | None:
 
 def _our_name(key: str) -> str | None:
     key = key.removeprefix('module.')
-    if key.startswith('head.'):
-        name = _rename(key.removeprefix('head.'), _NECK)
-        return name and f'neck.{name}'
-    name = _rename(key.removeprefix('backbone.'), _BACKBONE)
-    return name and f'backbone.{name}'
-
-
-def _published_name(key: str) -> str | None:
-    part, _, rest = key.partition('.')
-    if part == 'backbone':
-        name = _rename(rest, [(ours, theirs) for theirs, ours in _BACKBONE])
-        return name and f'backbone.{name}'
-    name = _rename(rest, _NECK) if part == 'neck' else None
-    return name and f'head.{name}'
+    return _rename(key, _NAMES) or _rename(f'backbone.{key}', _NAMES)
 
 
 def _published_entries(checkpoint: Mapping[str, Any]) -> Iterator[tuple[str, str | None, Any]]:
     """Every entry but the training state: its name, our name if there is one, its value."""
     if not checkpoint.keys() & {'student', 'teacher'}:
         network = checkpoint.get('state_dict', checkpoint)
-        for key, value in network.items():
-            yield key, _our_name(key), value
+        yield from ((key, _our_name(key), value) for key, value in network.items())
         if network is not checkpoint:
             rest = checkpoint.keys() - {'state_dict', *_TRAINING_STATE}
             yield from ((key, None, None) for key in sorted(rest))
         return
     for group, content in checkpoint.items():
-        if group in _TRAINING_STATE:
-            continue
-        if not isinstance(content, Mapping):
+        if group not in _TRAINING_STATE and not isinstance(content, Mapping):
             yield group, None, None
-            continue
-        for key, value in content.items():
-            name = None
-            if group in ('student', 'teacher'):
-                name = _our_name(key)
-                if name is not None and group == 'teacher':
-                    name = _TEACHER + name
-            elif group in ('dino_loss', 'ibot_loss'):
-                name = _rename(key, _CENTERS)
-            yield f'{group}.{key}', name, value
+        elif group not in _TRAINING_STATE:
+            for key, value in content.items():
+                yield f'{group}.{key}', _name_in_group(group, key), value
 
 
-def _our_shape(name: str, value: Tensor) -> Tensor:
-    if name.endswith('backbone.mask_token'):
-        return value.reshape(1, 1, -1)
-    return value.reshape(1, -1) if name == 'head.patch_center' else value
+def _name_in_group(group: str, key: str) -> str | None:
+    if group in ('dino_loss', 'ibot_loss'):
+        return _rename(key, _CENTERS)
+    name = _our_name(key) if group in ('student', 'teacher') else None
+    return name and (_TEACHER + name if group == 'teacher' else name)
 
 
 def _unknown(weights: Mapping[str, Any], unmatched: Sequence[str], expected: str) -> str:
@@ -304,21 +283,25 @@ def _unknown(weights: Mapping[str, Any], unmatched: Sequence[str], expected: str
     )
 
 
-def _training_state_note(checkpoint: Mapping[str, Any]) -> list[str]:
-    found = [key for key in _TRAINING_STATE if key in checkpoint]
-    return [f'left out, no weights: {", ".join(found)}.'] if found else []
-
-
 def _merge_shared_prototypes(weights: dict[str, Tensor]) -> list[str]:
-    """Drop ``last_layer2`` where all networks use ``last_layer`` for the patches, too."""
+    """Drop ``last_layer2`` if all networks use ``last_layer`` for the patches, too."""
     prefixes = [p for p in ('neck.', f'{_TEACHER}neck.') if f'{p}last_layer2.weight_v' in weights]
-    shared = [p for p in prefixes if _patches_share_prototypes(weights, p)]
+    shared = [
+        prefix
+        for prefix in prefixes
+        if all(
+            (first := weights.get(f'{prefix}last_layer.{kind}')) is not None
+            and (second := weights.get(f'{prefix}last_layer2.{kind}')) is not None
+            and torch.equal(first, second)
+            for kind in _WEIGHT_NORM
+        )
+    ]
     if not shared:
         return []
     if shared != prefixes:
         return [
             f'{shared[0]}last_layer2 equals last_layer, while the other network has two different '
-            'ones: set shared_head=False in the neck. In further training the two part.'
+            'ones: set shared_head=False in the neck. Further training changes them separately.'
         ]
     for prefix in prefixes:
         for name in _WEIGHT_NORM:
@@ -326,46 +309,35 @@ def _merge_shared_prototypes(weights: dict[str, Tensor]) -> list[str]:
     return ['last_layer2 is last_layer under a second name: set shared_head=True in the neck.']
 
 
-def _patches_share_prototypes(weights: Mapping[str, Tensor], prefix: str) -> bool:
-    pairs = [
-        (weights.get(f'{prefix}last_layer.{name}'), weights.get(f'{prefix}last_layer2.{name}'))
-        for name in _WEIGHT_NORM
-    ]
-    return all(a is not None and b is not None and torch.equal(a, b) for a, b in pairs)
-
-
-def _repeat_shared_prototypes(network: dict[str, Tensor]) -> None:
-    for name in _WEIGHT_NORM:
-        if f'head.last_layer.{name}' in network:
-            network.setdefault(f'head.last_layer2.{name}', network[f'head.last_layer.{name}'])
-
-
 def _part(name: str) -> str:
     prefix = _TEACHER if name.startswith(_TEACHER) else ''
     return f'{prefix}{name.removeprefix(prefix).split(".")[0]}.*'
 
 
-def _is_resizable(name: str, ours: tuple | None, theirs: tuple | None) -> bool:
-    """Whether MMPretrain's ViT interpolates it, which it does for another image size."""
-    return (
-        name.endswith('backbone.pos_embed')
-        and ours is not None
-        and theirs is not None
-        and ours[-1] == theirs[-1]
-    )
+def differing_shapes(
+    state_dict: Mapping[str, Tensor], expected: Mapping[str, Sequence[int]]
+) -> list[tuple[str, tuple[int, ...] | None, tuple[int, ...] | None]]:
+    """The tensors that do not have the expected shape.
 
-
-def _misfit(
-    differing: Sequence[tuple[str, tuple | None, tuple | None]], config: str, total: int
-) -> str:
-    lines = [
-        f'  {name}: {theirs or "not"} in the checkpoint, {ours or "not"} in the model'
-        for name, theirs, ours in differing[:5]
+    Returns:
+        Name, shape in the state dict and expected shape of each, None where there is none.
+    """
+    found = {name: tuple(value.shape) for name, value in state_dict.items()}
+    wanted = {name: tuple(shape) for name, shape in expected.items()}
+    names = [*wanted, *(name for name in found if name not in wanted)]
+    return [
+        (name, found.get(name), wanted.get(name))
+        for name in names
+        if found.get(name) != wanted.get(name)
     ]
-    more = f'\n  and {len(differing) - 5} more' if len(differing) > 5 else ''
+
+
+def _misfit(misfits: Sequence[str], config: str, total: int) -> str:
+    lines = '\n'.join(f'  {misfit}' for misfit in misfits[:5])
+    more = f'\n  and {len(misfits) - 5} more' if len(misfits) > 5 else ''
     return (
-        f'the checkpoint is of another architecture than {config}, {len(differing)} of {total} '
-        'tensors differ:\n' + '\n'.join(lines) + more + '\nGive the config of its architecture, or '
+        f'the checkpoint is of another architecture than {config}, {len(misfits)} of {total} '
+        f'tensors differ:\n{lines}{more}\nGive the config of its architecture, or '
         'change arch, patch_size, out_channels or shared_head in this one. For the backbone alone '
         "convert without --config and set init_cfg=dict(type='Pretrained', checkpoint=..., "
         "prefix='backbone.') in the config of the backbone."

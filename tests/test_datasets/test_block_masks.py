@@ -256,7 +256,7 @@ def test_ratios_and_spreads_of_different_number():
 
 @pytest.mark.parametrize('patch_size', [0, -16])
 def test_wrong_patch_size(patch_size):
-    with pytest.raises(ValueError, match=f'patch_size={patch_size} must be at least 1'):
+    with pytest.raises(ValueError, match=f'patch_size={patch_size} must be an integer of at'):
         BlockMasks(patch_size)
 
 
@@ -283,5 +283,5 @@ def test_shares_that_are_no_numbers(name, value):
 
 @pytest.mark.parametrize('views', [[], None, np.zeros((8, 8, 3))])
 def test_no_list_of_views(views):
-    with pytest.raises(ValueError, match='a list of views: put it behind'):
+    with pytest.raises(ValueError, match='a list of views: put it after'):
         BlockMasks(8)({'img': views})

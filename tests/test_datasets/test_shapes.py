@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import random
-import subprocess
-import sys
 from functools import cache
 
 import numpy as np
@@ -18,6 +16,7 @@ from torch.utils.data import DataLoader
 
 from hvs_mm.datasets import ShapesDataset
 from hvs_mm.datasets.shapes import _KEPT_SIZE, CLASSES
+from tests.fresh_process import fresh_process
 
 NUM_TRAIN, NUM_VAL = 1000, 500
 LUMA = np.array([0.114, 0.587, 0.299], dtype=np.float32)
@@ -87,18 +86,7 @@ class TestDeterminism:
             assert digest(longer[i]['img']) == expected[i]
 
     def test_across_processes(self) -> None:
-        code = (
-            'import hashlib\n'
-            'from hvs_mm.datasets.shapes import ShapesDataset\n'
-            'dataset = ShapesDataset(split="train", num_samples=24)\n'
-            'digests = [hashlib.sha256(x["img"].tobytes()).hexdigest() for x in dataset]\n'
-            'print("digests:" + ",".join(digests))'
-        )
-        result = subprocess.run(
-            [sys.executable, '-c', code], capture_output=True, text=True, check=True
-        )
-        line = next(x for x in result.stdout.splitlines() if x.startswith('digests:'))
-        assert line.removeprefix('digests:').split(',') == first_digests(24)
+        assert fresh_process()['digests'] == first_digests(24)
 
     @pytest.mark.parametrize('size', [_KEPT_SIZE, _KEPT_SIZE + 1])
     def test_changes_to_an_image_are_not_kept(self, size: int) -> None:
@@ -195,16 +183,19 @@ class TestBadArguments:
     @pytest.mark.parametrize(
         ('kwargs', 'error', 'match'),
         [
-            ({'split': 'test'}, ValueError, r"split must be one of \['train', 'val'\], got 'test'"),
-            ({'split': 1}, TypeError, r'split must be a str, got 1 \(int\)'),
-            ({'num_samples': 0}, ValueError, 'num_samples must be at least 1, got 0'),
-            ({'num_samples': 10.0}, TypeError, r'num_samples must be an int, got 10.0 \(float\)'),
-            ({'num_samples': True}, TypeError, r'num_samples must be an int, got True \(bool\)'),
-            ({'img_size': 15}, ValueError, 'img_size must be at least 16, got 15'),
-            ({'img_size': (64, 64)}, TypeError, r'img_size must be an int, got \(64, 64\)'),
-            ({'seed': -1}, ValueError, 'seed must be at least 0, got -1'),
-            ({'seed': None}, TypeError, r'seed must be an int, got None \(NoneType\)'),
-            ({'metainfo': {'classes': ['a']}}, ValueError, "'classes'.* must name 10 classes"),
+            ({'split': 'test'}, ValueError, r"split='test' must be one of \['train', 'val'\]"),
+            ({'split': ['val']}, ValueError, r"split=\['val'\] must be one of"),
+            ({'num_samples': 0}, ValueError, 'num_samples=0 must be an integer of at least 1'),
+            ({'num_samples': 10.0}, ValueError, 'num_samples=10.0 must be an integer of at least'),
+            ({'num_samples': True}, ValueError, 'num_samples=True must be an integer'),
+            ({'img_size': 15}, ValueError, 'img_size=15 must be an integer of at least 16'),
+            ({'img_size': (64, 64)}, ValueError, r'img_size=\(64, 64\) must be an integer'),
+            ({'seed': -1}, ValueError, 'seed=-1 must be an integer of at least 0'),
+            (
+                {'metainfo': {'classes': ['a']}},
+                ValueError,
+                'must name 10 classes, not 1',
+            ),
             ({'data_root': 'data'}, TypeError, 'data_root'),
         ],
     )

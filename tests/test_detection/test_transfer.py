@@ -43,7 +43,7 @@ def coco(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def resnet_checkpoint(tmp_path_factory):
-    """What HVS-SimSiam with ResNet-50 saves."""
+    """A checkpoint of HVS-SimSiam with ResNet-50."""
     model = MODELS.build(Config.fromfile(ROOT / 'configs' / 'hvs_simsiam_100e.py').model)
     path = tmp_path_factory.mktemp('simsiam') / 'epoch_1.pth'
     torch.save(dict(meta={}, state_dict=model.state_dict()), path)
@@ -52,9 +52,9 @@ def resnet_checkpoint(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def vit_checkpoint(tmp_path_factory):
-    """A teacher beside a student, as HVS-DINO saves them; its class token alone is ones."""
+    """A teacher and a student as HVS-DINO saves them; only the teacher's class token is ones."""
     backbone = MODELS.build(VIT)
-    # Not ones everywhere: the norms of constant features let gradients overflow, now and then.
+    # Not ones everywhere: norms of constant features can make gradients overflow.
     backbone.init_weights()
     teacher = backbone.state_dict()
     teacher['cls_token'] = torch.ones_like(teacher['cls_token'])
@@ -130,7 +130,7 @@ def test_the_configs_build_and_differ_from_upstream_where_they_say(path, tmp_pat
     (tmp_path / name).write_text(f"_base_ = 'mmdet::{folder}/{name}'")
     upstream = Config.fromfile(tmp_path / name)
     assert cfg.train_cfg == upstream.train_cfg
-    # But for COCO's warm-up, which is longer than training on a small set.
+    # Except for COCO's warm-up, which is longer than training on a small set.
     first = 1 if 'custom' in path.name else 0
     assert cfg.param_scheduler[first:] == upstream.param_scheduler[first:]
     assert cfg.train_dataloader.dataset.pipeline == upstream.train_dataloader.dataset.pipeline
@@ -170,7 +170,7 @@ def test_faster_rcnn_from_hvs_simsiam_trains_evaluates_and_tests(coco, resnet_ch
     log = scalars(work_dir)
     assert [entry['step'] for entry in log if 'loss' in entry] == [1, 2]
     trained_map = next(e['coco/bbox_mAP'] for e in log if 'coco/bbox_mAP' in e)
-    # What an optimizer with this rate can move in two steps, the rest is the checkpoint's.
+    # Weights move no further than two steps at this rate allow: they are the checkpoint's.
     before = torch.load(resnet_checkpoint)['state_dict']
     after = torch.load(work_dir / 'epoch_1.pth', weights_only=False)['state_dict']
     for name in ('conv1.weight', 'layer3.0.conv2.weight'):

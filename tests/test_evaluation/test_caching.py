@@ -1,4 +1,4 @@
-"""Samples that are made once."""
+"""Samples that are prepared once."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import torch
 from torch.utils.data import Dataset
 
 from hvs_mm.evaluation import KNNEvaluation, KNNSettings
-from hvs_mm.evaluation.caching import KeptInMemory
-from tests.test_evaluation.test_knn_data import config
+from hvs_mm.evaluation.caching import CachedDataset
+from tests.test_evaluation.test_knn_evaluation import config
 from tests.tiny import build_algorithm
 
 
@@ -29,7 +29,7 @@ class Counting(Dataset):
 @pytest.mark.parametrize(('limit', 'kept'), [(10, 10), (9.99, 9), (3, 3), (0.5, 0)])
 def test_each_is_made_once_up_to_the_limit(limit, kept):
     source = Counting()
-    dataset = KeptInMemory(source, limit)
+    dataset = CachedDataset(source, limit)
     order = [7, 3, 3, 7, *range(10), *range(10)]
     for index in order:
         sample = dataset[index]
@@ -61,4 +61,4 @@ def test_an_evaluation_is_the_same_and_reads_once():
     assert once(model) == expected
     # Workers would keep them for themselves.
     others = evaluation(1, in_memory=True).loaders
-    assert not any(isinstance(loader.dataset, KeptInMemory) for loader in others)
+    assert not any(isinstance(loader.dataset, CachedDataset) for loader in others)

@@ -74,15 +74,28 @@ GOOD: dict[str, st.SearchStrategy] = {
         ),
     ),
     'target_groups': st.sampled_from([None, [0], [0, 1], (0,), [0, 1, 2]]),
-    'select_scale': SHARES,
-    'select_tokens': SHARES,
-    'select_depth': st.sampled_from([None, 1, 2, 4]),
-    'select_dtype': st.sampled_from([None, 'bfloat16', 'float16']),
+    'scale': SHARES,
+    'tokens': SHARES,
+    'depth': st.sampled_from([None, 1, 2, 4]),
+    'dtype': st.sampled_from([None, 'bfloat16', 'float16']),
     'interval': st.integers(1, 3),
     'warmup': st.sampled_from([0, 0, 0, 0, 1, 2]),
     'prob': SHARES,
 }
+NESTED = {
+    'selection_pass': ('scale', 'tokens', 'depth', 'dtype'),
+    'schedule': ('interval', 'warmup', 'prob'),
+}
 COUNTS = st.lists(st.integers(1, 4), min_size=1, max_size=3)
+
+
+def nested(settings: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of ``HVSAlgorithm`` for settings that are drawn one by one."""
+    flat = {name: value for name, value in settings.items() if name not in sum(NESTED.values(), ())}
+    return flat | {
+        setting: {key: settings[key] for key in keys if key in settings}
+        for setting, keys in NESTED.items()
+    }
 
 
 def is_number(value: Any) -> bool:
@@ -129,17 +142,17 @@ def flaws(method: str, given: dict[str, Any]) -> set[str]:
             wrong.add('target_groups')
     if not is_selector(given['selector']):
         wrong.add('selector')
-    for name in ('select_scale', 'select_tokens', 'prob'):
+    for name in ('scale', 'tokens', 'prob'):
         if not is_number(given[name]) or not 0 < given[name] <= 1:
             wrong.add(name)
-    if method in TWO_VIEWS and is_number(given['select_tokens']) and given['select_tokens'] < 1:
-        wrong.add('select_tokens')
-    depth, layers = given['select_depth'], 4 if method in TWO_VIEWS else 2
+    if method in TWO_VIEWS and is_number(given['tokens']) and given['tokens'] < 1:
+        wrong.add('tokens')
+    depth, layers = given['depth'], 4 if method in TWO_VIEWS else 2
     if depth is not None and (type(depth) is not int or not 1 <= depth <= layers):
-        wrong.add('select_depth')
-    dtype = given['select_dtype']
+        wrong.add('depth')
+    dtype = given['dtype']
     if dtype is not None and (type(dtype) is not str or dtype not in ('bfloat16', 'float16')):
-        wrong.add('select_dtype')
+        wrong.add('dtype')
     for name, least in (('interval', 1), ('warmup', 0)):
         if type(given[name]) is not int or given[name] < least:
             wrong.add(name)
@@ -160,7 +173,7 @@ def arguments(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
                 ]
             )
         )
-        given |= {'target_groups': None, 'select_tokens': 1, 'select_depth': None}
+        given |= {'target_groups': None, 'tokens': 1, 'depth': None}
     for name in draw(st.lists(st.sampled_from([*given]), max_size=2)):
         given[name] = draw(JUNK)
     return draw(st.sampled_from(METHODS)), given
@@ -174,7 +187,7 @@ def check_arguments(example: tuple[str, dict[str, Any]]) -> str:
     refused = ''
     try:
         with may_refuse(*names):
-            HVSAlgorithm(fresh(method, given['keep']), **given)
+            HVSAlgorithm(fresh(method, given['keep']), **nested(given))
     except RefusedError as error:
         refused = str(error)
     assert bool(refused) == bool(wrong), refused or 'not refused'
@@ -345,16 +358,16 @@ def cases(draw: st.DrawFn, method: str) -> Case:
     settings = {name: draw(good) for name, good in GOOD.items() if name != 'target_groups'}
     if not draw(st.booleans()):
         # Without estimates, which hide the exact numbers.
-        settings |= {'select_tokens': 1.0, 'select_dtype': None}
+        settings |= {'tokens': 1.0, 'dtype': None}
     if method in TWO_VIEWS:
-        settings['select_tokens'] = 1.0
+        settings['tokens'] = 1.0
         candidates = draw(st.lists(st.integers(1, 4), min_size=1, max_size=2))
         keep = [2] if len(candidates) == 1 else [1, 1]
         candidates = [max(2, candidates[0])] if len(candidates) == 1 else candidates
         sides = st.tuples(st.integers(1, 40), st.integers(1, 40))
         sizes = [draw(sides) for _ in candidates]
     else:
-        settings['select_depth'] = draw(st.sampled_from([None, None, 1, 2]))
+        settings['depth'] = draw(st.sampled_from([None, None, 1, 2]))
         num_global, num_local = draw(st.integers(1, 2)), draw(st.sampled_from([0, 1, 1]))
         candidates = draw(
             st.lists(
@@ -408,7 +421,7 @@ def check_step(case: Case) -> str:
     for name in ('iter', 'epoch'):
         hub.update_info(name, None)
     torch.manual_seed(case.seed)
-    model = HVSAlgorithm(fresh(case.method, case.settings['keep']), **case.settings)
+    model = HVSAlgorithm(fresh(case.method, case.settings['keep']), **nested(case.settings))
     before = deepcopy(model)
     try:
         with may_refuse():
@@ -435,7 +448,7 @@ def refuse(case: Case, message: str) -> None:
     has_sizes = len(set(case.sizes)) > 1
     is_right = (
         case.flaw
-        or ('select_scale' in message and has_sizes and case.settings['select_scale'] < 1)
+        or ('selection_pass.scale' in message and has_sizes and case.settings['scale'] < 1)
         or ('one size' in message and has_sizes and case.method == 'SimCLR')
     )
     assert is_right, message
@@ -462,12 +475,12 @@ def check_selection(
     views = [view[list(samples)] for view in case.views]
     masks = None if case.masks is None else case.masks[list(samples)]
     found = selection.pair_loss.tolist()
-    exact = settings['select_tokens'] == 1 and settings['select_dtype'] is None
-    depth = settings['select_depth']
+    exact = settings['tokens'] == 1 and settings['dtype'] is None
+    depth = settings['depth']
     num_targets = case.num_targets
     if exact and by_hand:
         expected = pair_loss_by_hand(
-            model.algorithm, views, num_targets, masks, settings['select_scale'], depth
+            model.algorithm, views, num_targets, masks, settings['scale'], depth
         )
         for b, t, s in np.ndindex(len(views[0]), num_targets, len(views)):
             if not math.isnan(expected[b][t][s]):

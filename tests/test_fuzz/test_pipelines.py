@@ -210,4 +210,4 @@ def check_masks(example: tuple[Any, ...]) -> str:
 
 
 def test_block_masks() -> None:
-    fuzz('BlockMasks', 400, masks(), check_masks)
+    fuzz('BlockMasks', 200, masks(), check_masks)

@@ -9,9 +9,14 @@ import pytest
 import torch
 from lightly.loss import DINOLoss, IBOTPatchLoss
 
-from hvs_mm.losses import dino_pair_loss, masked_patch_loss, mean_of_cross_terms, with_diagonal
+from hvs_mm.losses import (
+    IBOTOutputs,
+    dino_pair_loss,
+    masked_patch_loss,
+    mean_of_cross_terms,
+    with_diagonal,
+)
 from hvs_mm.models import DINOHead, IBOTHead
-from hvs_mm.models.heads.ibot_head import IBOTOutputs
 from hvs_mm.selection import ScoreWeights, ViewGroups, combination_scores
 from tests.ranks import run_ranks
 

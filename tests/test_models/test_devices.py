@@ -104,7 +104,15 @@ def as_on_a_gpu(monkeypatch, device):
 
 
 @pytest.mark.parametrize('device', DEVICES)
-@pytest.mark.parametrize('options', [{}, {'select_scale': 0.5}, {'prob': 0.5}, {'interval': 2}])
+@pytest.mark.parametrize(
+    'options',
+    [
+        {},
+        {'selection_pass': {'scale': 0.5}},
+        {'schedule': {'prob': 0.5}},
+        {'schedule': {'interval': 2}},
+    ],
+)
 @pytest.mark.skipif(
     torch.__version__ < '2.6',
     reason='torch 2.5 makes no tensor subclass under a dispatch mode: runs on the default stack',

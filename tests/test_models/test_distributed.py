@@ -109,7 +109,7 @@ def build(case: Case, norm: dict[str, Any], loss_weight: float) -> HVSAlgorithm:
             config['head']['loss']['loss_weight'] = loss_weight
     # The one of self-supervised methods makes views float32.
     config['data_preprocessor'] = {'type': 'BaseDataPreprocessor'}
-    model = HVSAlgorithm(config, candidates, keep, **case.schedule).double()
+    model = HVSAlgorithm(config, candidates, keep, schedule=case.schedule).double()
     if case.name in ('DINO', 'IBOT'):
         shake(model.algorithm)
     return model

@@ -534,9 +534,9 @@ def test_names_of_nothing(name):
 
 
 @pytest.mark.parametrize('dtype', [[], ['bfloat16'], 16, {}])
-def test_a_select_dtype_that_is_no_name(dtype):
-    with pytest.raises(ValueError, match='select_dtype='):
-        build_hvs('SimSiam', select_dtype=dtype)
+def test_a_dtype_that_is_no_name(dtype):
+    with pytest.raises(ValueError, match=r'selection_pass\.dtype='):
+        build_hvs('SimSiam', selection_pass={'dtype': dtype})
 
 
 @pytest.mark.parametrize('name', METHODS)

@@ -119,7 +119,7 @@ def test_a_step_without_selection_is_the_baseline(name):
 def test_selection_for_some_samples(name):
     torch.manual_seed(0)
     if name == 'SimSiam':
-        model = build_hvs(name, GROUP_NORM, prob=0.5)
+        model = build_hvs(name, GROUP_NORM, schedule={'prob': 0.5})
         views, samples, first = random_views(batch_size=6), None, [0, 1]
     else:
         model = build_hvs_dino(name)
@@ -159,7 +159,7 @@ def test_selection_for_some_samples(name):
 def test_simclr_selects_for_two_samples_at_least():
     """One alone has no negatives, and the same loss whatever it keeps."""
     torch.manual_seed(0)
-    model = build_hvs('SimCLR', GROUP_NORM, prob=0.1)
+    model = build_hvs('SimCLR', GROUP_NORM, schedule={'prob': 0.1})
     model.loss(random_views(batch_size=6))
     assert len(model.last_selection.samples) == 2
     assert model.last_selection.pair_loss.abs().max() > 0
@@ -182,13 +182,13 @@ class _KeepSelections(Hook):
         self.records.append((runner.model.last_selection, boxes, outputs))
 
 
-def run(tmp_path, **options):
+def run(tmp_path, schedule):
     model = dict(
         type='HVSAlgorithm',
         algorithm=dino_config('DINO', num_crops=4),
         candidates=[3, 4],
         keep=[2, 2],
-        **options,
+        schedule=schedule,
     )
     hooks = [
         dict(type='SelectionStatsHook', interval=100),
@@ -212,14 +212,14 @@ def run(tmp_path, **options):
     ],
 )
 def test_share_over_a_run(tmp_path, options, expected):
-    _, records = run(tmp_path, **options)
+    _, records = run(tmp_path, options)
     assert [outputs['hvs_share'] for _, _, outputs in records] == expected
     assert [selection is not None for selection, _, _ in records] == [n > 0 for n in expected]
 
 
 @pytest.mark.parametrize('options', [{'interval': 2}, {'warmup': 1}, {'prob': 0.5}])
 def test_statistics_count_what_was_selected_for(tmp_path, options):
-    runner, records = run(tmp_path, **options)
+    runner, records = run(tmp_path, options)
     file = tmp_path / runner.timestamp / 'vis_data' / f'{runner.timestamp}.json'
     lines = [json.loads(line) for line in file.read_text().splitlines()]
     logged = [line for line in lines if 'selection/images' in line]
@@ -250,7 +250,8 @@ def test_selected_losses_are_of_the_run(tmp_path):
         type='HVSAlgorithm', algorithm=algorithm_config('SimSiam'), candidates=[4], keep=[2]
     )
     weights = []
-    for number, options in enumerate(({}, {'interval': 1, 'warmup': 0, 'prob': 1.0})):
+    every_step = {'schedule': {'interval': 1, 'warmup': 0, 'prob': 1.0}}
+    for number, options in enumerate(({}, every_step)):
         runner = build_runner(tmp_path / str(number), {**model, **options}, num_views=(4,))
         runner.train()
         weights.append(runner.model.state_dict())

@@ -8,8 +8,6 @@ import math
 import os
 import re
 import statistics
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +22,6 @@ from tests.tools import load_tool
 from .. import tiny, tiny_dino
 
 ROOT = Path(__file__).parents[2]
-TOOL = ROOT / 'tools' / 'compare.py'
 BASELINE = {'type': 'SimSiam', 'backbone': {'type': 'ResNet', 'depth': 50}}
 HVS = {'type': 'HVSAlgorithm', 'algorithm': BASELINE, 'candidates': [4], 'keep': [2]}
 
@@ -264,22 +261,16 @@ def test_runs_of_mmengine(tmp_path, capsys):
     assert Path('compare.png').read_bytes().startswith(b'\x89PNG')
 
 
-def test_command_line(tmp_path):
+def test_command_line(tmp_path, capsys):
     run = start(tmp_path / 'run', [*lines_of_epochs([1, 2]), knn_line(2, k20=43.21)])
-    process = subprocess.run(
-        [sys.executable, TOOL, run, '--plot', 'plots/new.svg'],
-        cwd=tmp_path,
-        env={**os.environ, 'PYTHONWARNINGS': 'ignore', 'PYTHONPATH': str(ROOT)},
-        capture_output=True,
-        text=True,
-    )
-    assert process.returncode == 0, process.stderr
-    (line,) = (line for line in process.stdout.splitlines() if 'SimSiam' in line)
+    load_tool('compare').main([str(run), '--plot', 'plots/new.svg'])
+    output = capsys.readouterr().out.splitlines()
+    (line,) = (line for line in output if 'SimSiam' in line)
     assert line.split()[1:] == (
         ['SimSiam', 'hardest', '4->2', 'ResNet-50', '2/3', '43.21', '-', '0.500', '-', '2.4000']
     )
-    assert process.stdout.splitlines()[-1] == 'plot: plots/new.svg'
-    assert '<svg' in (tmp_path / 'plots/new.svg').read_text()
+    assert output[-1] == 'plot: plots/new.svg'
+    assert '<svg' in Path('plots/new.svg').read_text()
 
 
 def test_a_resumed_run_goes_on_where_it_was_resumed(tmp_path):
@@ -352,7 +343,9 @@ def test_knn_accuracies_of_files(tmp_path, capsys):
     assert result.knn == {20: {1: 10.0, 2: 2.0}, 10: {1: 1.5}, 200: {2: 2.5}}
     capsys.readouterr()
     assert 'knn_top1' not in compare(run, '--k', 7)[0]
-    assert notes(capsys) == ['run: its k-NN accuracy is of k = 10, 20, 200, not 7: see --k.']
+    assert notes(capsys) == [
+        'run: its k-NN accuracy was measured with k = 10, 20, 200, not 7: see --k.'
+    ]
 
 
 @pytest.mark.parametrize(
@@ -525,7 +518,7 @@ def test_linear_evaluations_in_rows_of_their_own(tmp_path, capsys):
     assert [row['run'] for row in rows] == ['hvs', 'one', 'two']
     assert [row.get('linear_top1') for row in rows] == [None, '60.0', '65.0']
     assert [row['method'] for row in rows] == ['SimSiam', 'linear', 'linear']
-    assert notes(capsys) == ['hvs: 2 linear evaluations are of it, each in a row of its own.']
+    assert notes(capsys) == ['hvs: it has 2 linear evaluations, each in a row of its own.']
     # Of random weights, of a run that is not given, of a file of another place.
     for start_from in (None, tmp_path / 'absent/epoch_1.pth', 'https://host/hvs/epoch_2.pth'):
         run = start(tmp_path / f'{start_from!s:.4}'.replace('/', '_'), [accuracy_line(1, 60.0)],

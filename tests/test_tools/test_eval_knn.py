@@ -16,7 +16,8 @@ from mmpretrain.registry import DATASETS, MODELS
 from PIL import Image
 from sklearn.neighbors import KNeighborsClassifier
 
-ROOT = Path(__file__).parents[2]
+from tests.tools import ROOT, load_tool
+
 SIMSIAM = 'configs/demo/hvs_simsiam.py'
 DINO = 'configs/demo/hvs_dino.py'
 #: Images in bank and queries.
@@ -35,14 +36,12 @@ default_hooks = dict(knn=dict(
 def tool(monkeypatch):
     """The tool as a function; on the CPU."""
     monkeypatch.chdir(ROOT)
-    monkeypatch.syspath_prepend(str(ROOT / 'tools'))
-    import eval_knn
 
     def run(*arguments):
-        eval_knn.main([str(a) for a in arguments] + ['--device', 'cpu', '--num-workers', '0'])
+        options = ['--device', 'cpu', '--num-workers', '0']
+        load_tool('eval_knn').main([*map(str, arguments), *options])
 
-    yield run
-    sys.modules.pop('eval_knn')
+    return run
 
 
 @pytest.fixture
@@ -203,6 +202,7 @@ def test_settings_of_the_hook_and_of_the_command_line(tool, tmp_path):
     assert (result['num_bank'], result['num_queries'], result['temperature']) == (4, 8, 0.3)
 
 
+@pytest.mark.slow
 def test_two_processes(tool, small, tmp_path):
     path = save(build(SIMSIAM)[0], tmp_path / 'epoch_7.pth')
     # 61 images do not divide.
@@ -233,6 +233,15 @@ def test_two_processes(tool, small, tmp_path):
 @pytest.fixture
 def checkpoint(tmp_path):
     return save(build(SIMSIAM)[0], tmp_path / 'epoch_7.pth')
+
+
+def test_the_command():
+    process = subprocess.run(
+        [sys.executable, 'tools/eval_knn.py', 'none.py', 'none.pth'],
+        cwd=ROOT, capture_output=True, text=True,
+    )  # fmt: skip
+    assert process.returncode == 1
+    assert process.stderr.strip().splitlines()[-1] == "error: config 'none.py' does not exist."
 
 
 def test_missing_files(fails, checkpoint):
@@ -291,7 +300,7 @@ def test_networks_that_are_not_there(fails, checkpoint, tmp_path):
         (['--k', 61], 'k=61 neighbors, but the bank has only 60 images'),
         (['--k', 0], 'every number of neighbors must be at least 1'),
         (['--temperature', 0], 'temperature=0.0 must be positive'),
-        (['--batch-size', 0], 'batch_size=0 must be at least 1'),
+        (['--batch-size', 0], 'batch_size=0 must be an integer of at least 1'),
         (
             ['--bank', '/nowhere', '--queries', '/'],
             "bank: CustomDataset(data_root='/nowhere') cannot be read",
@@ -330,11 +339,7 @@ def test_data_that_are_not_there(fails, tmp_path, checkpoint):
 
 def test_a_device_that_does_not_exist(checkpoint, monkeypatch):
     monkeypatch.chdir(ROOT)
-    monkeypatch.syspath_prepend(str(ROOT / 'tools'))
-    import eval_knn
-
     for device in ('cuda:99', 'gpu'):
         with pytest.raises(SystemExit) as error:
-            eval_knn.main([SIMSIAM, str(checkpoint), '--device', device])
+            load_tool('eval_knn').main([SIMSIAM, str(checkpoint), '--device', device])
         assert error.value.code.startswith(f'error: --device {device}: there is no such device')
-    sys.modules.pop('eval_knn')

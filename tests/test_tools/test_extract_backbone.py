@@ -17,7 +17,7 @@ from mmpretrain.registry import MODELS
 from torch import Tensor, nn
 from torch.testing import assert_close
 
-from hvs_mm.weights.backbone_names import rename_backbone
+from hvs_mm.weights.timm_torchvision import rename_backbone
 from tests.tools import load_tool
 
 from .. import published, tiny_dino

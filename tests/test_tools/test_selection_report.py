@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[2]
 CHROMIUM = shutil.which('chromium')
 HOOKS = [
     dict(type='SelectionStatsHook', interval=2),
-    dict(type='SelectionPanelHook', interval=1, num_images=2),
+    dict(type='SelectionPanelHook', interval=1, num_images=1),
 ]
 CONFIG = """
 model = dict(type='HVSAlgorithm', algorithm=dict(type='SimSiam'), candidates=[4], keep=[2])

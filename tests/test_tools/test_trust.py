@@ -17,9 +17,11 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from hvs_mm.engine import CheckpointTrustHook, build_model, check_trust, trust_checkpoints
-from hvs_mm.study import config_hash, read_study, resolve_config, run_folder
 from hvs_mm.weights import PretrainedBackbone
 from hvs_mm.weights.checkpoint_files import load_checkpoint
+from hvs_study.config import config_hash, resolve_config
+from hvs_study.plan import read_study
+from hvs_study.training import run_folder
 from tests.studies import write_study
 from tests.tools import ROOT, load_tool, run_tool
 
@@ -28,13 +30,15 @@ LINEAR = str(ROOT / 'configs' / 'demo' / 'linear.py')
 TOOLS = sorted(
     str(path.relative_to(ROOT / 'tools').with_suffix(''))
     for path in (ROOT / 'tools').rglob('*.py')
-    # Settings, not commands.
+    # Neither settings nor modules that commands import.
     if path.parent.name != 'studies'
+    and not path.stem.startswith('_')
+    and not (path.parent / '__init__.py').exists()
 )
 #: Tools that initialize no model and read no checkpoint.
 READ_NONE = {
-    'analysis/selection_report', 'benchmark_loader', 'browse_views', 'compare',
-    'dev/communication', 'dev/device_photometry_cost', 'dev/mmcv_ops', 'dev/soak', 'study/report',
+    'analysis/selection_report', 'benchmarks/communication', 'benchmarks/device_photometry',
+    'benchmarks/loader', 'browse_views', 'compare', 'dev/mmcv_ops', 'dev/soak', 'study/report',
 }  # fmt: skip
 
 pytestmark = pytest.mark.usefixtures('own_folder')
@@ -95,12 +99,12 @@ def work_dir_with(path: Path) -> Path:
 COMMANDS: dict[str, list[Callable[[Path], list[Any]]]] = {
     'analysis/pair_loss_vs_iou': [lambda path: [DEMO, path]],
     'analysis/selection_agreement': [lambda path: [DEMO, path]],
-    'benchmark_step': [lambda path: [pretrained_config(path), '--repeats', 1, '--batch-size', 2]],
+    'benchmarks/step': [lambda path: [pretrained_config(path), '--repeats', 1, '--batch-size', 2]],
     'demo': [
         lambda path: ['--config', DEMO, '--cfg-options', f'load_from={path}'],
         lambda path: ['--config', pretrained_config(path)],
     ],
-    'dev/selection_stats_cost': [
+    'benchmarks/selection_stats': [
         lambda path: [pretrained_config(path)],
         lambda path: [DEMO, '--cfg-options', f'load_from={path}'],
     ],

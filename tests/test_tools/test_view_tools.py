@@ -14,9 +14,9 @@ from mmpretrain.registry import DATASETS, MODELS
 from PIL import Image
 
 from hvs_mm.datasets import draw_examples
+from hvs_mm.engine import load_selecting_model
 from hvs_mm.engine.runners.trained_model import tell_epoch
-from hvs_mm.evaluation import correlate, within_images
-from hvs_mm.visualization import describe_view, draw_candidates, draw_pair_loss
+from hvs_mm.visualization import describe_view, draw_candidates, select_examples
 from tests.tools import load_tool
 
 ROOT = Path(__file__).parents[2]
@@ -118,17 +118,19 @@ def test_pair_loss_vs_iou(checkpoint, capsys):
     assert set(content['importance']) == {
         'iou', 'center_distance', 'area_ratio', 'mirrored', 'area',
     }  # fmt: skip
-    module = load_tool('analysis/pair_loss_vs_iou')
-    model = module.load_selecting_model(Config.fromfile(DEMO), str(checkpoint))
+    module, pairs = load_tool('analysis/pair_loss_vs_iou'), load_tool('analysis/_pair_properties')
+    model = load_selecting_model(Config.fromfile(DEMO), str(checkpoint))
     cfg = Config.fromfile(DEMO)
     dataset = DATASETS.build(cfg.train_dataloader.dataset)
     judged = module.judge(model, dataset, cfg, module.parse_args(args))
     iou = judged.properties['iou']
     for name, first, second in (
-        ('within_images', within_images(iou), within_images(judged.pair_loss)),
+        ('within_images', pairs.within_images(iou), pairs.within_images(judged.pair_loss)),
         ('overall', iou, judged.pair_loss),
     ):
-        assert content['correlation'][name] == pytest.approx(correlate(first, second)._asdict())
+        assert content['correlation'][name] == pytest.approx(
+            pairs.correlate(first, second)._asdict()
+        )
     assert Image.open('pair_loss_vs_iou.png').size[0] > 800
     output = capsys.readouterr().out
     within = content['correlation']['within_images']['value']
@@ -142,7 +144,7 @@ def test_pair_loss_vs_iou(checkpoint, capsys):
 def test_the_pairs_that_are_judged(checkpoint):
     module = load_tool('analysis/pair_loss_vs_iou')
     cfg = Config.fromfile(DEMO)
-    model = module.load_selecting_model(cfg, str(checkpoint))
+    model = load_selecting_model(cfg, str(checkpoint))
     args = module.parse_args([str(DEMO), str(checkpoint), '--images', '20', '--batch-size', '4'])
     dataset = DATASETS.build(cfg.train_dataloader.dataset)
     judged = module.judge(model, dataset, cfg, args)
@@ -150,7 +152,7 @@ def test_the_pairs_that_are_judged(checkpoint):
         # Not the first images: many data sets come class by class.
         order = np.random.default_rng(0).permutation(len(dataset))[4 * batch : 4 * batch + 4]
         examples = draw_examples(dataset, order.tolist(), seed=4 * batch)
-        selection = module.select_examples(model, examples)
+        selection = select_examples(model, examples)
         loss = selection.pair_loss
         expected = torch.stack([loss[:, 0, 3] + loss[:, 3, 0], loss[:, 1, 2] + loss[:, 2, 1]], 1)
         found = judged.pair_loss[4 * batch : 4 * batch + 4, [2, 3]]
@@ -159,7 +161,7 @@ def test_the_pairs_that_are_judged(checkpoint):
 
 def test_the_picture_shows_the_pairs():
     iou = np.random.default_rng(0).random((5, 6))
-    figure = draw_pair_loss(iou, -iou, 'title')
+    figure = load_tool('analysis/_pair_loss_plot').draw_pair_loss(iou, -iou, 'title')
     (axes,) = figure.axes
     assert np.allclose(axes.collections[0].get_offsets(), np.stack([iou.ravel(), -iou.ravel()], 1))
     means = axes.get_lines()[0].get_xydata()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ LOADER = 'train_dataloader'
 TRAINING = [
     f'{LOADER}.num_workers=0', f'{LOADER}.persistent_workers=False', f'{LOADER}.batch_size=8',
     f'{LOADER}.dataset.num_samples=16', 'train_cfg.max_epochs=1',
+    'default_hooks.panel.num_images=1',
 ]  # fmt: skip
 
 #: Than the 20 neighbors that the demo asks for.
@@ -49,19 +51,19 @@ COMMANDS: dict[str, tuple[Command, set[str]]] = {
     'analysis/selection_agreement': (
         lambda given, out: [
             DEMO, given / 'demo.pth', '--images', 4, '--batch-size', 2,
-            '--variant', 'select_scale=0.5', '--json', out / 'x.json',
+            '--variant', 'scale=0.5', '--json', out / 'x.json',
         ],
         set(),
     ),
     'analysis/selection_report': (lambda given, out: [run_named(out, 'run')], set()),
-    'benchmark_loader': (
+    'benchmarks/loader': (
         lambda given, out: [
             DEMO, '--images', given / 'images', '--num-images', 2, '--repeats', 1,
             '--json', out / 'x.json',
         ],
         set(),
     ),
-    'benchmark_step': (
+    'benchmarks/step': (
         lambda given, out: [
             DEMO, '--batch-size', 2, '--repeats', 1, '--no-memory', '--json', out / 'x.json',
         ],
@@ -72,12 +74,14 @@ COMMANDS: dict[str, tuple[Command, set[str]]] = {
         lambda given, out: [run_named(given, 'run'), '--csv', out / 'x.csv'], {'compare.png'}
     ),
     'demo': (lambda given, out: ['--work-dir', out, '--cfg-options', *TRAINING, LARGER], set()),
-    'dev/communication': (lambda given, out: [DEMO, '--processes', 1, '--batch-size', 2], set()),
-    'dev/device_photometry_cost': (
+    'benchmarks/communication': (
+        lambda given, out: [DEMO, '--processes', 1, '--batch-size', 2], set()
+    ),
+    'benchmarks/device_photometry': (
         lambda given, out: [DEMO, '--batch-size', 2, '--batches', 1], set()
     ),
     'dev/mmcv_ops': (lambda given, out: ['key'], set()),
-    'dev/selection_stats_cost': (
+    'benchmarks/selection_stats': (
         lambda given, out: [
             DEMO, '--iterations', 7, '--interval', 2, '--cfg-options', *TRAINING[:2],
             f'{LOADER}.batch_size=2',
@@ -153,10 +157,9 @@ def converted(folder: Path) -> Path:
     return folder / 'hvs.pth'
 
 
-@pytest.fixture
-def given(tmp_path: Path) -> Path:
-    """What tools are given: checkpoints and images, that nobody may write beside."""
-    folder = tmp_path / 'given'
+@pytest.fixture(scope='module')
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp('inputs')
     (folder / 'images').mkdir(parents=True)
     for config, name in ((DEMO, 'demo'), (LINEAR, 'linear')):
         model = build_model(Config.fromfile(config))
@@ -165,6 +168,12 @@ def given(tmp_path: Path) -> Path:
     for number in range(2):
         Image.fromarray(np.zeros((40, 50, 3), np.uint8)).save(folder / f'images/{number}.jpg')
     return folder
+
+
+@pytest.fixture
+def given(inputs: Path, tmp_path: Path) -> Path:
+    """The inputs of the tools: checkpoints and images, next to which nobody may write."""
+    return shutil.copytree(inputs, tmp_path / 'given')
 
 
 def snapshot(folder: Path) -> dict[str, tuple[int, int]]:
@@ -177,8 +186,12 @@ def snapshot(folder: Path) -> dict[str, tuple[int, int]]:
 
 
 WRITE_NOTHING = {
-    'dev/communication', 'dev/device_photometry_cost', 'dev/mmcv_ops', 'dev/selection_stats_cost',
+    'benchmarks/communication', 'benchmarks/device_photometry', 'benchmarks/selection_stats',
+    'dev/mmcv_ops',
 }  # fmt: skip
+
+#: Tools that CI also runs in full.
+SLOW = {'demo', 'dev/soak'}
 
 _written: list[str] | None = None
 
@@ -205,7 +218,7 @@ def _note(event: str, arguments: tuple[Any, ...]) -> None:
 
 @contextmanager
 def watched() -> Iterator[list[str]]:
-    """The paths that Python opens for writing meanwhile, makes, moves or removes."""
+    """The paths that Python opens for writing in this context, makes, moves or removes."""
     global _written
     if not _note_is_on:
         # It cannot be taken off again.
@@ -233,7 +246,10 @@ def test_the_watch_works(tmp_path: Path) -> None:
     assert written == [str(tmp_path / 'x'), str(tmp_path / 'y')]
 
 
-@pytest.mark.parametrize('tool', COMMANDS)
+@pytest.mark.parametrize(
+    'tool',
+    [pytest.param(t, marks=pytest.mark.slow) if t in SLOW else t for t in COMMANDS],
+)
 def test_where_tools_write(
     tool: str, given: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -246,18 +262,14 @@ def test_where_tools_write(
     command, own = COMMANDS[tool]
     arguments = [str(argument) for argument in command(given, out)]
     before = snapshot(given)
-    if tool == 'dev/communication':
-        # Its processes import it by its name. Only what is left in the folders is seen.
-        environment = {**os.environ, 'TMPDIR': str(temporary), 'PYTHONPATH': str(ROOT)}
-        script = str(ROOT / 'tools' / f'{tool}.py')
-        subprocess.run([sys.executable, script, *arguments], env=environment, check=True)
-        written = []
-    else:
-        module = load_tool(tool)
-        # mmcv_ops is for the OneDL stack alone.
-        missing = PackageNotFoundError if tool == 'dev/mmcv_ops' else ()
-        with watched() as written, suppress(missing):
-            module.main(arguments)
+    if tool == 'benchmarks/communication':
+        # The server of its processes lives as long as this process, and so does its folder.
+        forkserver.ensure_running()
+    module = load_tool(tool)
+    # mmcv_ops is for the OneDL stack alone.
+    missing = PackageNotFoundError if tool == 'dev/mmcv_ops' else ()
+    with watched() as written, suppress(missing):
+        module.main(arguments)
     assert snapshot(given) == before
     assert set(snapshot(here)) == own
     # Whatever was put aside for a while is gone, but for what torch 2.5 leaves in its processes.

@@ -74,11 +74,11 @@ def test_a_compiled_step(name):
 @pytest.mark.parametrize(
     'options',
     [
-        {'select_scale': 0.5},
-        {'select_tokens': 0.5},
-        {'select_dtype': 'bfloat16'},
-        {'select_online': 'local'},
-        {'prob': 0.5},
+        {'selection_pass': {'scale': 0.5}},
+        {'selection_pass': {'tokens': 0.5}},
+        {'selection_pass': {'dtype': 'bfloat16'}},
+        {'selection_pass': {'online': 'local'}},
+        {'schedule': {'prob': 0.5}},
     ],
 )
 def test_a_compiled_step_that_selects_for_less(options):
@@ -111,7 +111,7 @@ def test_every_stage_is_one_graph(name, stage):
         extras = pair_loss.target_inputs(algorithm, views, groups.num_targets, samples)
         outputs = pair_loss.forward(algorithm, views, groups.num_targets, **extras)
         losses = pair_loss.form(algorithm, outputs)
-        indices = model.selector(losses, groups, pair_loss.weights).indices
+        indices = model.selector(losses, groups, model.selection_pass.weights).indices
     if stage == 'forward' and name == 'IBOT':
         masks = extras['masks'].transpose(0, 1).flatten(0, 1)
         rows, patches = torch.tensor([0, 5, 7]), torch.tensor([3, 2, 1])
@@ -131,7 +131,7 @@ def test_every_stage_is_one_graph(name, stage):
         work = {
             'forward': lambda: pair_loss.forward(algorithm, views, groups.num_targets, **extras),
             'pair_loss': lambda: pair_loss.form(algorithm, outputs),
-            'pick': lambda: model.selector(losses, groups, pair_loss.weights).indices,
+            'pick': lambda: model.selector(losses, groups, model.selection_pass.weights).indices,
             'gather': lambda: model.gather(views, indices),
         }[stage]
     with torch.no_grad():

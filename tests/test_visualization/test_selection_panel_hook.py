@@ -8,6 +8,8 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from mmengine.dataset import ConcatDataset, RepeatDataset
 from mmengine.visualization import Visualizer
 from mmpretrain.datasets import KFoldDataset
@@ -15,7 +17,12 @@ from mmpretrain.registry import DATASETS
 from torch.utils.data import Subset
 
 from hvs_mm.datasets import draw_examples
-from hvs_mm.visualization import SelectionPanelHook, select_examples, shown_pair_loss
+from hvs_mm.visualization import (
+    SelectionPanelHook,
+    select_examples,
+    selected_examples,
+    shown_pair_loss,
+)
 from hvs_mm.visualization.selection_panel_hook import picture_name, shown_positions
 from tests.ranks import run_ranks
 from tests.test_engine.test_hooks.test_selection_stats_hook import (
@@ -30,7 +37,7 @@ from tests.test_engine.test_hooks.test_selection_stats_hook import (
 from tests.tiny import algorithm_config
 from tests.tiny_dino import GLOBAL, build_runner, crop_pipeline
 
-HOOK = dict(type='SelectionPanelHook', interval=2, num_images=2)
+HOOK = dict(type='SelectionPanelHook', interval=2, num_images=1)
 
 
 def shapes(num_samples=6, split='train'):
@@ -54,15 +61,15 @@ def shape_config(num_samples=6, split='train'):
 
 
 def test_when_it_draws(tmp_path):
-    train(tmp_path, simsiam(), [HOOK], max_epochs=5, batch_size=3)
+    train(tmp_path, simsiam(), [HOOK], max_epochs=3, batch_size=3)
     pictures = {path.name for path in (tmp_path / 'selection').iterdir()}
-    assert pictures == {f'epoch_{epoch}.png' for epoch in (0, 2, 4, 5)}
+    assert pictures == {f'epoch_{epoch}.png' for epoch in (0, 2, 3)}
     first = cv2.imread(str(tmp_path / 'selection' / 'epoch_0.png'))
     assert min(first.shape[:2]) > 200
     # The same views, judged by another model.
-    assert not np.array_equal(first, cv2.imread(str(tmp_path / 'selection' / 'epoch_5.png')))
+    assert not np.array_equal(first, cv2.imread(str(tmp_path / 'selection' / 'epoch_3.png')))
     shown = {path.name for path in tmp_path.glob('*/vis_data/vis_image/*')}
-    assert shown == {f'selection_panel_{epoch}.png' for epoch in (0, 2, 4, 5)}
+    assert shown == {f'selection_panel_{epoch}.png' for epoch in (0, 2, 3)}
 
 
 def some_pairs():
@@ -76,14 +83,26 @@ def stochastic_depth():
     return model
 
 
-def test_a_run_that_counts_iterations(tmp_path):
+@pytest.fixture
+def quick_pictures(monkeypatch):
+    """Leave out matplotlib's work, seconds of a picture; everything before it stays."""
+
+    def blank(*args, **kwargs):
+        figure = Figure(figsize=(1, 1))
+        FigureCanvasAgg(figure)
+        return figure
+
+    monkeypatch.setattr(selected_examples, 'draw_selection', blank)
+
+
+def test_a_run_that_counts_iterations(tmp_path, quick_pictures):
     train(tmp_path, simsiam(), [HOOK], batch_size=3, **FIVE_ITERATIONS)
     pictures = {path.name for path in (tmp_path / 'selection').iterdir()}
     assert pictures == {f'iter_{number}.png' for number in (0, 2, 4, 5)}
 
 
-@pytest.mark.parametrize('model', [simsiam, random_pairs, some_pairs, dino, stochastic_depth])
-def test_a_run_trains_as_without_it(tmp_path, model):
+@pytest.mark.parametrize('model', [random_pairs, some_pairs, stochastic_depth])
+def test_a_run_trains_as_without_it(tmp_path, model, quick_pictures):
     with_hook = train(tmp_path / 'with', model(), [dict(HOOK, interval=1)])
     without = train(tmp_path / 'without', model())
     expected = without.model.state_dict()
@@ -119,7 +138,7 @@ def test_a_method_with_negatives_of_all_processes(tmp_path):
 @pytest.mark.parametrize('name', ['interval', 'num_images'])
 @pytest.mark.parametrize('value', [0, -1, 1.5, True])
 def test_wrong_settings(name, value):
-    with pytest.raises(ValueError, match=f'{name}=.* must be a whole number'):
+    with pytest.raises(ValueError, match=f'{name}=.* must be an integer of at least 1'):
         SelectionPanelHook(**{name: value})
 
 

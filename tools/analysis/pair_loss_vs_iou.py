@@ -11,13 +11,21 @@ target views, and writes a picture and a JSON file with
 from __future__ import annotations
 
 import argparse
-import json
-import sys
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from _pair_loss_plot import draw_pair_loss
+from _pair_properties import (
+    Correlation,
+    check_importance,
+    correlate,
+    pair_properties,
+    rank_importance,
+    varying,
+    within_images,
+)
+from _trained_run import load_run
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
 from rich.console import Console
@@ -27,26 +35,15 @@ from torch import nn
 from hvs_mm.datasets import draw_example_batches, whole_batches
 from hvs_mm.engine import (
     add_example_options,
-    build_training_dataset,
-    check_example_options,
     check_picture,
-    error_line,
-    load_selecting_model,
-    merge_options,
-    read_config,
-)
-from hvs_mm.evaluation import (
-    Correlation,
-    check_importance,
-    correlate,
-    pair_properties,
-    rank_importance,
-    varying,
-    within_images,
+    one_line_errors,
+    output_file,
+    tool_parser,
+    write_json,
 )
 from hvs_mm.reports import printable
 from hvs_mm.selection import pairs_within
-from hvs_mm.visualization import draw_pair_loss, select_examples
+from hvs_mm.visualization import select_examples
 
 
 class Judged(NamedTuple):
@@ -62,14 +59,12 @@ class Judged(NamedTuple):
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__)
     parser.add_argument(
         '--out',
         metavar='OUT',
         default='pair_loss_vs_iou.png',
-        help='the picture; the numbers go beside it, as .json. Here by default',
+        help='the picture; the numbers go next to it, as .json. Here by default',
     )
     add_example_options(parser, images=512)
     return parser.parse_args(argv)
@@ -123,13 +118,9 @@ def show(content: dict[str, Any], within: Correlation, overall: Correlation) -> 
 
 
 def analyze(args: argparse.Namespace) -> None:
-    check_example_options(args)
     check_picture('--out', args.out)
-    cfg = read_config(args.config)
-    merge_options(cfg, args.cfg_options)
-    device = args.device or ('cuda' if torch.cuda.is_available() else 'cpu')
-    model = load_selecting_model(cfg, args.checkpoint, device, args.trust)
-    judged = judge(model, build_training_dataset(cfg), cfg, args)
+    cfg, model, dataset = load_run(args)
+    judged = judge(model, dataset, cfg, args)
     iou = judged.properties['iou']
     within = correlate(within_images(iou), within_images(judged.pair_loss), seed=args.seed)
     overall = correlate(iou, judged.pair_loss, seed=args.seed)
@@ -145,12 +136,11 @@ def analyze(args: argparse.Namespace) -> None:
         'importance': {item.name: {'mean': item.mean, 'std': item.std} for item in ranking},
     }
     show(content, within, overall)
-    picture = Path(args.out)
-    picture.parent.mkdir(parents=True, exist_ok=True)
+    picture = output_file(args.out)
     title = f'correlation within images {_interval(within)}'
     draw_pair_loss(iou, judged.pair_loss, title, ranking).savefig(picture)
     numbers = picture.with_suffix('.json')
-    numbers.write_text(json.dumps(content, indent=2) + '\n')
+    write_json(numbers, content)
     print(f'picture: {printable(picture)}\nnumbers: {printable(numbers)}')
 
 
@@ -160,10 +150,8 @@ def _interval(found: Correlation) -> str:
 
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
-    try:
+    with one_line_errors():
         analyze(args)
-    except (ImportError, KeyError, OSError, SyntaxError, TypeError, ValueError) as error:
-        sys.exit(error_line(error))
 
 
 if __name__ == '__main__':

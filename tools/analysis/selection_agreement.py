@@ -4,76 +4,59 @@ Draws candidate views of training images, lets the model of a checkpoint select 
 and with cheaper variants, and compares the choices:
 
 - cost: operations of a training step with this selection over those of one without (matrix products
-  and convolutions; what a lower precision saves does not show, tools/benchmark_step.py times it),
+  and convolutions; what a lower precision saves does not show, tools/benchmarks/step.py times it),
 - same: share of images that keep the same views as with the full selection,
 - retained: share of the gap between the mean score of all combinations and the full choice's score
   which the variant's choice still has, by the full selection's scores; in brackets its 95 %
   confidence interval over images. 1 is the full choice, 0 a random one.
 
-A setting like interval=4 or prob=0.25 keeps the share of the choices that it makes: a quarter.
+A schedule of interval=4 or prob=0.25 keeps the share of the choices that it makes: a quarter.
 """
 
 from __future__ import annotations
 
 import argparse
 import ast
-import json
-import sys
 from copy import deepcopy
-from pathlib import Path
 from typing import Any
 
 import torch
+from _trained_run import load_run
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
 from rich.console import Console
 from rich.table import Table
 
 from hvs_mm.datasets import draw_example_batches, whole_batches
-from hvs_mm.engine import (
-    add_example_options,
-    build_training_dataset,
-    check_example_options,
-    error_line,
-    load_selecting_model,
-    merge_options,
-    read_config,
-)
+from hvs_mm.engine import add_example_options, one_line_errors, tool_parser, write_json
+from hvs_mm.evaluation import count_operations
 from hvs_mm.models import HVSAlgorithm, SelectionPass, SelectionSchedule, is_random
-from hvs_mm.profiling import count_operations
+from hvs_mm.models.cheap_pass.selection_pass import PASS_SETTINGS
 from hvs_mm.selection import Selection, agreement_with, join_selections
 from hvs_mm.visualization import select_examples
 
-#: Options of the selection pass, as HVSAlgorithm calls them.
-_OPTIONS = {
-    'select_scale': 'scale',
-    'select_tokens': 'tokens',
-    'select_depth': 'depth',
-    'select_dtype': 'dtype',
-    'select_online': 'online',
-}
+#: Options of a variant: the keys of ``selection_pass``.
+_OPTIONS = PASS_SETTINGS
 #: The full choice once more, with other draws of stochastic depth and dropout.
 _AGAIN = 'full, other noise'
 #: What is compared by default; what the backbone does not have is left out.
 _VARIANTS = (
-    {'select_online': 'local'},
-    {'select_dtype': 'bfloat16'},
-    {'select_scale': 0.75},
-    {'select_scale': 0.5},
-    {'select_scale': 0.35},
-    {'select_tokens': 0.5},
-    {'select_tokens': 0.25},
-    {'select_depth': 1},
-    {'select_depth': 2},
-    {'select_depth': 3},
-    {'select_depth': 6},
+    {'online': 'local'},
+    {'dtype': 'bfloat16'},
+    {'scale': 0.75},
+    {'scale': 0.5},
+    {'scale': 0.35},
+    {'tokens': 0.5},
+    {'tokens': 0.25},
+    {'depth': 1},
+    {'depth': 2},
+    {'depth': 3},
+    {'depth': 6},
 )
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__)
     parser.add_argument(
         '--variant',
         dest='variants',
@@ -108,7 +91,7 @@ def read_variant(texts: list[str]) -> dict[str, Any]:
 
 
 def build_passes(model: HVSAlgorithm, asked: list[list[str]] | None) -> dict[str, SelectionPass]:
-    """The passes to compare, by what is said of them; the full one first.
+    """The passes to compare, by their names; the full one first.
 
     Raises:
         ValueError: If an option that was asked for does not fit the model.
@@ -118,12 +101,11 @@ def build_passes(model: HVSAlgorithm, asked: list[list[str]] | None) -> dict[str
         # With dropout or stochastic depth the full choice is uncertain, too.
         passes[_AGAIN] = passes['full']
     for options in [read_variant(texts) for texts in asked or []] or _VARIANTS:
-        settings = {_OPTIONS[name]: value for name, value in options.items()}
         name = ', '.join(f'{name}={value}' for name, value in options.items())
         try:
-            passes[name] = SelectionPass(model.algorithm, model.pair_loss, **settings)
+            passes[name] = SelectionPass(model.algorithm, model.pair_loss, **options)
         except ValueError:
-            # Of the variants that were not asked for, those of other backbones are no errors.
+            # The default variants include those of other backbones.
             if asked:
                 raise
     return passes
@@ -148,7 +130,7 @@ def compare(
     rows = []
     for name, model.selection_pass in passes.items():
         indices = join_selections(found[name]).indices
-        agreement = agreement_with(full, indices, model.pair_loss.weights)
+        agreement = agreement_with(full, indices, model.pair_loss.score_weights(model.algorithm))
         rows.append({'variant': name, 'cost': cost_of(model, examples), **vars(agreement)})
     return rows
 
@@ -187,28 +169,21 @@ def show(rows: list[dict[str, Any]]) -> None:
 
 
 def analyze(args: argparse.Namespace) -> None:
-    check_example_options(args)
-    cfg = read_config(args.config)
-    merge_options(cfg, args.cfg_options)
-    device = args.device or ('cuda' if torch.cuda.is_available() else 'cpu')
-    model = load_selecting_model(cfg, args.checkpoint, device, args.trust).train()
-    # What a config says of when to select has no part in how.
+    cfg, model, dataset = load_run(args)
+    model.train()
+    # When a config selects has no part in how it selects.
     model.schedule = SelectionSchedule()
-    passes = build_passes(model, args.variants)
-    rows = compare(model, passes, build_training_dataset(cfg), cfg, args)
+    rows = compare(model, build_passes(model, args.variants), dataset, cfg, args)
     show(rows)
     if args.json:
         content = {'config': args.config, 'checkpoint': args.checkpoint, 'seed': args.seed}
-        Path(args.json).parent.mkdir(parents=True, exist_ok=True)
-        Path(args.json).write_text(json.dumps({**content, 'variants': rows}, indent=2) + '\n')
+        write_json(args.json, {**content, 'variants': rows})
 
 
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
-    try:
+    with one_line_errors():
         analyze(args)
-    except (ImportError, KeyError, OSError, SyntaxError, TypeError, ValueError) as error:
-        sys.exit(error_line(error))
 
 
 if __name__ == '__main__':

@@ -1,7 +1,7 @@
 """Let a small run meet faults for hours: is it still the run it would have been, and does it leak?
 
 Trains SimSiam with selection on images of its own making, of which some are broken, and restarts
-the training with --resume whenever it ends. Meanwhile, at random,
+the training with --resume whenever it ends. At random,
 
 - the trainer is killed (SIGKILL), sometimes with its newest checkpoint cut in half afterwards,
 - a worker of its loader is killed,
@@ -40,7 +40,7 @@ from mmpretrain.registry import HOOKS
 from rich.console import Console
 from rich.table import Table
 
-from hvs_mm.engine import step_was_skipped
+from hvs_mm.engine import step_was_skipped, tool_parser
 
 ROOT = Path(__file__).parents[2]
 IMAGES, BROKEN = 48, 4
@@ -50,9 +50,9 @@ _WARM_UP = 200
 #: iterations grew by 2 MiB per 1000, in steps of 4 MiB, of which short lives make slopes up to 11.
 #: A batch that is not let go of in every iteration makes 375.
 _MAX_SLOPE, _MAX_FILES = 20.0, 3
-#: Iterations whose least memory and files are looked at.
+#: Iterations whose least memory and files count.
 _BLOCK = 20
-#: Under which the processes of a soak are found.
+#: Environment variable that marks the processes of a soak.
 _MARK = 'HVS_MM_SOAK'
 
 CONFIG = """
@@ -90,7 +90,7 @@ randomness = dict(seed={seed})
 
 @HOOKS.register_module()
 class SoakHook(Hook):
-    """Makes gradients NaN now and then, always in the same iterations, and tells of the process."""
+    """Makes gradients NaN now and then, always in the same iterations, and logs the process."""
 
     priority = 'LOWEST'
 
@@ -148,7 +148,7 @@ def processes(mark: str) -> list[int]:
             if f'{_MARK}={mark}'.encode() in (entry / 'environ').read_bytes():
                 found.append(int(entry.name))
         except OSError:
-            # Gone meanwhile, or somebody else's.
+            # It has ended, or is somebody else's.
             continue
     return found
 
@@ -359,9 +359,7 @@ def check_growth(growth: dict[str, tuple[float, str]]) -> list[str]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tool_parser(__doc__)
     parser.add_argument('--minutes', type=float, default=3, help='how long, 3')
     parser.add_argument('--mean-life', type=float, default=15, help='of a trainer in seconds, 15')
     parser.add_argument('--seed', type=int, default=0)

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
-from hvs_mm.engine import add_trust_option, error_line
+from hvs_mm.engine import add_trust_option, one_line_errors, tool_parser
 from hvs_mm.reports import printable
 from hvs_mm.weights.checkpoint_files import check_output, load_checkpoint, save_checkpoint
 from hvs_mm.weights.published import to_published
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = tool_parser(__doc__)
     parser.add_argument('source', help='checkpoint that training wrote, or a converted one')
     parser.add_argument('target', help='file to write')
     parser.add_argument('--force', action='store_true', help='overwrite the target')
@@ -34,10 +33,9 @@ def convert(args: argparse.Namespace) -> None:
 
 
 def main(argv: list[str] | None = None) -> None:
-    try:
-        convert(parse_args(argv))
-    except (OSError, TypeError, ValueError) as error:
-        sys.exit(error_line(error))
+    args = parse_args(argv)
+    with one_line_errors(OSError, TypeError, ValueError):
+        convert(args)
 
 
 if __name__ == '__main__':

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import argparse
 import os.path as osp
-import sys
 
-from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from mmpretrain.registry import MODELS
 from torch import nn
 
 import hvs_mm
-from hvs_mm.engine import add_trust_option, error_line
+from hvs_mm.engine import add_trust_option, one_line_errors, read_config, tool_parser
 from hvs_mm.reports import printable
 from hvs_mm.weights.checkpoint_files import check_output, load_checkpoint, save_checkpoint
 from hvs_mm.weights.published import check_fit, from_published, summary
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = tool_parser(__doc__)
     parser.add_argument('source', help='published checkpoint: full, or a backbone')
     parser.add_argument('target', help='file to write')
     parser.add_argument('--config', help='check that the result fits the model of this config')
@@ -34,9 +32,7 @@ def build_model(path: str) -> nn.Module:
     Raises:
         FileNotFoundError: If there is no such config.
     """
-    if not osp.isfile(path):
-        raise FileNotFoundError(f'config {path!r} does not exist.')
-    cfg = Config.fromfile(path)
+    cfg = read_config(path)
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmpretrain')):
         return MODELS.build(cfg.model)
 
@@ -58,10 +54,9 @@ def convert(args: argparse.Namespace) -> None:
 
 
 def main(argv: list[str] | None = None) -> None:
-    try:
-        convert(parse_args(argv))
-    except (KeyError, OSError, TypeError, ValueError) as error:
-        sys.exit(error_line(error))
+    args = parse_args(argv)
+    with one_line_errors(KeyError, OSError, TypeError, ValueError):
+        convert(args)
 
 
 if __name__ == '__main__':

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 from hvs_mm.engine import error_line
 from hvs_mm.reports import printable
-from hvs_mm.study import fill_page
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -23,6 +23,13 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def report(args: argparse.Namespace) -> None:
+    missing = [name for name in ('pandas', 'scipy') if find_spec(name) is None]
+    if missing:
+        names = ' and '.join(missing)
+        raise ImportError(f'{names}: not installed, run pip install "hvs-mm[analysis]".')
+    # After the check, which names the way out.
+    from hvs_study.page import fill_page
+
     page = fill_page(args.page)
     if args.check:
         if page.changed:
@@ -35,8 +42,8 @@ def report(args: argparse.Namespace) -> None:
     for path, text in {**page.files, Path(args.page): page.text}.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding='utf-8', newline='\n')
-    for what in page.changed or ['nothing']:
-        print(f'changed: {printable(what)}')
+    for changed in page.changed or ['nothing']:
+        print(f'changed: {printable(changed)}')
 
 
 def main(argv: list[str] | None = None) -> None:

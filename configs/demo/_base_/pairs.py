@@ -1,4 +1,4 @@
-# What SimSiam and SimCLR have in common on the built-in shapes: two views of one kind, 8 epochs.
+# Shared by SimSiam and SimCLR on the built-in shapes: two views of one kind, 8 epochs.
 _base_ = 'shapes.py'
 
 pair_views = [

@@ -1,5 +1,5 @@
-# What the demos have in common: the network of SimSiam and of its evaluation, and how the built-in
-# images are seen.
+# Shared by the demos: the network of SimSiam and of its evaluation, and the transforms of the
+# built-in images.
 network = dict(
     type='ResNet_CIFAR',
     depth=18,
@@ -19,7 +19,7 @@ to_gray = dict(
     keep_channels=True,
     channel_weights=(0.114, 0.587, 0.2989))
 flip = dict(type='RandomFlip', prob=0.5)
-# What the nearest-neighbor classifier of tools/demo.py sees.
+# Images for the nearest-neighbor classifier of tools/demo.py.
 knn_pipeline = [
     dict(type='Resize', scale=48, interpolation='area'), to_gray, dict(type='PackInputs')
 ]

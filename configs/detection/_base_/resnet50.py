@@ -1,6 +1,6 @@
-# What a pretrained ResNet-50 changes in a detector of MMDetection. As usual for self-supervised
-# backbones (MoCo, arXiv 1911.05722, section 4.2), all stages are trained and BatchNorm goes on,
-# synchronized, also in the pyramid.
+# Changes to a detector of MMDetection for a pretrained ResNet-50. As usual for self-supervised
+# backbones (MoCo, arXiv 1911.05722, section 4.2), all stages are trained, with synchronized BatchNorm
+# in training mode, also in the pyramid.
 custom_imports = dict(imports=['hvs_mm'], allow_failed_imports=False)
 
 norm_cfg = dict(type='SyncBN', requires_grad=True)

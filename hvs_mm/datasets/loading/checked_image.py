@@ -1,4 +1,4 @@
-"""Load images of which some may be broken."""
+"""Load images, some of which may be broken."""
 
 from __future__ import annotations
 
@@ -12,48 +12,51 @@ from mmcv.transforms import LoadImageFromFile
 from mmengine import fileio
 from mmpretrain.registry import TRANSFORMS
 
+from ...utils.arguments import check_whole
 from ...utils.bad_images import SKIPPED_FIELD, BadImage, BadImagesError, describe
 from .image_headers import declared_size
 
 #: A quarter of a gibibyte of decoded pixels, as Pillow's ``MAX_IMAGE_PIXELS``.
 MAX_PIXELS = 2**30 // 4 // 3
-_BACKENDS = ('cv2', 'pillow')
-_COLOR_TYPES = (
-    'color',
-    'color_ignore_orientation',
-    'grayscale',
-    'grayscale_ignore_orientation',
-    'unchanged',
-)
-#: The machine's own trouble, which no other file would be spared.
-_OF_THE_MACHINE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+_CHOICES = {
+    'bad_images': ('skip', 'error'),
+    'color_type': (
+        'color',
+        'color_ignore_orientation',
+        'grayscale',
+        'grayscale_ignore_orientation',
+        'unchanged',
+    ),
+    'imdecode_backend': ('cv2', 'pillow'),
+}
+#: Errors of the machine, which every other file would meet, too.
+_MACHINE_ERRORS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 
 @TRANSFORMS.register_module()
 class LoadCheckedImage(LoadImageFromFile):
-    """Load an image as upstream's ``LoadImageFromFile``, and refuse one that is broken.
+    """Load an image like upstream's ``LoadImageFromFile``, and refuse one that is broken.
 
-    A good image has upstream's pixels, to the bit. Bad is a file that cannot be opened or is empty,
+    A good image has upstream's pixels, bit for bit. Bad is a file that cannot be opened, is empty,
     is no image, is truncated, declares more than ``max_pixels`` (it is not decoded), or that the
     decoder refuses.
 
-    With ``bad_images='skip'`` the pipeline gives up on a bad image, and MMEngine's ``BaseDataset``
-    draws another one in its place. The next good sample tells of it: it has the key
-    ``skipped_images``, from which :class:`PackViews` makes a field of the data sample, and
-    ``BadImagesHook`` counts and warns in the training process. With ``bad_images='error'`` a bad
-    image is an error that names it, as evaluation needs it: MMEngine draws no other one there.
+    With ``bad_images='skip'`` MMEngine's ``BaseDataset`` draws another image in its place. The next
+    good sample reports it: :class:`PackViews` turns ``skipped_images`` into a field of the data
+    sample, and ``BadImagesHook`` counts and warns in the training process. Evaluation, where
+    MMEngine draws no other image, needs ``bad_images='error'``: an error that names the file.
 
     **Required Keys:** ``img_path``.
 
     **Added Keys:** ``img``, uint8 (H, W, 3) BGR; ``img_shape``, ``ori_shape``, both (H, W);
-    ``skipped_images``, a list of :class:`hvs_mm.utils.bad_images.BadImage`, which whoever passes
-    it on empties; absent if no image was refused since then.
+    ``skipped_images``, a list of :class:`hvs_mm.utils.bad_images.BadImage`, which its reader
+    empties; absent if no image was refused since then.
 
     Args:
         max_pixels: Most pixels, width times height, that a file may declare.
         bad_images: ``'skip'`` or ``'error'``.
-        max_in_row: So many bad images one after the other, in one worker, are an error with
-            ``'skip'``, too: MMEngine would go on drawing.
+        max_in_row: This many bad images in a row, in one worker, are an error with ``'skip'``, too:
+            MMEngine would draw on and on.
         to_float32, color_type, imdecode_backend, backend_args: As upstream's; the backend is
             ``'cv2'`` or ``'pillow'``.
 
@@ -71,14 +74,8 @@ class LoadCheckedImage(LoadImageFromFile):
         imdecode_backend: str = 'cv2',
         backend_args: dict[str, Any] | None = None,
     ) -> None:
-        for name, value in (('max_pixels', max_pixels), ('max_in_row', max_in_row)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f'{name}={value!r} must be an integer, at least 1.')
-        for name, value, known in (
-            ('bad_images', bad_images, ('skip', 'error')),
-            ('color_type', color_type, _COLOR_TYPES),
-            ('imdecode_backend', imdecode_backend, _BACKENDS),
-        ):
+        values = (bad_images, color_type, imdecode_backend)
+        for (name, known), value in zip(_CHOICES.items(), values):
             if value not in known:
                 raise ValueError(f'{name}={value!r} must be one of {list(known)}.')
         super().__init__(
@@ -87,10 +84,10 @@ class LoadCheckedImage(LoadImageFromFile):
             imdecode_backend=imdecode_backend,
             backend_args=backend_args,
         )
-        self.max_pixels = max_pixels
+        self.max_pixels = check_whole('max_pixels', max_pixels)
         self.bad_images = bad_images
-        self.max_in_row = max_in_row
-        self._untold: list[BadImage] = []
+        self.max_in_row = check_whole('max_in_row', max_in_row)
+        self._unreported: list[BadImage] = []
         self._in_row: list[BadImage] = []
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any] | None:
@@ -107,24 +104,18 @@ class LoadCheckedImage(LoadImageFromFile):
         except _BadImageError as error:
             return self._refuse(BadImage(str(path), str(error)))
         self._in_row.clear()
-        if self._untold:
-            # The list itself: should a later transform give up on this image, it is still there.
-            results[SKIPPED_FIELD] = self._untold
+        if self._unreported:
+            # The list itself: it stays filled if a later transform gives up on this image.
+            results[SKIPPED_FIELD] = self._unreported
         results['img'] = image.astype(np.float32) if self.to_float32 else image
         results['img_shape'] = results['ori_shape'] = image.shape[:2]
         return results
 
     def decode(self, content: bytes) -> np.ndarray:
-        """Decode an image file that has passed the checks.
-
-        Args:
-            content: The whole file.
-
-        Returns:
-            The pixels as upstream's transform has them.
+        """Check and decode the content of an image file, to the pixels of upstream's transform.
 
         Raises:
-            ValueError: If the image is bad; with what is wrong, in words.
+            ValueError: If the image is bad; the message gives the reason.
             MemoryError: If there is no memory for the image.
         """
         try:
@@ -137,10 +128,10 @@ class LoadCheckedImage(LoadImageFromFile):
             )
         try:
             image = mmcv.imfrombytes(content, flag=self.color_type, backend=self.imdecode_backend)
+        except MemoryError:
+            raise
         # Hostile bytes end in errors of many types, which differ between decoders.
         except Exception as error:
-            if isinstance(error, MemoryError):
-                raise
             if isinstance(error, cv2.error) and error.code == cv2.Error.StsNoMem:
                 raise MemoryError(str(error)) from error
             raise _BadImageError(f'cannot be decoded: {error}') from error
@@ -152,7 +143,7 @@ class LoadCheckedImage(LoadImageFromFile):
         try:
             return fileio.get(path, backend_args=self.backend_args)
         except OSError as error:
-            if error.errno in _OF_THE_MACHINE:
+            if error.errno in _MACHINE_ERRORS:
                 raise
             raise _BadImageError(f'cannot be read: {error.strerror or error}') from error
 
@@ -162,7 +153,7 @@ class LoadCheckedImage(LoadImageFromFile):
                 f'{image.path}: {image.reason}. No other image can take its place here: replace '
                 'the file, or take it out of the data set.'
             )
-        self._untold.append(image)
+        self._unreported.append(image)
         self._in_row.append(image)
         if len(self._in_row) >= self.max_in_row:
             raise BadImagesError(
@@ -172,12 +163,10 @@ class LoadCheckedImage(LoadImageFromFile):
             )
 
     def __repr__(self) -> str:
-        return (
-            f'{type(self).__name__}(max_pixels={self.max_pixels}, bad_images={self.bad_images!r}, '
-            f'max_in_row={self.max_in_row}, color_type={self.color_type!r}, '
-            f'imdecode_backend={self.imdecode_backend!r})'
-        )
+        settings = ('max_pixels', 'bad_images', 'max_in_row', 'color_type', 'imdecode_backend')
+        listed = ', '.join(f'{name}={getattr(self, name)!r}' for name in settings)
+        return f'{type(self).__name__}({listed})'
 
 
 class _BadImageError(ValueError):
-    """What is wrong with an image, in words."""
+    """The reason why an image is bad."""

@@ -17,10 +17,10 @@ from mmengine.dataset import (
 )
 from torch import Tensor
 
-from ...utils.random_state import own_random_numbers
+from ...utils.state_guard import own_random_numbers
 from ..views.candidate_views import CandidateViews
 
-#: Images that the pipeline may give up on, one after the other.
+#: The pipeline may give up on this many images in a row.
 _MAX_SKIPPED = 100
 
 
@@ -44,7 +44,7 @@ class Examples(NamedTuple):
         return np.stack([sample.view_boxes for sample in self.data_samples])
 
     def batch(self) -> dict[str, Any]:
-        """What the loader gives to the model."""
+        """A batch for the model, as the loader makes it."""
         return {'inputs': self.inputs, 'data_samples': self.data_samples}
 
 
@@ -52,39 +52,30 @@ def draw_examples(dataset: BaseDataset, positions: Sequence[int], seed: int = 0)
     """Draw candidate views of some images; the same every time, whatever was drawn before.
 
     Args:
-        dataset: Of a pretraining run with :class:`CandidateViews` in its pipeline; a wrapper such
-            as ``RepeatDataset`` is searched for it.
-        positions: Which images, as positions in ``dataset``.
-        seed: Of the views.
+        dataset: Data set with :class:`CandidateViews` in its pipeline, also inside a wrapper such
+            as ``RepeatDataset``.
+        positions: Positions of the images in ``dataset``.
+        seed: Seed of the views.
 
     Raises:
         ValueError: If the pipeline draws no candidate views, or gives up on image after image.
     """
-    images, samples = [], []
     with own_random_numbers(seed):
-        for position in positions:
-            image, sample = _draw(dataset, position)
-            images.append(image)
-            samples.append(sample)
+        drawn = [_draw(dataset, position) for position in positions]
+    images, samples = zip(*drawn)
     batch = default_collate(samples)
-    return Examples(images, batch['inputs'], batch['data_samples'])
+    return Examples(list(images), batch['inputs'], batch['data_samples'])
 
 
 def draw_example_batches(
     dataset: BaseDataset, images: int, batch_size: int, seed: int
 ) -> Iterator[tuple[int, Examples]]:
-    """Draw candidate views of random images in whole batches.
-
-    Args:
-        dataset: As for :func:`draw_examples`.
-        images: How many, see :func:`whole_batches`.
-        batch_size: Images in a batch.
-        seed: Of the images and the views.
+    """Draw candidate views of random images in batches; see :func:`whole_batches`.
 
     Yields:
         The seed of the batch's views, and the batch.
     """
-    # The images of many data sets come class by class.
+    # The images of many data sets are sorted by class.
     order = np.random.default_rng(seed).permutation(len(dataset)).tolist()
     for start in range(0, images, batch_size):
         # A seed of its own for each batch, or all would have the same crops.
@@ -92,15 +83,10 @@ def draw_example_batches(
 
 
 def whole_batches(dataset: BaseDataset, images: int, batch_size: int) -> int:
-    """The number of images in whole batches of those that are asked for and there.
-
-    Args:
-        dataset: Where they come from.
-        images: How many are asked for, by ``--images``.
-        batch_size: Images in a batch, by ``--batch-size``.
+    """Round a number of images, ``--images``, down to whole batches that the data set has.
 
     Raises:
-        ValueError: If they make no batch.
+        ValueError: If there is no whole batch.
     """
     number = min(images, len(dataset)) // batch_size * batch_size
     if number < 1:
@@ -112,7 +98,7 @@ def whole_batches(dataset: BaseDataset, images: int, batch_size: int) -> int:
 
 
 def _draw(dataset: Any, position: int) -> tuple[np.ndarray, dict[str, Any]]:
-    """An image and its views; where the pipeline gives up on it, of the next one."""
+    """An image and its views; the next image if the pipeline gives up on it."""
     for number in range(position, position + _MAX_SKIPPED):
         part, inner = _locate(dataset, number % len(dataset))
         reading, draw = _split(part)
@@ -129,7 +115,7 @@ def _draw(dataset: Any, position: int) -> tuple[np.ndarray, dict[str, Any]]:
 
 
 def _split(dataset: BaseDataset) -> tuple[BaseDataset, Compose]:
-    """The data set with its pipeline up to the candidate views, which reads images; the rest."""
+    """The data set with its pipeline up to the candidate views, and the rest of the pipeline."""
     transforms = dataset.pipeline.transforms
     start = next((i for i, t in enumerate(transforms) if isinstance(t, CandidateViews)), None)
     if start is None:
@@ -144,7 +130,7 @@ def _split(dataset: BaseDataset) -> tuple[BaseDataset, Compose]:
 
 
 def _locate(dataset: Any, position: int) -> tuple[BaseDataset, int]:
-    """The data set inside of MMEngine's wrappers that has an image, and the position there."""
+    """The data set that has an image, inside MMEngine's wrappers, and the position there."""
     while not hasattr(dataset, 'pipeline'):
         if isinstance(dataset, ConcatDataset):
             which, position = dataset._get_ori_dataset_idx(position)
@@ -157,8 +143,8 @@ def _locate(dataset: Any, position: int) -> tuple[BaseDataset, int]:
             dataset = dataset.dataset
         else:
             raise ValueError(
-                f'{type(dataset).__name__} is no wrapper that is known: expected a data set with '
-                "a pipeline, or MMEngine's ConcatDataset, RepeatDataset or ClassBalancedDataset "
-                'around one.'
+                f'{type(dataset).__name__} is no wrapper that is known: expected a data set '
+                "with a pipeline, or MMEngine's ConcatDataset, RepeatDataset or "
+                'ClassBalancedDataset around one.'
             )
     return dataset, position

@@ -1,7 +1,7 @@
-"""What the bytes of an image file say of it before anything is decoded.
+"""The size that an image file declares, before anything is decoded.
 
-JPEG and PNG, which data sets consist of, are read here: it takes microseconds, and nothing in the
-metadata of such a file can fail. Pillow reads the headers of all other formats.
+JPEG and PNG are read here: it takes microseconds, and no metadata of such a file can fail. Pillow
+reads the headers of all other formats.
 """
 
 from __future__ import annotations
@@ -13,16 +13,17 @@ from PIL import Image
 
 _PNG_SIGNATURE = b'\x89PNG\r\n\x1a\n'
 _JPEG_SIGNATURE = b'\xff\xd8\xff'
-#: Start of frame: all markers 0xC0 to 0xCF but for tables (DHT, JPG, DAC), T.81 table B.1.
+#: Start of frame: all markers 0xC0 to 0xCF except the tables DHT, JPG and DAC, T.81 table B.1.
 _START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _START_OF_SCAN = 0xDA
 _END = b'\xff\xd9'
-#: Markers that no length follows: TEM, RST0 to RST7, SOI.
+#: Markers without a length: TEM, RST0 to RST7, SOI.
 _ALONE = frozenset([0x01, *range(0xD0, 0xD9)])
+_CUT_JPEG = 'truncated: the JPEG ends before its pixels begin'
 
 
 def declared_size(content: bytes) -> tuple[int, int]:
-    """The size that the header of an image file declares; no pixel is decoded.
+    """Read the size that the header of an image file declares; no pixel is decoded.
 
     Args:
         content: The whole file.
@@ -31,7 +32,7 @@ def declared_size(content: bytes) -> tuple[int, int]:
         Width and height in pixels, as stored, before any EXIF rotation.
 
     Raises:
-        ValueError: If these are not the bytes of a whole image; with what is wrong, in words.
+        ValueError: If these are not the bytes of a whole image; the message gives the reason.
     """
     if not content:
         raise ValueError('the file is empty')
@@ -43,48 +44,45 @@ def declared_size(content: bytes) -> tuple[int, int]:
 
 
 def _jpeg_size(content: bytes) -> tuple[int, int]:
-    """From the first start of frame; all segments up to the first scan and the end must be there.
+    """Read the first start of frame; check all segments up to the first scan, and the end.
 
-    OpenCV and Pillow refuse a JPEG that just stops, but take one in which zeros follow, as an
-    interrupted download leaves them, for a picture. The standard demands the marker of the end,
-    T.81 B.2.1, which neither has.
+    OpenCV and Pillow refuse a JPEG that just stops, but accept one padded with zeros, as an
+    interrupted download leaves it. The standard demands an end marker, T.81 B.2.1, which both lack.
     """
     size = None
     position = 2
     while True:
-        # As libjpeg does: anything that is no marker is passed by.
+        # Like libjpeg, pass over anything that is no marker.
         position = content.find(b'\xff', position)
-        if position < 0 or position + 4 > len(content):
-            raise ValueError('truncated: the JPEG ends before its pixels begin')
-        marker = content[position + 1]
+        marker = content[position + 1] if 0 <= position <= len(content) - 4 else _END[1]
+        if marker == _END[1]:
+            raise ValueError(_CUT_JPEG)
         if marker in (0x00, 0xFF):
             position += 1
         elif marker in _ALONE:
             position += 2
-        elif marker == _END[1]:
-            raise ValueError('truncated: the JPEG ends before its pixels begin')
         else:
             if marker in _START_OF_FRAME and size is None:
                 frame = content[position + 5 : position + 9]
                 if len(frame) < 4:
-                    raise ValueError('truncated: the JPEG ends before its pixels begin')
+                    raise ValueError(_CUT_JPEG)
                 size = int.from_bytes(frame[2:], 'big'), int.from_bytes(frame[:2], 'big')
             if marker == _START_OF_SCAN:
                 break
             position += 2 + int.from_bytes(content[position + 2 : position + 4], 'big')
     if size is None:
         raise ValueError('no image: a JPEG that declares no size')
-    # Behind a whole image there may be anything, such as the video of a phone. Inside of the
-    # pixels a byte 0xFF is always followed by 0 or the number of a restart.
+    # Anything may follow a whole image, such as the video of a phone. Within the pixels a byte 0xFF
+    # is always followed by 0 or the number of a restart.
     if not content.endswith(_END) and content.find(_END, position) < 0:
         raise ValueError('truncated: the end of the JPEG is missing')
     return size
 
 
 def _png_size(content: bytes) -> tuple[int, int]:
-    """From IHDR, the first chunk; all chunks up to the last, IEND, must be there.
+    """Read IHDR, the first chunk; check that all chunks up to the last, IEND, are there.
 
-    OpenCV makes room for as many bytes as a chunk declares, gigabytes, before it misses them.
+    OpenCV allocates the bytes that a chunk declares, gigabytes, before it misses them.
     """
     if len(content) < 24 or content[12:16] != b'IHDR':
         raise ValueError('truncated: the PNG ends before its pixels begin')
@@ -102,7 +100,7 @@ def _png_size(content: bytes) -> tuple[int, int]:
 def _pillow_size(content: bytes) -> tuple[int, int]:
     try:
         with warnings.catch_warnings():
-            # About metadata, and about the size, which the caller judges.
+            # About metadata, and about the size, which the caller checks.
             warnings.simplefilter('ignore')
             with Image.open(io.BytesIO(content)) as image:
                 return image.size

@@ -5,27 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import cv2
 import numpy as np
-import torch
 from mmcv.transforms import BaseTransform, Compose
-from mmpretrain.datasets.transforms import PackInputs
 from mmpretrain.registry import TRANSFORMS
 
 from ...selection.statistics.color import ViewColors
-from ...utils.bad_images import SKIPPED_FIELD
+from ...utils.arguments import is_whole
 from ...utils.photometry_operations import PHOTOMETRY_FIELD, pack_operations
-from . import recorded_colors as photometry
-from . import recorded_geometry as geometry
-from .deferred_photometry import DEFERRED, OPERATIONS_KEY, check_deferred
-from .fast_transforms import is_color_image
-from .recorded_colors import COLORS_KEY
-from .recorded_geometry import GEOMETRY_KEY, ViewGeometry, image_size, supported_transforms
-from .recording import record
-
-#: What is followed through a pipeline: with upstream's own code, and in less time.
-_EXACT = {**geometry.RECORDED, **photometry.RECORDED}
-_FAST = {**geometry.RECORDED_FAST, **photometry.RECORDED_FAST}
+from .colors import COLORS_KEY, OPERATIONS_KEY
+from .geometry import GEOMETRY_KEY, GEOMETRY_TRANSFORMS, ViewGeometry
+from .pipelines import build_pipeline, names
+from .view_transform import Results, image_size
 
 
 @TRANSFORMS.register_module()
@@ -33,12 +23,12 @@ class CandidateViews(BaseTransform):
     """Draw all candidate views of an image.
 
     Takes the arguments of MMPretrain's ``MultiView`` and draws the same views from the same
-    random numbers, but copies no image per view, takes a fraction of the time, and records where
-    every view lies and how its colors were changed.
+    random numbers in a fraction of the time, without a copy of the image per view, and records
+    where every view lies and how its colors were changed.
 
-    The pixels of crops that Pillow resizes, of ``ColorJitter`` and of ``GaussianBlur`` are computed
-    another way than upstream's (:mod:`hvs_mm.datasets.fast`). Few of them differ, by one level of
-    256, hardly any by two.
+    Crops that Pillow resizes, ``ColorJitter`` and ``GaussianBlur`` use faster operations than
+    upstream (:mod:`hvs_mm.datasets.views.pixels`): a few pixels differ by one level of 256, hardly
+    any by two.
 
     **Required Keys:** ``img``, an ndarray (H, W, 3).
 
@@ -50,15 +40,11 @@ class CandidateViews(BaseTransform):
       image, upper bounds exclusive,
     - ``view_flips``: (S, 2) bool, mirrored horizontally, vertically,
     - ``view_sizes``: (S, 2) int64, height and width of the view in pixels,
-    - ``view_colors``: (S, 7) float32, the columns of :data:`hvs_mm.selection.COLOR_CHANGES`.
-
-    Only the changes by upstream's ``ColorJitter``, ``RandomGrayscale``, ``GaussianBlur`` and
-    ``Solarize`` are recorded in ``view_colors``.
-
-    With ``photometry='device'`` these four are drawn and recorded, but not carried out: the
-    preprocessor :class:`hvs_mm.models.DevicePhotometry` does that, for whole batches on the device
-    of the model. What it has to do stands in ``view_photometry``, (S, K, 4) float32. The random
-    numbers are the same as without.
+    - ``view_colors``: (S, 7) float32, the columns of :data:`hvs_mm.selection.COLOR_CHANGES`, as
+      changed by ``ColorJitter``, ``RandomGrayscale``, ``GaussianBlur`` and ``Solarize``,
+    - ``view_photometry``: (S, K, 4) float32, only with ``photometry='device'``. Those four are
+      then drawn and recorded, but not applied: :class:`hvs_mm.models.DevicePhotometry` applies
+      them to whole batches on the device of the model. The random numbers stay the same.
 
     Args:
         transforms: One pipeline per group: lists of transforms or their configs. Upstream's
@@ -66,12 +52,12 @@ class CandidateViews(BaseTransform):
         num_views: Views drawn per pipeline; an integer if there is one pipeline.
         photometry: Where colors are changed, ``'loader'`` or ``'device'``.
         exact: Compute every pixel with upstream's own code, several times as slow. Boxes, flips,
-            sizes and colors are the same either way. Defaults to False.
+            sizes and colors are the same either way.
 
     Raises:
         TypeError: If ``transforms`` is no list of lists, or a count no integer.
-        ValueError: If the lengths differ, a count is below 1, a pipeline has a crop or flip
-            that cannot be recorded, or the device one that it cannot carry out.
+        ValueError: If lengths differ, a count is below 1, a crop or flip cannot be recorded, or the
+            device cannot carry out a pipeline.
     """
 
     def __init__(
@@ -81,14 +67,11 @@ class CandidateViews(BaseTransform):
         photometry: str = 'loader',
         exact: bool = False,
     ) -> None:
-        if not isinstance(num_views, (int, Sequence)):
+        counts = list(num_views) if _is_list(num_views) else [num_views]
+        if not all(is_whole(count) for count in counts):
             raise TypeError(f'num_views={num_views!r} must be an integer or a list of them.')
-        counts = [num_views] if isinstance(num_views, int) else list(num_views)
-        for count in counts:
-            if isinstance(count, bool) or not isinstance(count, int):
-                raise TypeError(f'num_views={num_views!r} must be an integer or a list of them.')
-            if count < 1:
-                raise ValueError(f'num_views={num_views!r}: every count must be at least 1.')
+        if not all(count >= 1 for count in counts):
+            raise ValueError(f'num_views={num_views!r}: every count must be at least 1.')
         if not _is_list(transforms) or not all(
             _is_list(pipeline) and all(isinstance(one, dict) or callable(one) for one in pipeline)
             for pipeline in transforms
@@ -107,23 +90,15 @@ class CandidateViews(BaseTransform):
         self.num_views = counts
         self.exact = exact
         self.on_device = photometry == 'device'
-        replaced = _EXACT if exact else _FAST
-        if self.on_device:
-            replaced = {**replaced, **DEFERRED}
-        self.pipelines = [record(Compose(pipeline), replaced) for pipeline in transforms]
-        if self.on_device:
-            for pipeline in self.pipelines:
-                check_deferred(pipeline)
+        self.pipelines = [build_pipeline(one, exact, self.on_device) for one in transforms]
 
-    def transform(self, results: dict[str, Any]) -> dict[str, Any] | None:
+    def transform(self, results: Results) -> Results | None:
         """Draw the views; ``None`` if a pipeline gives up on the image.
 
         Raises:
-            ValueError: If there is no image, a transform changes its size in a way that cannot be
-                followed, or writes into the decoded image that all views share.
+            ValueError: If there is no image, or a transform changes its size in an unknown way, or
+                writes into the decoded image that all views share.
         """
-        # Guards the shared array: a transform that works in place must fail, not leak its
-        # changes into the other views.
         image = results['img']
         if not isinstance(image, np.ndarray) or image.ndim not in (2, 3) or 0 in image.shape:
             found = getattr(image, 'shape', type(image).__name__)
@@ -131,6 +106,7 @@ class CandidateViews(BaseTransform):
                 f'CandidateViews takes img, an ndarray (H, W, 3) of at least one pixel, not '
                 f"{found}: put dict(type='LoadImageFromFile') in front of it."
             )
+        # A transform that works in place must fail, not leak its changes into the other views.
         shared = image.view()
         shared.flags.writeable = False
         images, geometries, colors, operations = [], [], [], []
@@ -155,7 +131,7 @@ class CandidateViews(BaseTransform):
             results[PHOTOMETRY_FIELD] = pack_operations(operations)
         return results
 
-    def _draw(self, pipeline: Compose, view: dict[str, Any]) -> dict[str, Any] | None:
+    def _draw(self, pipeline: Compose, view: Results) -> Results | None:
         view[GEOMETRY_KEY] = ViewGeometry(*view['img'].shape[:2])
         view[COLORS_KEY] = ViewColors()
         view[OPERATIONS_KEY] = []
@@ -167,7 +143,7 @@ class CandidateViews(BaseTransform):
                     raise
                 raise ValueError(
                     f'transform {type(transform).__name__} in CandidateViews writes into the '
-                    'decoded image, which all views share: move it behind a crop or a resize, '
+                    'decoded image, which all views share: put it after a crop or a resize, '
                     'which give the view pixels of its own.'
                 ) from error
             if view is None:
@@ -177,7 +153,7 @@ class CandidateViews(BaseTransform):
                 raise ValueError(
                     f'transform {type(transform).__name__} in CandidateViews changes the image '
                     f'size to {size} in a way that cannot be recorded. Use one of '
-                    f'{supported_transforms()} to crop and resize, or apply it before '
+                    f'{names(GEOMETRY_TRANSFORMS)} to crop and resize, or apply it before '
                     'CandidateViews.'
                 )
         return view
@@ -191,51 +167,3 @@ class CandidateViews(BaseTransform):
 
 def _is_list(value: Any) -> bool:
     return isinstance(value, Sequence) and not isinstance(value, (str, bytes))
-
-
-@TRANSFORMS.register_module()
-class PackViews(PackInputs):
-    """Pack candidate views, and their geometry into the data sample.
-
-    As upstream's ``PackInputs``, with ``view_boxes``, ``view_flips``, ``view_sizes``,
-    ``view_colors`` and ``view_photometry`` (see :class:`CandidateViews`) and ``view_masks`` (see
-    :class:`BlockMasks`) among the meta keys, as ndarrays. A sample before which images were
-    refused tells of them, see :class:`LoadCheckedImage`.
-    """
-
-    DEFAULT_META_KEYS = (
-        *PackInputs.DEFAULT_META_KEYS,
-        'view_boxes',
-        'view_flips',
-        'view_sizes',
-        'view_colors',
-        PHOTOMETRY_FIELD,
-        'view_masks',
-    )
-
-    def __init__(
-        self,
-        input_key: str = 'img',
-        algorithm_keys: Sequence[str] = (),
-        meta_keys: Sequence[str] = DEFAULT_META_KEYS,
-    ) -> None:
-        super().__init__(input_key, algorithm_keys, meta_keys)
-
-    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
-        """Pack the views and what was recorded of them."""
-        packed = super().transform(results)
-        skipped = results.get(SKIPPED_FIELD)
-        if skipped:
-            packed['data_samples'].set_field(tuple(skipped), SKIPPED_FIELD, field_type='metainfo')
-            # It is the transform's own list, and each image is to be told of once.
-            skipped.clear()
-        return packed
-
-    @staticmethod
-    def format_input(input_: Any) -> Any:
-        """As upstream's: tensors (C, H, W) of an image or of a list of them, in less time."""
-        if isinstance(input_, list):
-            return [PackViews.format_input(item) for item in input_]
-        if is_color_image(input_):
-            return torch.from_numpy(np.stack(cv2.split(input_)))
-        return PackInputs.format_input(input_)

@@ -1,72 +1,158 @@
-"""Change the colors of an image as MMCV and MMPretrain do with Pillow.
-
-Images are (H, W, 3) uint8, BGR. What depends on a single value is a table of 256 entries, computed
-with the numbers and the rounding of Pillow's ``Image.blend``: 32-bit floats, cut to integers.
-"""
+"""Transforms that change the colors of a view: jitter, grayscale, blur, solarization."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from math import hypot
 
-import cv2
+import mmcv.transforms
 import numpy as np
+from mmpretrain.datasets import transforms as mmpretrain_transforms
 
-_VALUES = np.arange(256, dtype=np.float32)
+from ...selection.statistics.color import ViewColors
+from ...utils.photometry_operations import Operation
+from .pixels.blur import gaussian_blur
+from .pixels.color_tables import (
+    adjust_brightness,
+    adjust_contrast,
+    adjust_saturation,
+    solarize,
+    to_grayscale,
+)
+from .pixels.hue import adjust_hue
+from .view_transform import Results, ViewTransform, is_color_image
 
-#: ITU-R 601-2 luma in Pillow's fixed point, for B, G, R: exact in 32-bit floats.
-_LUMA = np.array([[7471, 38470, 19595]], dtype=np.float32) / 65536
+#: Key of the record of a view's colors, :class:`ViewColors`, in the results of a pipeline.
+COLORS_KEY = 'view_color_changes'
+#: Key of the operations that are left to the device, a list.
+OPERATIONS_KEY = 'view_operations'
 
-#: Turns OpenCV's rounding into cutting; the rest keeps integers above themselves.
-_CUT = -0.5 + 2**-13
-
-
-def _luma(image: np.ndarray) -> np.ndarray:
-    """Luma (H, W) uint8, rounded as Pillow does but for the one sum in 65536 that is halfway."""
-    return cv2.transform(image, _LUMA)
-
-
-def _blend(level: int, factor: float) -> np.ndarray:
-    """Table of ``level + factor * (value - level)``."""
-    level = np.float32(level)
-    blended = level + np.float32(factor) * (_VALUES - level)
-    return np.clip(blended, 0, 255).astype(np.uint8)
-
-
-def adjust_brightness(image: np.ndarray, factor: float) -> np.ndarray:
-    """As ``mmcv.adjust_brightness(image, factor, backend='pillow')``, bit for bit."""
-    return cv2.LUT(image, _blend(0, factor))
-
-
-def adjust_contrast(image: np.ndarray, factor: float) -> np.ndarray:
-    """As ``mmcv.adjust_contrast(image, factor, backend='pillow')``, bit for bit."""
-    total = cv2.sumElems(_luma(image))[0]
-    return cv2.LUT(image, _blend(int(total / (image.size // 3) + 0.5), factor))
+_FAST = {
+    'brightness': adjust_brightness,
+    'contrast': adjust_contrast,
+    'saturation': adjust_saturation,
+    'hue': adjust_hue,
+    'grayscale': to_grayscale,
+    'blur': gaussian_blur,
+    'solarize': solarize,
+}
 
 
-def adjust_saturation(image: np.ndarray, factor: float) -> np.ndarray:
-    """As ``mmcv.adjust_color(image, factor, backend='pillow')``, within one level."""
-    luma = cv2.cvtColor(_luma(image), cv2.COLOR_GRAY2BGR)
-    return cv2.addWeighted(image, factor, luma, 1 - factor, _CUT)
+class ColorTransform(ViewTransform):
+    """Mixed into an upstream transform that changes colors.
 
-
-def to_grayscale(image: np.ndarray, weights: Sequence[float]) -> np.ndarray:
-    """As MMCV's ``RandomGrayscale`` with ``keep_channels=True``, bit for bit.
-
-    Args:
-        image: (H, W, 3) uint8.
-        weights: Of the three channels; they are normalized.
+    Its random numbers become a list of operations, which is applied and recorded.
     """
-    # The terms and their order are upstream's, whose sum is cut to integers: gray pixels lie at
-    # the edge.
-    table = (np.array(weights) / sum(weights))[:, None] * np.arange(256)
-    first, second, third = (cv2.LUT(c, t) for c, t in zip(cv2.split(image), table))
-    first += second
-    first += third
-    gray = first.astype(np.uint8)
-    return cv2.merge((gray, gray, gray))
+
+    #: The last result of :meth:`draw`.
+    operations: list[Operation]
+
+    def transform(self, results: Results) -> Results:
+        self.operations = self.draw()
+        image = results['img']
+        if self.on_device:
+            results[OPERATIONS_KEY].extend(self.operations)
+        elif not self.exact and self.has_fast() and is_color_image(image):
+            for name, *values in self.operations:
+                image = _FAST[name](image, *values)
+            results['img'] = image
+        else:
+            # Upstream asks for random numbers, and gets those that were drawn.
+            results = super().transform(results)
+        if COLORS_KEY in results:
+            _record(results[COLORS_KEY], self.operations)
+        return results
+
+    def draw(self) -> list[Operation]:
+        """Draw the operations for an image, first to last."""
+        raise NotImplementedError
+
+    def has_fast(self) -> bool:
+        """Whether the faster operations cover the settings."""
+        return True
 
 
-def solarize(image: np.ndarray, threshold: float) -> np.ndarray:
-    """As ``mmcv.solarize``, bit for bit: invert all values from ``threshold`` on."""
-    values = np.arange(256)
-    return cv2.LUT(image, np.where(values < threshold, values, 255 - values).astype(np.uint8))
+def _record(colors: ViewColors, operations: list[Operation]) -> None:
+    for name, value, *_ in operations:
+        if name == 'hue':
+            colors.hue += value
+        elif name == 'blur':
+            # The variances of two blurs add up.
+            colors.blur = hypot(colors.blur, value)
+        elif name in ('grayscale', 'solarize'):
+            setattr(colors, name, 1.0)
+        else:
+            setattr(colors, name, getattr(colors, name) * value)
+
+
+class ColorJitter(ColorTransform, mmpretrain_transforms.ColorJitter):
+    """Fast with ``backend='pillow'``."""
+
+    def draw(self) -> list[Operation]:
+        self._params = super()._rand_params()
+        order, *values = self._params
+        names = ('brightness', 'contrast', 'saturation', 'hue')
+        return [(names[i], values[i]) for i in order if values[i] is not None]
+
+    def _rand_params(self) -> tuple:
+        return self._params
+
+    def has_fast(self) -> bool:
+        return self.backend == 'pillow'
+
+
+class RandomGrayscale(ColorTransform, mmcv.transforms.RandomGrayscale):
+    """Fast with ``keep_channels=True`` and any ``color_format`` but ``'hsv'``."""
+
+    def draw(self) -> list[Operation]:
+        self._number = super()._random_prob()
+        if self._number >= self.prob:
+            return []
+        return [('grayscale', *np.array(self.channel_weights) / sum(self.channel_weights))]
+
+    def _random_prob(self) -> float:
+        return self._number
+
+    def has_fast(self) -> bool:
+        return self.keep_channels and self.color_format != 'hsv' and len(self.channel_weights) == 3
+
+
+class _Sometimes(ColorTransform):
+    """Upstream transforms applied with a probability, with a fixed or a random strength."""
+
+    #: The operation, and the attribute with the fixed strength; None there for a random one.
+    operation: str
+    strength: str
+
+    def draw(self) -> list[Operation]:
+        if super().random_disable():
+            return []
+        fixed = getattr(self, self.strength)
+        return [(self.operation, super().random_magnitude() if fixed is None else fixed)]
+
+    def random_disable(self) -> bool:
+        return not self.operations
+
+    def random_magnitude(self) -> float:
+        return self.operations[0][1]
+
+
+class GaussianBlur(_Sometimes, mmpretrain_transforms.GaussianBlur):
+    """Fast with a radius from a range.
+
+    With a fixed one, whose weights may be simple fractions, rounding would differ at many pixels.
+    """
+
+    operation, strength = 'blur', 'radius'
+
+    def has_fast(self) -> bool:
+        return self.radius is None
+
+
+class Solarize(_Sometimes, mmpretrain_transforms.Solarize):
+    """Fast with all settings."""
+
+    operation, strength = 'solarize', 'thr'
+
+
+#: Changes of color that are recorded, and that the device can carry out.
+COLOR_TRANSFORMS = (ColorJitter, GaussianBlur, RandomGrayscale, Solarize)

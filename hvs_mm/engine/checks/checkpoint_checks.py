@@ -1,4 +1,4 @@
-"""Check the checkpoints that a run starts from, goes on from or tests."""
+"""Check the checkpoints that a run starts from, resumes from or tests."""
 
 from __future__ import annotations
 
@@ -9,32 +9,25 @@ from mmengine.config import Config
 from torch import nn
 
 from ...models.hvs_algorithm import HVSAlgorithm
-from ...reports.dumped_config import parse_config
 from ...utils.class_name import class_name
-from ...weights.backbone_weights import load_backbone
+from ...utils.dumped_config import parse_config
 from ...weights.checkpoint_files import load_checkpoint
-from ...weights.pretrained_backbone import PretrainedBackbone, check_checkpoint_given
-from ..runners.checkpoint_paths import CheckpointPaths
-from ..runners.latest_checkpoint import latest_readable_checkpoint
+from ...weights.pretrained_backbone import PretrainedBackbone, check_checkpoint_given, load_backbone
+from ..runners.checkpoint_paths import CheckpointPaths, latest_readable_checkpoint
 
 
 def check_pretrained(model: nn.Module) -> None:
-    """Check that there are the weights which modules are to start from, and that they fit.
-
-    Args:
-        model: The model, whose modules with a ``PretrainedBackbone`` among their settings are
-            loaded.
+    """Check that the weights of every ``PretrainedBackbone`` exist and fit, and load them.
 
     Raises:
         FileNotFoundError: If a checkpoint does not exist.
-        ValueError: If none is given, or it does not fit.
+        ValueError: If a checkpoint is not set, or does not fit.
     """
     parent = 'model.algorithm' if isinstance(model, HVSAlgorithm) else 'model'
     for name, module in model.named_modules():
         init = getattr(module, 'init_cfg', None)
-        # A teacher is a copy that starts as its student does.
-        is_copy = name.startswith('teacher.')
-        if is_copy or class_name(init) != PretrainedBackbone.__name__:
+        # A teacher is a copy of its student.
+        if name.startswith('teacher.') or class_name(init) != PretrainedBackbone.__name__:
             continue
         option = f'{parent}.{name}.init_cfg'
         path = init.get('checkpoint')
@@ -47,9 +40,9 @@ def check_pretrained(model: nn.Module) -> None:
 
 
 def resumed_checkpoint(cfg: Config) -> str | None:
-    """The checkpoint a run goes on from, ``None`` if it starts anew.
+    """Return the checkpoint that a run resumes from, ``None`` if it starts from scratch.
 
-    MMEngine starts anew, too, if it is to resume but finds no checkpoint in the work dir.
+    As in MMEngine, ``resume=True`` without a checkpoint in the work dir starts from scratch.
 
     Raises:
         ValueError: If there are checkpoints in the work dir, but none can be read.
@@ -59,19 +52,16 @@ def resumed_checkpoint(cfg: Config) -> str | None:
     if cfg.get('load_from'):
         return cfg.load_from
     hook = (cfg.get('default_hooks') or {}).get('checkpoint')
-    return latest_readable_checkpoint(CheckpointPaths.of(cfg.work_dir, hook))
+    return latest_readable_checkpoint(CheckpointPaths.from_hook(cfg.work_dir, hook))
 
 
 def check_resume(cfg: Config, model: nn.Module, trust: bool = False) -> None:
-    """Check that the checkpoint to resume from is one of this model.
+    """Check that the checkpoint to resume from belongs to this model.
 
-    MMEngine loads what fits and starts the rest anew, but a run that goes on with another model's
-    optimizer state is broken.
+    MMEngine loads the tensors that fit and leaves the others random, but a run that continues with
+    the optimizer state of another model is broken.
 
-    Args:
-        cfg: The complete config.
-        model: The model it configures.
-        trust: Read the checkpoint even if it holds objects that can run code.
+    With ``trust`` the checkpoint may hold objects that can run code.
 
     Raises:
         FileNotFoundError: If the checkpoint does not exist.
@@ -81,7 +71,7 @@ def check_resume(cfg: Config, model: nn.Module, trust: bool = False) -> None:
     if path is None or '://' in path:
         return
     checkpoint = _read_checkpoint(path, trust, '--resume ')
-    saved = {k: tuple(v.shape) for k, v in checkpoint.get('state_dict', checkpoint).items()}
+    saved = {key: tuple(value.shape) for key, value in _state_dict(checkpoint).items()}
     own = {key: tuple(value.shape) for key, value in model.state_dict().items()}
     differing = sorted(key for key in own.keys() | saved.keys() if own.get(key) != saved.get(key))
     if differing:
@@ -94,53 +84,36 @@ def check_resume(cfg: Config, model: nn.Module, trust: bool = False) -> None:
 
 
 def check_start(cfg: Config, model: nn.Module, trust: bool = False) -> None:
-    """Check that the weights to start from, ``load_from`` without ``resume``, are of this network.
+    """Check that the weights to start from, ``load_from`` without ``resume``, fit the model.
 
-    Tensors that the checkpoint lacks, or has beside those of the model, are left to MMEngine, which
-    lists them: a baseline may start from part of another method. MMEngine also goes on where shapes
-    differ, with random weights in most places.
-
-    Args:
-        cfg: The complete config.
-        model: The model it configures, which the weights are loaded into.
-        trust: As for :func:`check_resume`.
+    Missing and additional tensors are left to MMEngine, which lists them: a baseline may start
+    from part of another method. Other shapes are an error: MMEngine would keep random weights. With
+    ``trust`` the checkpoint may hold objects that can run code.
 
     Raises:
         FileNotFoundError: If the checkpoint does not exist.
-        ValueError: If it cannot be read, shares no tensor with the model, or one has another
+        ValueError: If it cannot be read, shares no tensor with the model, or a tensor has another
             shape.
     """
     path = cfg.get('load_from')
     if cfg.get('resume') or not path or '://' in path:
         return
     checkpoint = _read_checkpoint(path, trust, 'load_from=')
-    # MMEngine takes off what DistributedDataParallel puts before every name.
-    state = {
-        key.removeprefix('module.'): value
-        for key, value in checkpoint.get('state_dict', checkpoint).items()
-    }
-    own = model.state_dict().keys()
-    if not own & state.keys():
+    # MMEngine removes the prefix of DistributedDataParallel, too.
+    state = {key.removeprefix('module.'): v for key, v in _state_dict(checkpoint).items()}
+    if not model.state_dict().keys() & state.keys():
         raise ValueError(
             f'load_from={path}: none of its tensors, such as {", ".join(list(state)[:3])}, is one '
             f'of this {_type(cfg.model)}. Published weights of DINO and iBOT are converted with '
             'tools/model_converters/published_to_hvs.py.'
         )
-    try:
-        model.load_state_dict(state, strict=False)
-    except (AssertionError, RuntimeError) as error:
-        raise ValueError(
-            f'load_from={_another_model(path, checkpoint, _first_difference(error))}'
-        ) from error
+    _load(model, state, f'load_from={path}', checkpoint)
 
 
 def check_weights(path: str, model: nn.Module, trust: bool = False) -> None:
-    """Check that a checkpoint has all weights of a model.
+    """Check that a checkpoint has all weights of a model, and load them.
 
-    Args:
-        path: The checkpoint. Further tensors in it are left alone.
-        model: The model, which they are loaded into.
-        trust: As for :func:`check_resume`.
+    With ``trust`` the checkpoint may hold objects that can run code.
 
     Raises:
         FileNotFoundError: If the checkpoint does not exist.
@@ -149,41 +122,46 @@ def check_weights(path: str, model: nn.Module, trust: bool = False) -> None:
     if '://' in path:
         return
     checkpoint = _read_checkpoint(path, trust)
-    try:
-        result = model.load_state_dict(checkpoint.get('state_dict', checkpoint), strict=False)
-    except (AssertionError, RuntimeError) as error:
-        raise ValueError(_another_model(path, checkpoint, _first_difference(error))) from error
-    missing = [key for key in result.missing_keys if not key.endswith('num_batches_tracked')]
+    missing = _load(model, _state_dict(checkpoint), path, checkpoint)
+    missing = [key for key in missing if not key.endswith('num_batches_tracked')]
     if missing:
         reason = f'it lacks {len(missing)} tensors, such as {", ".join(missing[:3])}.'
         raise ValueError(_another_model(path, checkpoint, reason))
 
 
-def _first_difference(error: Exception) -> str:
-    # torch names all that differ, one a line below its first.
-    lines = str(error).strip().splitlines()
-    return (lines[1:2] or lines)[0].strip()
+def _load(
+    model: nn.Module, state: dict[str, Any], source: str, checkpoint: dict[str, Any]
+) -> list[str]:
+    """Load weights and return the missing keys; raise ``ValueError`` if a shape differs."""
+    try:
+        return model.load_state_dict(state, strict=False).missing_keys
+    except (AssertionError, RuntimeError) as error:
+        # torch lists all differences, one a line below its first.
+        lines = str(error).strip().splitlines()
+        reason = (lines[1:2] or lines)[0].strip()
+        raise ValueError(_another_model(source, checkpoint, reason)) from error
 
 
-def _another_model(path: str, checkpoint: dict[str, Any], reason: str) -> str:
-    return (
-        f'{path}: the checkpoint is of another model ({_saved_type(checkpoint)}) than the config: '
-        f'{reason}'
-    )
+def _another_model(source: str, checkpoint: dict[str, Any], reason: str) -> str:
+    saved = _saved_type(checkpoint)
+    return f'{source}: the checkpoint is of another model ({saved}) than the config: {reason}'
+
+
+def _state_dict(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    return checkpoint.get('state_dict', checkpoint)
 
 
 def _read_checkpoint(path: str, trust: bool, option: str = '') -> dict[str, Any]:
     if not osp.isfile(path):
         raise FileNotFoundError(f'{option}{path}: there is no such checkpoint.')
     try:
-        # Only names and shapes are looked at.
+        # Mapped into memory: most checks need only names and shapes.
         checkpoint = load_checkpoint(path, trust, mmap=True)
     except ValueError as error:
         raise ValueError(f'{option}{error}') from error
     if not isinstance(checkpoint, dict):
-        raise ValueError(
-            f'{option}{path}: this is no checkpoint, but a {type(checkpoint).__name__}.'
-        )
+        kind = type(checkpoint).__name__
+        raise ValueError(f'{option}{path}: this is no checkpoint, but a {kind}.')
     return checkpoint
 
 

@@ -1,4 +1,4 @@
-"""Checks of the hooks that show what is selected, before a run starts."""
+"""Check the hooks of a training run."""
 
 from __future__ import annotations
 
@@ -6,34 +6,78 @@ from copy import deepcopy
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.hooks import Hook
 from mmpretrain.registry import HOOKS
 from torch import nn
 
 from ...models.hvs_algorithm import selecting_model
 from ...utils.class_name import class_name
+from ..hooks.gradient_hook import scaled_clipping
 
-_SHOWING = ('SelectionStatsHook', 'SelectionPanelHook')
+
+def configured_hooks(cfg: Config, *names: str) -> list[dict[str, Any]]:
+    """Return the configs of the hooks of some classes, which are given by their bare names."""
+    hooks = [*(cfg.get('default_hooks') or {}).values(), *(cfg.get('custom_hooks') or [])]
+    return [hook for hook in hooks if isinstance(hook, dict) and class_name(hook) in names]
 
 
-def check_selection_hooks(cfg: Config, model: nn.Module) -> None:
-    """Check the settings of the hooks that show the selection, and that there is one.
-
-    Args:
-        cfg: The complete config.
-        model: What it trains.
+def build_hooks(cfg: Config, *names: str) -> list[Hook]:
+    """Build the hooks of some classes, which checks their settings.
 
     Raises:
         TypeError: If a hook does not take an argument.
-        ValueError: If it does not take its value, or the model selects no views.
+        ValueError: If a hook does not take a value.
     """
-    for hook in configured_hooks(cfg):
-        if class_name(hook) in _SHOWING:
-            selecting_model(model)
-            # The Runner takes the priority for itself.
-            HOOKS.build({name: deepcopy(v) for name, v in hook.items() if name != 'priority'})
+    # The priority is an argument of the Runner.
+    return [
+        HOOKS.build({name: deepcopy(v) for name, v in hook.items() if name != 'priority'})
+        for hook in configured_hooks(cfg, *names)
+    ]
 
 
-def configured_hooks(cfg: Config) -> list[dict[str, Any]]:
-    """The hooks that a config names, by their configs."""
-    hooks = [*(cfg.get('default_hooks') or {}).values(), *(cfg.get('custom_hooks') or [])]
-    return [hook for hook in hooks if isinstance(hook, dict)]
+def check_selection_hooks(cfg: Config, model: nn.Module) -> None:
+    """Check the settings of the hooks that show the selection, and that the model selects views.
+
+    Raises:
+        TypeError: If a hook does not take an argument.
+        ValueError: If a hook does not take a value, or the model selects no views.
+    """
+    names = ('SelectionStatsHook', 'SelectionPanelHook')
+    if configured_hooks(cfg, *names):
+        selecting_model(model)
+        build_hooks(cfg, *names)
+
+
+def check_teacher(cfg: Config, model: nn.Module) -> None:
+    """Check that a hook updates the teacher.
+
+    A list in a config replaces the inherited one, so ``custom_hooks`` are easily lost.
+
+    Raises:
+        ValueError: If the model has a teacher, and ``custom_hooks`` no ``TeacherHook``.
+    """
+    types = [class_name(hook) for hook in cfg.get('custom_hooks') or []]
+    if hasattr(model, 'update_teacher') and 'TeacherHook' not in types:
+        raise ValueError(
+            f"custom_hooks={types} has no 'TeacherHook', without which the teacher of "
+            f'{type(model).__name__} stays as it was initialized: add '
+            "dict(type='TeacherHook', momentum=0.004), as configs/_base_/dino.py does."
+        )
+
+
+def check_clipping(cfg: Config) -> None:
+    """Check that gradients are clipped without the scale of a loss scaler.
+
+    Raises:
+        ValueError: If ``GradientHook`` would clip gradients that a fused optimizer unscales later.
+    """
+    wrapper = cfg.get('optim_wrapper') or {}
+    if (
+        class_name(wrapper) != 'AmpOptimWrapper'
+        or not (wrapper.get('optimizer') or {}).get('fused')
+        or wrapper.get('clip_grad')
+    ):
+        return
+    for hook in configured_hooks(cfg, 'GradientHook'):
+        if hook.get('clip') is not None:
+            raise ValueError(scaled_clipping(hook['clip']))

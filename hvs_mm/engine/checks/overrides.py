@@ -13,23 +13,16 @@ from mmengine.registry import Registry
 from mmengine.runner import LogProcessor, Runner
 from torch.utils.data import DataLoader
 
-#: What MMEngine reads from a config beside the arguments of its Runner.
-_OTHER_RUNNER_KEYS = {
-    'activation_checkpointing',
-    'compile',
-    'custom_imports',
-    'efficient_conv_bn_eval',
-    'find_unused_parameters',
-    'model_wrapper_cfg',
-    'runner_type',
-    'sync_bn',
-}
-
 
 def _arguments(function: Any) -> set[str]:
-    return {p.name for p in inspect.signature(function).parameters.values()}
+    return set(inspect.signature(function).parameters)
 
 
+#: Settings that MMEngine reads besides the arguments of its Runner.
+_OTHER_RUNNER_KEYS = {
+    'activation_checkpointing', 'compile', 'custom_imports', 'efficient_conv_bn_eval',
+    'find_unused_parameters', 'model_wrapper_cfg', 'runner_type', 'sync_bn',
+}  # fmt: skip
 _LOADER_KEYS = _arguments(DataLoader) | {'num_batch_per_epoch'}
 #: Dicts without a ``type``, and the keys they may have.
 _UNTYPED = {
@@ -37,27 +30,21 @@ _UNTYPED = {
     'env_cfg': {'cudnn_benchmark', 'dist_cfg', 'mp_cfg', 'resource_limit'},
     'log_processor': _arguments(LogProcessor),
     'optim_wrapper.paramwise_cfg': {
-        'bias_decay_mult',
-        'bias_lr_mult',
-        'bypass_duplicate',
-        'custom_keys',
-        'dcn_offset_lr_mult',
-        'dwconv_decay_mult',
-        'flat_decay_mult',
-        'norm_decay_mult',
+        'bias_decay_mult', 'bias_lr_mult', 'bypass_duplicate', 'custom_keys',
+        'dcn_offset_lr_mult', 'dwconv_decay_mult', 'flat_decay_mult', 'norm_decay_mult',
     },
     'randomness': _arguments(Runner.set_randomness) - {'self'},
     'test_dataloader': _LOADER_KEYS,
     'train_dataloader': _LOADER_KEYS,
     'val_dataloader': _LOADER_KEYS,
-}
+}  # fmt: skip
 
 
 def check_overrides(cfg: Config, overrides: dict[str, Any]) -> None:
     """Check that every overridden key exists: MMEngine would silently add it to the config.
 
-    A key exists if the config has it, or if what the dict around it configures takes an argument
-    of that name. The types that the overrides themselves set count.
+    A key exists if the config has it, or if the class that its dict configures takes an argument
+    of that name. Types that the overrides themselves set count.
 
     Args:
         cfg: The config, not yet overridden.
@@ -89,7 +76,7 @@ def _check_key(cfg: Config, key: str, is_new_type: bool = False) -> None:
             node = node[part]
         elif isinstance(node, dict):
             known = _known_keys(node, path, scope)
-            # A hook or the like may be added under a name of its own, with its type.
+            # A hook, for example, may be added under a new name with its type.
             adds = is_new_type and path in ('default_hooks', '') and depth == len(parts) - 2
             if known is not None and part not in known and not adds:
                 _raise_unknown(key, path, part, known)
@@ -109,23 +96,20 @@ def _known_keys(node: dict[str, Any], path: str, scope: str) -> set[str] | None:
     if 'type' not in node:
         return None
     cls = node['type'] if inspect.isclass(node['type']) else _find_class(node['type'], scope)
-    taken = None if cls is None else _arguments_of_class(cls)
+    taken = None if cls is None else _accepted_arguments(cls)
     return None if taken is None else {*node, *taken}
 
 
-def _arguments_of_class(cls: Any) -> set[str] | None:
-    """The arguments of a class and, where it hands them on, of those it derives from."""
-    if not inspect.isclass(cls):
-        parameters = inspect.signature(cls).parameters.values()
-        is_open = any(p.kind is p.VAR_KEYWORD for p in parameters)
-        return None if is_open else {p.name for p in parameters}
+def _accepted_arguments(cls: Any) -> set[str] | None:
+    """The arguments of a class, with those it passes on to its bases; ``None`` if any."""
+    functions = [cls]
+    if inspect.isclass(cls):
+        functions = [vars(base)['__init__'] for base in cls.__mro__ if '__init__' in vars(base)]
     names: set[str] = set()
-    for base in cls.__mro__:
-        if '__init__' not in vars(base):
-            continue
-        if base is object:
+    for function in functions:
+        if function is object.__init__:
             return None
-        parameters = inspect.signature(base.__init__).parameters.values()
+        parameters = inspect.signature(function).parameters.values()
         names |= {p.name for p in parameters if p.kind is not p.VAR_KEYWORD} - {'self'}
         if not any(p.kind is p.VAR_KEYWORD for p in parameters):
             return names

@@ -1,4 +1,4 @@
-"""Check the schedules and the numerics of a training run."""
+"""Check the schedules and the precision of a training run."""
 
 from __future__ import annotations
 
@@ -7,10 +7,6 @@ from mmengine.config import Config
 from torch import nn
 
 from ...models.selection_schedule import SelectionSchedule
-from ...utils.class_name import class_name
-from ..hooks.gradient_hook import GradientHook, scaled_clipping
-from ..hooks.teacher_hook import TeacherHook
-from .hook_checks import configured_hooks
 
 
 def check_precision(cfg: Config) -> None:
@@ -28,7 +24,7 @@ def check_precision(cfg: Config) -> None:
 
 
 def check_warmup(cfg: Config, model: nn.Module) -> None:
-    """Check that masks have begun and the teacher's temperature has warmed up when the run ends.
+    """Check that masks begin and the teacher's temperature warms up before the run ends.
 
     Raises:
         ValueError: If the run is too short, or counts no epochs.
@@ -54,7 +50,7 @@ def check_selection_warmup(cfg: Config, model: nn.Module) -> None:
     """Check that views are selected before the run ends.
 
     Raises:
-        ValueError: If the run is over with its warm-up, or counts no epochs.
+        ValueError: If the run ends with its warm-up, or counts no epochs.
     """
     schedule = getattr(model, 'schedule', None)
     if not isinstance(schedule, SelectionSchedule) or not schedule.warmup:
@@ -63,59 +59,23 @@ def check_selection_warmup(cfg: Config, model: nn.Module) -> None:
     max_epochs = train_cfg.get('max_epochs')
     if max_epochs is None and train_cfg:
         raise ValueError(
-            f'model.warmup={schedule.warmup} counts epochs, but train_cfg.type='
+            f'model.schedule.warmup={schedule.warmup} counts epochs, but train_cfg.type='
             f"{train_cfg.get('type')!r} counts iterations: take type='EpochBasedTrainLoop' with "
-            'max_epochs, or set model.warmup=0.'
+            'max_epochs, or set model.schedule.warmup=0.'
         )
     if max_epochs is not None and schedule.warmup >= max_epochs:
         raise ValueError(
-            f'model.warmup={schedule.warmup} epochs without selection, but the run has max_epochs='
-            f'{max_epochs}: views would never be selected. Lower model.warmup, or train longer.'
+            f'model.schedule.warmup={schedule.warmup} epochs without selection, but the run has '
+            f'max_epochs={max_epochs}: views would never be selected. Lower model.schedule.warmup, '
+            'or train longer.'
         )
-
-
-def check_teacher(cfg: Config, model: nn.Module) -> None:
-    """Check that something updates the teacher.
-
-    A list in a config replaces the one it inherits: ``custom_hooks`` are easily lost.
-
-    Raises:
-        ValueError: If the model has a teacher and the config no ``TeacherHook``.
-    """
-    if not hasattr(model, 'update_teacher'):
-        return
-    types = [class_name(hook) for hook in cfg.get('custom_hooks') or []]
-    if TeacherHook.__name__ not in types:
-        raise ValueError(
-            f"custom_hooks={types} has no 'TeacherHook', without which the teacher of "
-            f'{type(model).__name__} stays as it was initialized: add '
-            "dict(type='TeacherHook', momentum=0.004), as configs/_base_/dino.py does."
-        )
-
-
-def check_clipping(cfg: Config) -> None:
-    """Check that gradients are clipped as they are, not as a loss scaler has made them.
-
-    Raises:
-        ValueError: If ``GradientHook`` would clip what a fused optimizer has still to unscale.
-    """
-    wrapper = cfg.get('optim_wrapper') or {}
-    if (
-        class_name(wrapper) != 'AmpOptimWrapper'
-        or not (wrapper.get('optimizer') or {}).get('fused')
-        or wrapper.get('clip_grad')
-    ):
-        return
-    for hook in configured_hooks(cfg):
-        if class_name(hook) == GradientHook.__name__ and hook.get('clip') is not None:
-            raise ValueError(scaled_clipping(hook['clip']))
 
 
 def check_schedule(cfg: Config) -> None:
-    """Check that the run is long enough for every step of its schedules.
+    """Check that every schedule begins before the run ends.
 
     Raises:
-        ValueError: If a scheduler that has no end of its own begins when the run is over.
+        ValueError: If a scheduler without an ``end`` begins when the run is over.
     """
     max_epochs = (cfg.get('train_cfg') or {}).get('max_epochs')
     schedulers = cfg.get('param_scheduler') or []

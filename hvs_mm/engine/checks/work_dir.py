@@ -9,19 +9,15 @@ from mmengine.config import Config
 
 
 def check_work_dir(cfg: Config) -> None:
-    """Check that the work dir is there or can be made, as far as it can be told; make nothing.
-
-    Args:
-        cfg: The complete config.
+    """Check that the work dir exists or can be made, without making it.
 
     Raises:
-        ValueError: If the work dir, or the folder that it would be made in, is a file or must not
-            be written to.
+        ValueError: If the work dir, or the folder that it would be made in, is a file or not
+            writable.
     """
     work_dir = cfg.get('work_dir')
     if not work_dir:
         return
-    # As the Runner takes it.
     found = Path(os.path.abspath(work_dir))
     while not os.path.lexists(found):
         found = found.parent

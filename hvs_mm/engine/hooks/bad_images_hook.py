@@ -1,4 +1,4 @@
-"""What becomes of images that the loader had to skip."""
+"""Report the images that the loader had to skip, and stop a run with too many of them."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop, Runner
 from mmpretrain.registry import HOOKS
 
+from ...utils.arguments import check_share, check_whole
 from ...utils.bad_images import SKIPPED_FIELD, BadImage, BadImagesError, describe
 from ..runners.seeded_draws import SeededDataset
 
-#: Under which the hub, which goes into checkpoints, has the counts.
+#: Name of the counts in the message hub, which checkpoints contain.
 _STATE = 'bad_images'
 _LIST = 'bad_images.txt'
 
@@ -25,119 +26,108 @@ class BadImagesHook(Hook):
     """Warns of images that ``LoadCheckedImage`` skipped, counts them, and ends a run with too many.
 
     Acts after every training iteration; with several processes after every ``interval`` iterations,
-    at the end of an epoch and before a checkpoint of ``ReliableRunner``, when all of them exchange
-    what they met, so that they warn once and end together. A worker reads ahead: what it meets is
-    told with the next good image that it gives.
+    at the end of an epoch and before a checkpoint of ``ReliableRunner``, when the processes share
+    their bad images, so that they warn once and end together. Workers read ahead: a bad image is
+    reported with the next good one.
 
-    The log names every bad file once, up to ``max_lines``; all are listed, with what is wrong with
-    them, in ``bad_images.txt`` beside the log. ``train/bad_images`` is how many files of the run
-    have been bad so far. The counts go into checkpoints and on in a run that resumes.
+    The log names every bad file once, up to ``max_lines``; ``bad_images.txt`` next to the log lists
+    all of them with the reasons. ``train/bad_images`` is the number of bad files of the run so far.
+    The counts are saved in checkpoints, and a resumed run continues them.
 
-    The rule: the run ends as soon as more than ``max(1, max_share * N)`` of the ``N`` images of
-    the data set have been found bad within one pass, or any with ``max_share=0``. A pass is as many
-    images as the data set has; each begins to count anew, so that faults that pass by, such as
-    those of a file server, do not add up over a long run. So one bad image never ends a run, nor
-    does any number that the share allows, in whatever order the images come. A greater one ends it
-    in the first pass, if that draws every image.
+    The run ends as soon as more than ``max(1, max_share * N)`` of the ``N`` images of the data set
+    were bad within one pass, or any with ``max_share=0``. A pass is as many images as the data set
+    has. Each pass starts from 0, so that passing faults, such as those of a file server, do not add
+    up over a long run. So one bad image never ends a run, nor does any number within the share,
+    whatever the order of the images. A larger number ends it in the first pass that draws every
+    image.
 
     Args:
         max_share: Share of the images that may be bad, in [0, 1].
         interval: Iterations between two exchanges of several processes.
-        max_lines: Files that the log names.
+        max_lines: Number of files that the log names.
 
     Raises:
-        ValueError: If an argument is none of these.
+        ValueError: If an argument is out of range.
         BadImagesError: While training, if too many images are bad.
     """
 
     def __init__(self, max_share: float = 0.01, interval: int = 50, max_lines: int = 20) -> None:
-        if isinstance(max_share, bool) or not 0 <= max_share <= 1:
-            raise ValueError(f'max_share={max_share!r} must be a share of the images, in [0, 1].')
-        for name, value, least in (('interval', interval, 1), ('max_lines', max_lines, 0)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise ValueError(f'{name}={value!r} must be an integer, at least {least}.')
-        self.max_share = max_share
-        self.interval = interval
-        self.max_lines = max_lines
+        self.max_share = check_share('max_share', max_share, hint='the share of bad images.')
+        self.interval = check_whole('interval', interval)
+        self.max_lines = check_whole('max_lines', max_lines, least=0)
         self._seen = 0
 
     def before_train(self, runner: Runner) -> None:
         dataset = runner.train_dataloader.dataset
         self._images = count_images(dataset)
-        # A wrapper may give an image several times.
+        # A wrapper may repeat images.
         self._pass_length = len(dataset)
         self._by_epoch = isinstance(runner.train_loop, EpochBasedTrainLoop)
-        # Images seen so far, and for each bad file the last pass in which it was bad.
-        # A hub may have been another run's of this process: only one that goes on takes it over.
+        # Only a resumed run continues the counts: the hub may hold those of another run.
         known = runner.message_hub.get_info(_STATE) if runner.iter else None
+        # The images seen so far, and for each bad file the last pass in which it was bad.
         self._state = known or {'seen': 0, 'files': {}}
         self._seen = 0
         self._skipped: list[BadImage] = []
 
     def after_train_iter(
-        self,
-        runner: Runner,
-        batch_idx: int,
-        data_batch: dict[str, Any] | None = None,
-        outputs: dict[str, Any] | None = None,
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
         samples = data_batch['data_samples']
         self._seen += len(samples)
         for sample in samples:
             self._skipped.extend(sample.get(SKIPPED_FIELD, ()))
-        is_end = self._by_epoch and self.end_of_epoch(runner.train_dataloader, batch_idx)
         if (
             get_world_size() == 1
-            or is_end
+            or (self._by_epoch and self.end_of_epoch(runner.train_dataloader, batch_idx))
             or self.every_n_inner_iters(batch_idx, self.interval)
             or self.is_last_train_iter(runner)
         ):
-            self._judge(runner)
+            self._update(runner)
 
     def before_checkpoint(self, runner: Runner) -> None:
-        """Put what was met since the last exchange into the checkpoint."""
+        """Add the images since the last exchange to the checkpoint."""
         # In all processes or in none.
         if self._seen:
-            self._judge(runner)
+            self._update(runner)
 
-    def _judge(self, runner: Runner) -> None:
+    def _update(self, runner: Runner) -> None:
         seen, skipped = self._exchange()
         files = self._state['files']
         current = self._state['seen'] // self._pass_length
-        new = []
+        self._state['seen'] += seen
+        new: dict[str, BadImage] = {}
         for image in skipped:
             if image.path not in files:
-                new.append(image)
-            files[image.path] = current
-        self._state['seen'] += seen
+                new.setdefault(image.path, image)
         if new:
-            self._tell(runner, new)
+            self._report(runner, list(new.values()))
+        files.update(dict.fromkeys((image.path for image in skipped), current))
         if files:
             runner.message_hub.update_scalar('train/bad_images', len(files))
         runner.message_hub.update_info(_STATE, self._state)
         if skipped:
-            self._end_if_too_many(runner, skipped, sum(last == current for last in files.values()))
+            found = sum(last == current for last in files.values())
+            self._end_if_too_many(runner, skipped, found)
 
     def _exchange(self) -> tuple[int, list[BadImage]]:
-        """What all processes saw and skipped since the last time, the same in each of them."""
+        """Collect from all processes what they saw and skipped since the last exchange."""
         seen, skipped = self._seen, self._skipped
         self._seen, self._skipped = 0, []
         if get_world_size() > 1:
             numbers = torch.tensor([seen, len(skipped)])
             all_reduce(numbers, 'sum')
-            seen, met = numbers.tolist()
-            if met:
+            seen, num_skipped = numbers.tolist()
+            if num_skipped:
                 skipped = [image for part in all_gather_object(skipped) for image in part]
         return seen, skipped
 
-    def _tell(self, runner: Runner, new: list[BadImage]) -> None:
-        before = len(self._state['files']) - len({image.path for image in new})
-        new = list({image.path: image for image in reversed(new)}.values())[::-1]
+    def _report(self, runner: Runner, new: list[BadImage]) -> None:
         path = osp.join(runner.log_dir, _LIST)
         if is_main_process():
             with open(path, 'a', encoding='utf-8') as file:
                 file.writelines(f'{image.path}\t{image.reason}\n' for image in new)
-        for number, image in enumerate(new, before + 1):
+        for number, image in enumerate(new, len(self._state['files']) + 1):
             if number <= self.max_lines:
                 runner.logger.warning(f'bad image {number}, skipped: {image.path}: {image.reason}')
             elif number == self.max_lines + 1:
@@ -159,11 +149,7 @@ class BadImagesHook(Hook):
 
 
 def count_images(dataset: Any) -> int:
-    """The number of images of a data set, those that MMEngine's wrappers repeat only once.
-
-    Args:
-        dataset: A built one.
-    """
+    """Count the images of a built data set, without the repeats of MMEngine's wrappers."""
     if isinstance(dataset, ConcatDataset):
         return sum(count_images(part) for part in dataset.datasets)
     if isinstance(dataset, (RepeatDataset, ClassBalancedDataset, SeededDataset)):

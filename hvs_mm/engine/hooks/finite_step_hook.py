@@ -1,4 +1,4 @@
-"""No step of the optimizer on numbers that are not finite, and nothing left of it."""
+"""Skip optimizer steps on numbers that are not finite, without a trace."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import Any
 import torch
 from mmengine.dist import all_reduce
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
-from mmengine.optim import OptimWrapper, OptimWrapperDict
+from mmengine.optim import OptimWrapperDict
 from mmengine.runner import Runner
 from mmpretrain.registry import HOOKS
 from torch import Tensor, nn
 
+from ...utils.arguments import check_whole
+from ...utils.state_guard import StateGuard
+from ...utils.unwrap_model import unwrap_model
 from ..optim.finiteness import finite_gradients, finite_values, first_nonfinite
-from ..runners.checkpoint_paths import CheckpointPaths
-from ..runners.latest_checkpoint import latest_readable_checkpoint
-from .forward_snapshot import ForwardSnapshot
+from ..runners.checkpoint_paths import CheckpointPaths, latest_readable_checkpoint
 
 
 class NonFiniteError(RuntimeError):
-    """A run cannot go on because its numbers are not finite."""
+    """A run cannot continue because its numbers are not finite."""
 
 
 @HOOKS.register_module()
@@ -29,28 +29,28 @@ class FiniteStepHook(Hook):
     """Skips every optimizer step on a loss, gradient or buffer that is NaN or infinite.
 
     A skipped step leaves no trace: parameters, the optimizer's averages, the statistics of
-    BatchNorm, the centers of DINO and iBOT, and teachers are bit for bit what they were before the
-    step. Schedules go on. Under gradient accumulation all iterations since the last step are lost
-    with it. Of several processes all skip the step if one has to.
+    BatchNorm, the centers of DINO and iBOT, and teachers are bit for bit those before the step.
+    Schedules advance. Under gradient accumulation all iterations since the last step are lost
+    with it. If one of several processes has to skip a step, all do.
 
-    The loss is judged as the model returns it; the gradient right before the optimizer step, after
-    a loss scaler, which may already have skipped the step; and all buffers, but for those that
-    are not finite when training starts, such as a mask of ``-inf``. A gradient also counts as not
-    finite where its squares overflow (a norm above 1.8e19). With ``clip_grad`` of the optimizer
-    wrapper MMEngine's ``grad_norm`` tells that, as what was infinite is 0 after the clipping; with
-    ``clip_grad.type='value'`` nothing does, and only NaN is seen.
+    The hook checks the losses that the model returns; the gradients right before the optimizer
+    step, after a loss scaler, which may already have skipped the step; and all buffers, except
+    those that are not finite when training starts, such as a mask of ``-inf``. A gradient also
+    counts as not finite where its squares overflow (a norm above 1.8e19). Clipping turns infinite
+    gradients into 0: with ``clip_grad`` of the optimizer wrapper the hook reads MMEngine's
+    ``grad_norm``; with ``clip_grad.type='value'`` it only sees NaN.
 
-    Works with any :class:`mmengine.optim.OptimWrapper` of a single optimizer that leaves
-    parameters without a gradient alone, as torch's and LARS do. A step waits for the device
+    Works with any :class:`mmengine.optim.OptimWrapper` of a single optimizer that ignores
+    parameters without a gradient, as torch's and LARS do. Each step synchronizes with the device
     once, as a loss scaler does.
 
-    A skipped step is told of in a warning. Its losses do not enter the log's means.
-    ``skipped_steps`` in the log, once there is one, is their number since the start of the run,
-    over all resumed parts.
+    A skipped step is reported in a warning. Its losses do not enter the log's means.
+    ``skipped_steps`` in the log, once there is one, counts since the start of the run, over all
+    resumed parts.
 
     Args:
         max_consecutive: Stop the run with a :class:`NonFiniteError` after so many skipped steps
-            in a row. The default is beyond the 16 that torch's ``GradScaler`` may skip at the
+            in a row. The default is above the 16 that torch's ``GradScaler`` may skip at the
             start: halving its first scale of 65536 as often makes it 1.
 
     Raises:
@@ -58,20 +58,12 @@ class FiniteStepHook(Hook):
     """
 
     # Ahead of all others: they find no trace of a skipped step, either. Its check of gradients
-    # comes before what GradientHook does to them, in the order in which both are set up.
+    # comes before GradientHook changes them, in the order in which both are set up.
     priority = 'HIGHEST'
 
     def __init__(self, max_consecutive: int = 20) -> None:
-        if (
-            isinstance(max_consecutive, bool)
-            or not isinstance(max_consecutive, int)
-            or max_consecutive < 1
-        ):
-            raise ValueError(
-                f'max_consecutive={max_consecutive!r} must be a number of optimizer steps, at '
-                'least 1.'
-            )
-        self.max_consecutive = max_consecutive
+        hint = 'the number of optimizer steps skipped in a row that stops a run.'
+        self.max_consecutive = check_whole('max_consecutive', max_consecutive, hint=hint)
         self._model: nn.Module | None = None
         #: Whether the iteration that hooks are called for ended in a skipped step.
         self.was_skipped = False
@@ -84,10 +76,10 @@ class FiniteStepHook(Hook):
                 f'{type(runner.optim_wrapper).__name__}: leave it out with --cfg-options '
                 'default_hooks.finite_step=None.'
             )
-        self._model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        self._model = unwrap_model(runner.model)
         self._optim_wrapper = runner.optim_wrapper
         self._device = next(self._model.parameters()).device
-        self._snapshot = ForwardSnapshot(self._model)
+        self._snapshot = StateGuard(self._model, averages=True)
         self._unwatched = {
             name
             for name, buffer in self._model.named_buffers()
@@ -97,7 +89,8 @@ class FiniteStepHook(Hook):
             runner.logger.warning(
                 f'FiniteStepHook does not watch {len(self._unwatched)} buffers that are not finite '
                 f'from the start: {", ".join(sorted(self._unwatched))}. Fine for a constant mask; '
-                'statistics of BatchNorm or a center are spoilt: start from an earlier checkpoint.'
+                'but statistics of BatchNorm or a center are lost: start from an earlier '
+                'checkpoint.'
             )
         self._consecutive = 0
         self._is_first_of_step = True
@@ -124,7 +117,7 @@ class FiniteStepHook(Hook):
         if not self._is_listening or not isinstance(output, dict):
             return
         for name, value in output.items():
-            # Those that MMEngine adds up.
+            # MMEngine adds up these entries.
             if 'loss' in name:
                 parts = value if isinstance(value, (list, tuple)) else [value]
                 self._finite_losses.extend(part.detach().isfinite().all() for part in parts)
@@ -139,7 +132,7 @@ class FiniteStepHook(Hook):
                 self._buffers_are_finite(),
             ]
         ).float()
-        # One process alone may have a bad loss without a gradient, or a bad buffer of its own.
+        # One process alone may have a bad loss without a gradient, or a bad buffer.
         all_reduce(flags, 'min')
         self._causes = self._name_causes(*flags.tolist())
         if self._causes:
@@ -148,11 +141,7 @@ class FiniteStepHook(Hook):
                 parameter.grad = None
 
     def after_train_iter(
-        self,
-        runner: Runner,
-        batch_idx: int,
-        data_batch: Any | None = None,
-        outputs: dict[str, Any] | None = None,
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
         self._is_listening = False
         if not runner.optim_wrapper.should_update():
@@ -164,11 +153,12 @@ class FiniteStepHook(Hook):
             return
         self._is_first_of_step = True
         if self._causes is None:
-            # The loss scaler has found the gradients wanting and not called the optimizer.
-            self._causes = self._name_causes(
-                bool(self._losses_are_finite()), True, bool(self._buffers_are_finite())
-            )
-            self._causes.append(f'gradients{_next_scale(runner.optim_wrapper)}')
+            # The loss scaler has found bad gradients and not called the optimizer.
+            losses, buffers = self._losses_are_finite(), self._buffers_are_finite()
+            self._causes = self._name_causes(bool(losses), True, bool(buffers))
+            scaler = getattr(runner.optim_wrapper, 'loss_scaler', None)
+            scale = '' if scaler is None else f' (the loss scale becomes {scaler.get_scale():g})'
+            self._causes.append(f'gradients{scale}')
         if self._causes:
             self._skip(runner, outputs)
         else:
@@ -184,7 +174,7 @@ class FiniteStepHook(Hook):
         wrapper = self._optim_wrapper
         if not getattr(wrapper, 'clip_grad_kwargs', None) or not gradients:
             return True
-        # Of this step, for MMEngine clips and notes the norm wherever there is a gradient.
+        # The last norm is that of this step: MMEngine logs it whenever there is a gradient.
         norms = wrapper.message_hub.log_scalars.get(f'train/{wrapper.grad_name}')
         return norms is None or math.isfinite(norms.current())
 
@@ -196,18 +186,19 @@ class FiniteStepHook(Hook):
         return finite_values(list(self._watched_buffers().values()), self._device)
 
     def _name_causes(self, losses: float, gradients: float, buffers: float) -> list[str]:
-        """What is not finite, for the message; empty if everything is."""
-        causes = []
-        if not losses:
-            causes.append('loss')
+        """List for the message what is not finite; empty if everything is."""
+        causes = [] if losses else ['loss']
         if not gradients:
             named = ((n, p.grad) for n, p in self._model.named_parameters() if p.grad is not None)
-            causes.append(_with_first('gradients', first_nonfinite(named)))
+            name = first_nonfinite(named)
+            causes.append('gradients' if name is None else f'gradients (first: {name})')
         if not buffers:
-            found = self._watched_buffers().items()
-            bad = next((n for n, v in found if not finite_values([v], self._device)), None)
-            causes.append(_with_first('buffers', bad))
+            name = self._first_infinite(self._watched_buffers().items())
+            causes.append('buffers' if name is None else f'buffers (first: {name})')
         return causes
+
+    def _first_infinite(self, named: Any) -> str | None:
+        return next((n for n, value in named if not finite_values([value], self._device)), None)
 
     def _skip(self, runner: Runner, outputs: dict[str, Any] | None) -> None:
         self._snapshot.restore()
@@ -232,9 +223,7 @@ class FiniteStepHook(Hook):
     def _final_message(self, runner: Runner, causes: str) -> str:
         steps = 'step' if self._consecutive == 1 else f'{self._consecutive} steps in a row'
         bad = first_nonfinite(self._model.named_parameters())
-        weights = (
-            f'The weights themselves are not finite, the first: {bad}. ' if bad is not None else ''
-        )
+        weights = '' if bad is None else f'The weights themselves are not finite, first {bad}. '
         return (
             f'the last {steps} up to iteration {runner.iter + 1} were skipped because of numbers '
             f'that are not finite (max_consecutive={self.max_consecutive} of FiniteStepHook). In '
@@ -245,21 +234,20 @@ class FiniteStepHook(Hook):
         )
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        """Save no weights that a step of finite numbers has made infinite.
+        """Check the weights: a step on finite numbers may have made them infinite.
 
         Raises:
             NonFiniteError: If a parameter is not finite.
         """
         if self._model is None:
             return
-        parameters = [(name, value.detach()) for name, value in self._model.named_parameters()]
-        if not finite_values([value for _, value in parameters], self._device):
-            bad = next(n for n, v in parameters if not finite_values([v], self._device))
+        named = [(name, value.detach()) for name, value in self._model.named_parameters()]
+        if not finite_values([value for _, value in named], self._device):
             raise NonFiniteError(
-                f'parameter {bad} is not finite at iteration {checkpoint["meta"]["iter"]}, after a '
-                'step of the optimizer on finite gradients. No checkpoint is written of it. '
-                f'{_last_checkpoint(runner)} Lower optim_wrapper.optimizer.lr, or raise the '
-                "optimizer's eps."
+                f'parameter {self._first_infinite(named)} is not finite at iteration '
+                f'{checkpoint["meta"]["iter"]}, after an optimizer step on finite gradients. No '
+                f'checkpoint is written of it. {_last_checkpoint(runner)} Lower '
+                "optim_wrapper.optimizer.lr, or raise the optimizer's eps."
             )
 
     def after_train(self, runner: Runner) -> None:
@@ -268,17 +256,8 @@ class FiniteStepHook(Hook):
 
 
 def step_was_skipped(runner: Runner) -> bool:
-    """Whether the iteration that hooks are called for ended in a step that was skipped."""
+    """Whether the iteration that hooks are called for ended in a skipped step."""
     return any(isinstance(hook, FiniteStepHook) and hook.was_skipped for hook in runner.hooks)
-
-
-def _with_first(what: str, name: str | None) -> str:
-    return what if name is None else f'{what} (first: {name})'
-
-
-def _next_scale(optim_wrapper: OptimWrapper) -> str:
-    scaler = getattr(optim_wrapper, 'loss_scaler', None)
-    return '' if scaler is None else f' (the loss scale becomes {scaler.get_scale():g})'
 
 
 def _drop_nonfinite(outputs: dict[str, Any] | None) -> None:
@@ -290,13 +269,13 @@ def _drop_nonfinite(outputs: dict[str, Any] | None) -> None:
 
 def _last_checkpoint(runner: Runner) -> str:
     path = None
-    # Which MMEngine notes before it writes the file.
+    # MMEngine sets this before it writes the file.
     if runner.message_hub.get_info('last_ckpt') is not None:
         try:
-            path = latest_readable_checkpoint(CheckpointPaths.of_runner(runner))
+            path = latest_readable_checkpoint(CheckpointPaths.from_runner(runner))
         except ValueError:
-            # Nor can any other be gone on from.
+            # No other checkpoint can be resumed, either.
             path = None
     if path is None:
         return 'There is no checkpoint of this run yet.'
-    return f'The last checkpoint, of finite numbers, is {path}; go on from it with --resume.'
+    return f'The last checkpoint, of finite numbers, is {path}; continue from it with --resume.'

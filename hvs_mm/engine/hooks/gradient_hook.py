@@ -1,4 +1,4 @@
-"""What DINO and iBOT do to gradients between backward pass and optimizer step."""
+"""Clip and freeze gradients between backward pass and optimizer step, as DINO and iBOT do."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import Any
 
 import torch
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapper
 from mmengine.runner import IterBasedTrainLoop, Runner
 from mmpretrain.registry import HOOKS
 from torch import Tensor, nn
+
+from ...utils.unwrap_model import unwrap_model
 
 
 def clip_each_gradient(parameters: list[nn.Parameter], max_norm: float) -> None:
@@ -27,9 +28,8 @@ def clip_each_gradient(parameters: list[nn.Parameter], max_norm: float) -> None:
     """
     gradients: list[Tensor] = [p.grad for p in parameters if p.grad is not None]
     if gradients:
-        factors = [
-            (max_norm / (norm + 1e-6)).clamp(max=1) for norm in torch._foreach_norm(gradients)
-        ]
+        norms = torch._foreach_norm(gradients)
+        factors = [(max_norm / (norm + 1e-6)).clamp(max=1) for norm in norms]
         torch._foreach_mul_(gradients, factors)
 
 
@@ -43,13 +43,13 @@ class GradientHook(Hook):
 
     Args:
         clip: Largest norm of the gradient of one tensor. ``None`` does not clip.
-        freeze: Regular expression; parameters whose name it is found in are frozen.
-        freeze_epochs: For so many epochs. Defaults to 0.
+        freeze: Regular expression; parameters whose name contains a match are frozen.
+        freeze_epochs: Number of epochs in which they are frozen. Defaults to 0.
 
     Raises:
         ValueError: If ``clip`` is not positive or ``freeze_epochs`` negative; before training, if
-            no parameter is meant by ``freeze``, or the loop counts iterations, not epochs, or
-            gradients are to be clipped while a loss scaler's scale is still on them.
+            ``freeze`` matches no parameter, the loop counts iterations instead of epochs, or
+            gradients would be clipped while a loss scaler's scale is still on them.
     """
 
     def __init__(
@@ -67,23 +67,21 @@ class GradientHook(Hook):
         self.freeze_epochs = freeze_epochs
 
     def before_train(self, runner: Runner) -> None:
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        named = unwrap_model(runner.model).named_parameters()
+        trained = {name: p for name, p in named if p.requires_grad}
         frozen = [p for name, p in trained.items() if re.search(self.freeze, name)]
         if self.freeze_epochs and not frozen:
             raise ValueError(
                 f'freeze={self.freeze!r} is found in the name of no trained parameter, such as '
                 f'{next(iter(trained))!r}: correct it, or set freeze_epochs=0.'
             )
-
         if self.freeze_epochs and isinstance(runner.train_loop, IterBasedTrainLoop):
-            # Such a loop stays in epoch 0: what is frozen would remain so.
+            # Such a loop stays in epoch 0, so the parameters would stay frozen.
             raise ValueError(
                 f'freeze_epochs={self.freeze_epochs} of GradientHook counts epochs, but the train '
                 f'loop, {type(runner.train_loop).__name__}, counts iterations: set freeze_epochs=0,'
                 " or train_cfg=dict(type='EpochBasedTrainLoop', max_epochs=...)."
             )
-
         if self.clip is not None:
             _check_unscaled(runner.optim_wrapper, self.clip)
 
@@ -101,8 +99,8 @@ class GradientHook(Hook):
 
 
 def _check_unscaled(optim_wrapper: OptimWrapper, clip: float) -> None:
-    """Raise ``ValueError`` if the optimizer itself takes the loss scale off the gradients."""
-    # What torch's GradScaler asks, too. MMEngine's clip_grad has it taken off before.
+    """Raise ``ValueError`` if the optimizer itself removes the loss scale from the gradients."""
+    # torch's GradScaler asks this, too. MMEngine's clip_grad unscales before.
     unscales = getattr(optim_wrapper.optimizer, '_step_supports_amp_scaling', False)
     is_scaled = getattr(optim_wrapper, 'loss_scaler', None) is not None
     if is_scaled and unscales and not getattr(optim_wrapper, 'clip_grad_kwargs', None):
@@ -110,7 +108,7 @@ def _check_unscaled(optim_wrapper: OptimWrapper, clip: float) -> None:
 
 
 def scaled_clipping(clip: float) -> str:
-    """Why fused optimizers and a loss scaler do not go with clipping, and the way out."""
+    """The error message about clipping with a fused optimizer and a loss scaler."""
     return (
         f'clip={clip} of GradientHook would clip gradients that the loss scaler has multiplied by '
         'its scale: a fused optimizer divides them only inside of its step. Set --cfg-options '

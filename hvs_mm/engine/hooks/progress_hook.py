@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import time
-from collections.abc import Sequence
 from typing import Any
 
 from mmengine.dist import is_main_process
@@ -21,13 +20,15 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+_LABELS = {'train/loss': 'loss', 'train/hvs_score': 'score kept', 'train/hvs_score_mean': 'of all'}
+
 
 @HOOKS.register_module()
 class ProgressHook(Hook):
     """Shows a progress bar with the loss and the scores of kept and of all combinations.
 
-    Acts after every training iteration. Where the output is no terminal, such as in a file or a
-    CI log, it prints a line after every epoch instead.
+    Acts after every training iteration. Without a terminal, such as in a file or a CI log, it
+    prints a line after every epoch instead.
     """
 
     priority = 'VERY_LOW'
@@ -46,16 +47,12 @@ class ProgressHook(Hook):
             disable=not (is_main_process() and self._console.is_terminal),
         )
         self._bar.start()
-        # Gives the cursor back if the training breaks off.
+        # Restores the cursor if the training breaks off.
         atexit.register(self._bar.stop)
         self._task = self._bar.add_task('', total=runner.max_iters, numbers='')
 
     def after_train_iter(
-        self,
-        runner: Runner,
-        batch_idx: int,
-        data_batch: Sequence[Any] | None = None,
-        outputs: dict[str, Any] | None = None,
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
         self._bar.update(self._task, completed=runner.iter + 1, numbers=_numbers(runner))
 
@@ -72,12 +69,7 @@ class ProgressHook(Hook):
 
 
 def _numbers(runner: Runner) -> str:
-    names = {
-        'train/loss': 'loss',
-        'train/hvs_score': 'score kept',
-        'train/hvs_score_mean': 'of all',
-    }
     scalars = runner.message_hub.log_scalars
     return '  '.join(
-        f'{label} {scalars[key].mean(10):.3f}' for key, label in names.items() if key in scalars
+        f'{label} {scalars[key].mean(10):.3f}' for key, label in _LABELS.items() if key in scalars
     )

@@ -1,4 +1,4 @@
-"""Checkpoints, of which the older ones go when the newer one is there."""
+"""Save checkpoints, and remove old ones only when the new one is complete."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from mmpretrain.registry import HOOKS
 from ...utils.atomic_write import UNFINISHED, atomic_write
 from ..runners.checkpoint_paths import POINTER, CheckpointError, CheckpointPaths
 
-#: Under MMEngine's own name, so that either hook knows what the other has kept.
+#: MMEngine's own name, so that either hook knows the checkpoints of the other.
 _KEPT = 'keep_ckpt_ids'
 
 
 @HOOKS.register_module()
 class SafeCheckpointHook(CheckpointHook):
-    """MMEngine's hook, which removes old checkpoints only when the new one is written.
+    """MMEngine's hook, but removes old checkpoints only when the new one is written.
 
     MMEngine's own (0.10.7 and 0.10.12) removes them before, the best one, too. With
-    ``max_keep_ckpts=1`` a process that is killed while it writes, or a full disk, leaves none. What
-    such a process has left unfinished is removed when training starts.
+    ``max_keep_ckpts=1`` a full disk, or a process that is killed while it writes, leaves none.
+    Unfinished files of such a process are removed when training starts.
 
-    Removed is only what this run has saved: a run that goes on from a checkpoint of another folder
-    leaves that one alone, whatever stands in the checkpoint.
+    The hook removes only what this run has saved: a run that resumes from a checkpoint of another
+    folder leaves that folder alone, whatever the checkpoint says.
 
     Args:
-        max_keep_ckpts: How many to keep, all if -1. Defaults to -1.
+        max_keep_ckpts: Number of checkpoints to keep, all if -1. Defaults to -1.
         **kwargs: As for :class:`mmengine.hooks.CheckpointHook`.
 
     Raises:
@@ -44,22 +44,24 @@ class SafeCheckpointHook(CheckpointHook):
                 f'max_keep_ckpts={max_keep_ckpts} of the checkpoint hook must be at least 1, or -1 '
                 'to keep all checkpoints.'
             )
-        self._number = max_keep_ckpts
+        self._num_kept = max_keep_ckpts
 
     def before_train(self, runner: Runner) -> None:
         super().before_train(runner)
-        # Epochs or iterations, from which their names are made.
+        # Epochs or iterations in the names of the kept checkpoints.
         self._kept: list[int] = []
         resumed = runner._load_from if runner.iter else None
-        place = CheckpointPaths(runner.work_dir, str(self.out_dir), (self.filename_tmpl,))
-        own = place.number(resumed) if resumed is not None else None
+        paths = CheckpointPaths(runner.work_dir, str(self.out_dir), (self.filename_tmpl,))
+        own = paths.parse(resumed) if resumed is not None else None
         if own is not None:
             saved = runner.message_hub.runtime_info.get(_KEPT)
             saved = saved if isinstance(saved, list) else []
-            # It is not in the list that it was saved with.
+            # The resumed checkpoint is not in its own list.
             self._kept = [s for s in saved if isinstance(s, int) and s != own[1]] + [own[1]]
         runner.message_hub.update_info(_KEPT, list(self._kept))
-        self._find_best()
+        if self.save_best:
+            # Of these paths in the checkpoint only the names count.
+            self._set_best({key: self._own_best(path) for key, path in self._best().items()})
         if is_main_process():
             for path in Path(self._path(0)).parent.glob(f'.*{UNFINISHED}'):
                 runner.logger.warning(f'{path} is half a checkpoint: removed.')
@@ -67,11 +69,6 @@ class SafeCheckpointHook(CheckpointHook):
 
     def _path(self, step: int) -> str:
         return self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(step))
-
-    def _find_best(self) -> None:
-        """Take what the checkpoint says of the best one for its name alone."""
-        if self.save_best:
-            self._set_best({key: self._own_best(path) for key, path in self._best().items()})
 
     def _own_best(self, path: Any) -> str | None:
         name = osp.basename(str(path))
@@ -81,7 +78,7 @@ class SafeCheckpointHook(CheckpointHook):
     def _save_best_checkpoint(self, runner: Runner, metrics: dict[str, Any]) -> None:
         if not self.save_best:
             return
-        # MMEngine's removes what it knows of before it saves.
+        # MMEngine removes the paths it knows before it saves.
         before = self._best()
         self._set_best(dict.fromkeys(before))
         super()._save_best_checkpoint(runner, metrics)
@@ -92,7 +89,7 @@ class SafeCheckpointHook(CheckpointHook):
                 self._remove(old)
 
     def _best(self) -> dict[str, str | None]:
-        """Paths of the best checkpoints, by indicator; of a single one under no name."""
+        """Paths of the best checkpoints by indicator; a single one has no name."""
         if len(self.key_indicators) == 1:
             return {'': self.best_ckpt_path}
         return dict(self.best_ckpt_path_dict)
@@ -104,7 +101,7 @@ class SafeCheckpointHook(CheckpointHook):
             self.best_ckpt_path_dict = paths
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict[str, Any]) -> None:
-        # MMEngine's with another order: save, point to it, remove old ones.
+        # MMEngine's in another order: save, point to it, remove old ones.
         self.last_ckpt = self._path(step)
         runner.message_hub.update_info('last_ckpt', self.last_ckpt)
         runner.save_checkpoint(
@@ -126,10 +123,10 @@ class SafeCheckpointHook(CheckpointHook):
             except OSError as error:
                 raise CheckpointError(
                     f'{pointer} cannot be written ({error.strerror or error}). The last good '
-                    f'checkpoint is {self.last_ckpt}. Make room and go on with --resume.'
+                    f'checkpoint is {self.last_ckpt}. Make room and continue with --resume.'
                 ) from error
         self._kept = [kept for kept in self._kept if kept != step] + [step]
-        while 0 < self._number < len(self._kept):
+        while 0 < self._num_kept < len(self._kept):
             self._remove(self._path(self._kept.pop(0)))
         runner.message_hub.update_info(_KEPT, list(self._kept))
 

@@ -1,16 +1,16 @@
-"""The update of a momentum teacher."""
+"""Update a momentum teacher, an exponential moving average (EMA) of the student."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from math import cos, pi
 from typing import Any
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmpretrain.registry import HOOKS
 
+from ...utils.arguments import check_share
+from ...utils.unwrap_model import unwrap_model
 from .finite_step_hook import step_was_skipped
 
 
@@ -23,9 +23,9 @@ def cosine_schedule(start: float, end: float, step: int, num_steps: int) -> floa
 class TeacherHook(Hook):
     """Updates the teacher of DINO and iBOT, once per optimizer step.
 
-    Acts after every training iteration in which the optimizer has made a step: with gradient
-    accumulation that is every ``accumulative_counts``-th, and the last one; not one whose step
-    ``FiniteStepHook`` has skipped. The momentum follows a cosine over the iterations of the run.
+    Acts after every training iteration in which the optimizer makes a step: with gradient
+    accumulation every ``accumulative_counts``-th and the last one, without those whose step
+    ``FiniteStepHook`` skips. The momentum follows a cosine over the iterations of the run.
 
     Args:
         momentum: Share of the student in the first update, in MMEngine's convention: DINO's 0.996
@@ -40,36 +40,24 @@ class TeacherHook(Hook):
     priority = 'ABOVE_NORMAL'
 
     def __init__(self, momentum: float = 0.004, end_momentum: float = 0.0) -> None:
-        for name, value in (('momentum', momentum), ('end_momentum', end_momentum)):
-            if not 0 <= value <= 1:
-                raise ValueError(
-                    f'{name}={value} must be between 0 and 1: the share of the student, 0.004 for '
-                    'what the paper calls a momentum of 0.996.'
-                )
-        self.momentum = momentum
-        self.end_momentum = end_momentum
+        hint = 'the share of the student, 0.004 for what the paper calls a momentum of 0.996.'
+        self.momentum = check_share('momentum', momentum, hint=hint)
+        self.end_momentum = check_share('end_momentum', end_momentum, hint=hint)
 
     def before_train(self, runner: Runner) -> None:
-        if not hasattr(_model(runner), 'update_teacher'):
+        model = unwrap_model(runner.model)
+        if not hasattr(model, 'update_teacher'):
             raise TypeError(
                 f'TeacherHook needs a model with a teacher, such as DINO or iBOT, not '
-                f'{type(_model(runner)).__name__}: remove it from custom_hooks.'
+                f'{type(model).__name__}: remove it from custom_hooks.'
             )
 
     def after_train_iter(
-        self,
-        runner: Runner,
-        batch_idx: int,
-        data_batch: Sequence[Any] | None = None,
-        outputs: dict[str, Any] | None = None,
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
         if runner.optim_wrapper.should_update() and not step_was_skipped(runner):
             momentum = cosine_schedule(
                 self.momentum, self.end_momentum, runner.iter, runner.max_iters
             )
-            _model(runner).update_teacher(momentum)
+            unwrap_model(runner.model).update_teacher(momentum)
             runner.message_hub.update_scalar('train/teacher_momentum', momentum)
-
-
-def _model(runner: Runner) -> Any:
-    return runner.model.module if is_model_wrapper(runner.model) else runner.model

@@ -16,9 +16,9 @@ from torch import nn
 class AutocastOptimWrapper(OptimWrapper):
     """Forward in bfloat16, on any device and without a loss scaler.
 
-    MMEngine's ``AmpOptimWrapper`` (0.10.7 and 0.10.12) refuses to be built without a GPU because
-    of its ``GradScaler``, although its autocast supports the CPU. bfloat16 has the exponent range
-    of float32 and needs no scaling. ``tools/train.py --amp`` uses this class on the CPU.
+    MMEngine's ``AmpOptimWrapper`` (0.10.7 and 0.10.12) cannot be built without a GPU because of its
+    ``GradScaler``, although its autocast supports the CPU. bfloat16 has the exponent range of
+    float32 and needs no scaling. ``tools/train.py --amp`` uses this class on the CPU.
 
     Args:
         **kwargs: As for :class:`mmengine.optim.OptimWrapper`.

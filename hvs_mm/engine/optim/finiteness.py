@@ -1,4 +1,4 @@
-"""Whether numbers are finite, asked of many tensors at once."""
+"""Check many tensors at once for NaN and infinity."""
 
 from __future__ import annotations
 
@@ -14,36 +14,36 @@ LARGEST_NORM = torch.finfo(torch.float32).max ** 0.5
 
 
 def finite_gradients(gradients: Sequence[Tensor], device: torch.device) -> Tensor:
-    """Whether an optimizer can use gradients without spoiling its averages.
+    """Check that the norm of each gradient is at most :data:`LARGEST_NORM`.
 
     Args:
-        gradients: Of any shapes, dense or sparse, on any devices.
-        device: Where the answer lies.
+        gradients: Tensors of any shapes, dense or sparse, on any devices.
+        device: Device of the result.
 
     Returns:
-        () bool: true if the norm of each is at most :data:`LARGEST_NORM`. Not waited for.
+        () bool, without a device synchronization.
     """
     # A comparison with NaN is false.
     return _all([norms <= LARGEST_NORM for norms in _norms(gradients, 2)], device)
 
 
 def finite_values(values: Sequence[Tensor], device: torch.device) -> Tensor:
-    """Whether all numbers are finite, and the sums of their magnitudes.
+    """Check that all numbers are finite, and the sum of magnitudes of each tensor.
 
     Args:
         values: Floating-point tensors of any shapes, dense or sparse, on any devices.
-        device: Where the answer lies.
+        device: Device of the result.
 
     Returns:
-        () bool. Not waited for.
+        () bool, without a device synchronization.
     """
     return _all([norms.isfinite() for norms in _norms(values, 1)], device)
 
 
 def first_nonfinite(named: Iterable[tuple[str, Tensor]]) -> str | None:
-    """Name of the first tensor with a number that is not finite, or of too large a norm.
+    """Return the name of the first tensor that is not finite, or has too large a norm.
 
-    Waits for the device tensor by tensor: for a message, once something is known to be wrong.
+    Synchronizes with the device for every tensor: use it for a message about a known fault.
     """
     for name, value in named:
         if value.is_floating_point() and not finite_gradients([value], value.device):
@@ -52,11 +52,11 @@ def first_nonfinite(named: Iterable[tuple[str, Tensor]]) -> str | None:
 
 
 def _norms(values: Sequence[Tensor], order: int) -> Iterator[Tensor]:
-    """(n,) norms of the tensors, by device and kind of number."""
+    """(n,) norms of the tensors, by device and precision."""
     groups: dict[tuple[torch.device, bool], list[Tensor]] = defaultdict(list)
     for value in values:
         if value.is_sparse:
-            # One place may have several entries, which add up.
+            # One position may have several entries, which add up.
             value = value.coalesce().values()
         groups[value.device, value.dtype == torch.float16].append(value)
     for (_, is_half), group in groups.items():

@@ -1,4 +1,4 @@
-"""Schedules of a run that goes on, which are those it was begun with."""
+"""Compare the schedules of a resumed run with those of its config."""
 
 from __future__ import annotations
 
@@ -8,75 +8,73 @@ from typing import Any
 
 from mmengine.optim import _ParamScheduler
 
-#: What tells how far a scheduler is, not what it does.
+#: Attributes of a scheduler that say how far it is, not what it does.
 _PROGRESS = {'last_step', 'base_values', 'best', 'cooldown_counter', 'num_bad_epochs'}
 
 
-def built_schedulers(schedulers: Any) -> list[_ParamScheduler]:
-    """The schedulers of a Runner, of all of its optimizers; none as long as they are settings."""
+def schedule_settings(schedulers: Any) -> list[dict[str, Any]]:
+    """Return the settings of schedulers, which MMEngine saves and loads with their progress.
+
+    Args:
+        schedulers: ``runner.param_schedulers``.
+    """
+    return [
+        {
+            name: value
+            for name, value in vars(scheduler).items()
+            if (value is None or isinstance(value, (Number, str, Sequence, dict)))
+            and not name.startswith('_')
+            and name not in _PROGRESS
+        }
+        for scheduler in _built(schedulers)
+    ]
+
+
+def resumed_differences(
+    schedulers: Any,
+    configured: list[dict[str, Any]],
+    old_lengths: dict[bool, int],
+    new_lengths: dict[bool, int],
+) -> list[str]:
+    """Describe how resumed schedules differ from those of the config.
+
+    Args:
+        schedulers: ``runner.param_schedulers`` after the resume.
+        configured: :func:`schedule_settings` before the resume.
+        old_lengths: Length of the run that was saved, in epochs under ``True``, in iterations
+            under ``False``.
+        new_lengths: Length of the resumed run; empty if lengths are unknown.
+
+    Returns:
+        A text for each scheduler whose settings changed, then one for each that lasted for the
+        whole old run, but ends before the new one.
+    """
+    texts = []
+    built = _built(schedulers)
+    for scheduler, before in zip(built, configured):
+        now = vars(scheduler)
+        changes = [
+            f'{name}={_short(now[name])} (the config: {_short(value)})'
+            for name, value in before.items()
+            if now[name] != value
+        ]
+        if changes:
+            texts.append(f'{_name(scheduler)} has {", ".join(changes)}')
+    for scheduler in built if new_lengths else []:
+        by_epoch, end = scheduler.by_epoch, scheduler.end
+        if old_lengths[by_epoch] <= end < new_lengths[by_epoch]:
+            texts.append(
+                f'{_name(scheduler)} ends with {"epoch" if by_epoch else "iteration"} {end} of '
+                f'{new_lengths[by_epoch]} and leaves its last value'
+            )
+    return texts
+
+
+def _built(schedulers: Any) -> list[_ParamScheduler]:
+    """The schedulers of all optimizers; none as long as they are settings."""
     parts = list(schedulers.values()) if isinstance(schedulers, dict) else [schedulers]
     found = [one for part in parts for one in (part if isinstance(part, list) else [part])]
     return [one for one in found if isinstance(one, _ParamScheduler)]
-
-
-def schedule_settings(scheduler: _ParamScheduler) -> dict[str, Any]:
-    """What a scheduler is made of."""
-    return {
-        name: value
-        for name, value in vars(scheduler).items()
-        if (value is None or isinstance(value, (Number, str, Sequence, dict)))
-        and not name.startswith('_')
-        and name not in _PROGRESS
-    }
-
-
-def other_than_configured(
-    schedulers: list[_ParamScheduler], configured: list[dict[str, Any]]
-) -> list[str]:
-    """Tell which settings a checkpoint has changed.
-
-    MMEngine's schedulers keep their settings with their progress, and take over both.
-
-    Args:
-        schedulers: As resumed.
-        configured: Their :func:`schedule_settings` before.
-
-    Returns:
-        A text for each scheduler with others, with both.
-    """
-    found = []
-    for scheduler, before in zip(schedulers, configured):
-        now = vars(scheduler)
-        others = [
-            f'{name}={_short(now[name])} (the config: {_short(before[name])})'
-            for name in before
-            if now[name] != before[name]
-        ]
-        if others:
-            found.append(f'{_name(scheduler)} has {", ".join(others)}')
-    return found
-
-
-def ended_before_the_run(
-    schedulers: list[_ParamScheduler], before: dict[bool, int], now: dict[bool, int]
-) -> list[str]:
-    """Tell which schedules lasted as long as a run, which has become longer.
-
-    Args:
-        schedulers: As resumed.
-        before: Length of the run that was begun, in epochs under ``True``, in iterations under
-            ``False``.
-        now: The same of the run that goes on.
-
-    Returns:
-        A text for each of them.
-    """
-    return [
-        f'{_name(scheduler)} ends with {"epoch" if scheduler.by_epoch else "iteration"} '
-        f'{scheduler.end} of {now[scheduler.by_epoch]} and leaves its last value'
-        for scheduler in schedulers
-        if before[scheduler.by_epoch] <= scheduler.end < now[scheduler.by_epoch]
-    ]
 
 
 def _name(scheduler: _ParamScheduler) -> str:
@@ -84,5 +82,5 @@ def _name(scheduler: _ParamScheduler) -> str:
 
 
 def _short(value: Any) -> Any:
-    # Milestones are counted.
+    # Milestones are a Counter.
     return sorted(value) if isinstance(value, dict) else value

@@ -1,4 +1,4 @@
-"""A weight decay that grows over the run."""
+"""A weight decay that follows a cosine over the run."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from mmpretrain.registry import PARAM_SCHEDULERS
 
 @PARAM_SCHEDULERS.register_module()
 class CosineWeightDecay(CosineAnnealingParamScheduler):
-    """Cosine schedule of the weight decay of those groups that have any.
+    """Cosine schedule of the weight decay of those parameter groups that have any.
 
-    MMEngine's schedulers set the value of every parameter group, and would so decay biases and
-    norms whose group has ``weight_decay=0``. This one leaves such groups alone.
+    MMEngine's schedulers set the value of every group, and would also decay biases and norms whose
+    group has ``weight_decay=0``. This one leaves such groups alone.
 
     Args:
         optimizer: Optimizer or OptimWrapper.

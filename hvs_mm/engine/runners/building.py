@@ -1,4 +1,4 @@
-"""What a config describes, built."""
+"""Build the Runner, the model and the data set of a config."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from mmpretrain.registry import DATASETS, MODELS
 from torch import nn
 
 from ..checks.dataset_checks import check_datasets
-from ..checks.named_files import check_named_files
+from ..checks.trust_checks import check_named_files
 
 _KEY = 'train_dataloader'
 
 
 def build_runner(cfg: Config) -> Runner:
-    """The Runner of a config, or the class that it names instead."""
+    """Build the Runner of a config: MMEngine's, or the class in ``runner_type``."""
     return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
 
 
 def build_model(cfg: Config, trust: bool = False) -> nn.Module:
-    """The model of a config with its preprocessor, as a Runner builds it.
+    """Build the model of a config with its preprocessor, as a Runner does.
 
     Args:
-        cfg: The complete config. It stays as it is; upstream's models write defaults into their
-            settings.
-        trust: Build it even if a constructor may read a file that can run code.
+        cfg: The complete config. It stays unchanged, although upstream's models write defaults
+            into their settings.
+        trust: Build the model even if a constructor may read a file that can run code.
 
     Raises:
-        ValueError: If a file that the settings name is a checkpoint that cannot be read safely.
+        ValueError: If the settings name a checkpoint that cannot be read safely.
     """
     check_named_files(cfg, trust)
     settings = deepcopy(dict(cfg.model))
@@ -42,14 +42,11 @@ def build_model(cfg: Config, trust: bool = False) -> nn.Module:
 
 
 def build_training_dataset(cfg: Config) -> BaseDataset:
-    """Build what a run trains on.
-
-    Args:
-        cfg: The complete config.
+    """Build the training data set of a config.
 
     Raises:
-        FileNotFoundError: If the images are not there.
-        ValueError: If the config has no ``train_dataloader``, or the data set refuses its settings.
+        FileNotFoundError: If the images do not exist.
+        ValueError: If the config has no ``train_dataloader``, or the data set rejects its settings.
     """
     if not cfg.get(_KEY, {}).get('dataset'):
         raise ValueError(
@@ -60,7 +57,7 @@ def build_training_dataset(cfg: Config) -> BaseDataset:
         try:
             return DATASETS.build(cfg[_KEY].dataset)
         except AssertionError as error:
-            # What upstream's data sets raise for settings that do not fit the folder.
+            # Upstream's data sets assert that their settings fit the folder.
             raise ValueError(
                 f'{_KEY}.dataset: {error} docs/datasets.md says how to give images of your own.'
             ) from error

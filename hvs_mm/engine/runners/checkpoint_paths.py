@@ -1,19 +1,27 @@
-"""Where a run saves its checkpoints, and under which names."""
+"""The folder and names of a run's checkpoints, and the last of them that can be read."""
 
 from __future__ import annotations
 
+import logging
+import os
 import os.path as osp
 import re
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from mmengine.dist import broadcast_object_list, is_main_process
+from mmengine.logging import print_log
 from mmengine.runner import Runner
 
-#: The file of a work dir that names the last checkpoint.
+from ...weights.checkpoint_files import load_checkpoint
+
+#: File in the work dir that names the last checkpoint.
 POINTER = 'last_checkpoint'
-#: As MMEngine names them by itself.
+#: Names that MMEngine gives by default.
 _DEFAULT_NAMES = ('epoch_{}.pth', 'iter_{}.pth')
 
 
@@ -23,12 +31,12 @@ class CheckpointError(Exception):
 
 @dataclass(frozen=True)
 class CheckpointPaths:
-    """Where checkpoints lie.
+    """The folder and the names of a run's checkpoints.
 
     Attributes:
-        work_dir: Of the run, which has the file that names the last one.
-        folder: Where they are saved.
-        names: Their names, relative to the folder, with ``{}`` for the epoch or the iteration.
+        work_dir: Work dir of the run, with the file that names the last checkpoint.
+        folder: Folder of the checkpoints.
+        names: Their names relative to the folder, with ``{}`` for the epoch or the iteration.
     """
 
     work_dir: str
@@ -36,28 +44,26 @@ class CheckpointPaths:
     names: tuple[str, ...] = _DEFAULT_NAMES
 
     @classmethod
-    def of(cls, work_dir: str | Path, hook: Mapping[str, Any] | None = None) -> CheckpointPaths:
-        """The place that the settings of a checkpoint hook stand for.
-
-        Args:
-            work_dir: Of the run.
-            hook: ``default_hooks.checkpoint`` of its config.
-        """
+    def from_hook(
+        cls, work_dir: str | Path, hook: Mapping[str, Any] | None = None
+    ) -> CheckpointPaths:
+        """Read the paths from the settings of a checkpoint hook, ``default_hooks.checkpoint``."""
         hook = hook if isinstance(hook, Mapping) else {}
         work_dir, folder = str(work_dir), hook.get('out_dir')
         if folder is not None and str(folder) != work_dir:
-            # As CheckpointHook does, so that runs do not mix.
+            # CheckpointHook adds the name of the work dir, so that runs do not mix.
             folder = osp.join(folder, osp.basename(work_dir.rstrip(osp.sep)))
         template = hook.get('filename_tmpl')
         return cls(work_dir, str(folder or work_dir), (template,) if template else _DEFAULT_NAMES)
 
     @classmethod
-    def of_runner(cls, runner: Runner) -> CheckpointPaths:
-        """The place of a run, by its config."""
-        return cls.of(runner.work_dir, (runner.cfg.get('default_hooks') or {}).get('checkpoint'))
+    def from_runner(cls, runner: Runner) -> CheckpointPaths:
+        """Read the paths from the config of a run."""
+        hooks = runner.cfg.get('default_hooks') or {}
+        return cls.from_hook(runner.work_dir, hooks.get('checkpoint'))
 
-    def number(self, path: str | Path) -> tuple[str, int] | None:
-        """The name and the number of a checkpoint of this place; ``None`` if it is none."""
+    def parse(self, path: str | Path) -> tuple[str, int] | None:
+        """Return the template and the number of a checkpoint's name, ``None`` for other files."""
         name = osp.relpath(osp.realpath(path), osp.realpath(self.folder))
         for template in self.names:
             head, _, tail = template.partition('{}')
@@ -66,8 +72,143 @@ class CheckpointPaths:
                 return template, int(found[1])
         return None
 
-    def checkpoints(self) -> list[Path]:
-        """All that are there, in no order."""
+    def checkpoints(self) -> dict[Path, tuple[str, int]]:
+        """Return the checkpoints in the folder, with their templates and numbers."""
         folders = {Path(self.folder, template).parent for template in self.names}
         paths = [path for folder in folders for path in folder.glob('*') if path.is_file()]
-        return [path for path in paths if self.number(path) is not None]
+        return {path: parsed for path in paths if (parsed := self.parse(path)) is not None}
+
+    def named_last(self) -> Path | None:
+        """Return the checkpoint that the work dir names as the last one, if that file exists."""
+        pointer = Path(self.work_dir, POINTER)
+        if not pointer.is_file():
+            return None
+        text = pointer.read_text(errors='replace').strip('\n\0')
+        if not text:
+            return None
+        # The second: after the work dir was moved, or copied from another machine.
+        paths = Path(text), Path(self.folder, Path(text).name)
+        return next((path for path in paths if path.is_file()), None)
+
+
+def latest_readable_checkpoint(paths: CheckpointPaths) -> str | None:
+    """Return the last checkpoint of a run that is not damaged, if any, and warn of damaged ones.
+
+    MMEngine's ``find_latest_checkpoint`` takes the checkpoint that the file ``last_checkpoint``
+    names, whatever its state, and none if a process died while it wrote that file. Here the order
+    is:
+
+    1. checkpoints with higher numbers than the named one, if they are newer, too: a process died
+       between writing the two;
+    2. the named one, in whatever folder it is;
+    3. those with lower numbers, the highest first;
+    4. all others, the newest first; all are others if no file is named.
+
+    Best checkpoints do not count: they lack the state that a run resumes with.
+
+    Raises:
+        ValueError: If there are checkpoints, but none can be read.
+    """
+    damaged = []
+    for path in _last_first(paths):
+        reason = why_unreadable(path)
+        if reason is None:
+            for text in damaged:
+                _warn(f'{text} Going on from {path}.')
+            return str(path)
+        damaged.append(f'The checkpoint {path} is damaged and passed over: {reason}.')
+    if damaged:
+        raise ValueError(
+            f'--resume: no checkpoint of {paths.work_dir} can be read. {" ".join(damaged)} Name '
+            'another one with --resume CHECKPOINT, or move them away to start from scratch.'
+        )
+    return None
+
+
+def agreed_checkpoint(paths: CheckpointPaths) -> str | None:
+    """Return the first process's :func:`latest_readable_checkpoint` in all processes.
+
+    Raises:
+        ValueError: In all processes, if there are checkpoints but none can be read.
+    """
+    found: list[str | None] = [None, None]
+    if is_main_process():
+        try:
+            found[0] = latest_readable_checkpoint(paths)
+        except ValueError as error:
+            found[1] = str(error)
+    broadcast_object_list(found)
+    path, reason = found
+    if reason is not None:
+        raise ValueError(reason)
+    return path
+
+
+def _last_first(paths: CheckpointPaths) -> list[Path]:
+    named, parsed = paths.named_last(), paths.checkpoints()
+    if named is None:
+        order = sorted(parsed, key=_modified, reverse=True)
+        if order:
+            _warn_of_disagreement(order[0], parsed)
+        return order
+    if named.parent != Path(paths.folder):
+        # Saved there with another setting.
+        parsed |= CheckpointPaths(paths.work_dir, str(named.parent)).checkpoints()
+    template, number = parsed.pop(named, (None, 0))
+
+    def rank(path: Path) -> tuple[Any, ...]:
+        its_template, its_number = parsed[path]
+        if its_template == template and its_number < number:
+            return 1, its_number
+        if its_template == template and _modified(path)[0] >= _modified(named)[0]:
+            return 2, its_number
+        return 0, _modified(path)
+
+    order = sorted(parsed, key=rank, reverse=True)
+    ahead = sum(rank(path)[0] == 2 for path in order)
+    return [*order[:ahead], named, *order[ahead:]]
+
+
+def _warn_of_disagreement(newest: Path, parsed: Mapping[Path, tuple[str, int]]) -> None:
+    template, number = parsed[newest]
+    highest = max((n, str(path)) for path, (t, n) in parsed.items() if t == template)
+    if highest[0] > number:
+        _warn(
+            f'{newest} is newer than {highest[1]}, and no file {POINTER} says which of them is '
+            'the last one: the newer is taken. Name another one with --resume CHECKPOINT.'
+        )
+
+
+def _modified(path: Path) -> tuple[int, Path]:
+    return path.stat().st_mtime_ns, path
+
+
+def _warn(text: str) -> None:
+    print_log(text, logger='current', level=logging.WARNING)
+
+
+def why_unreadable(path: str | Path) -> str | None:
+    """Return the reason why a checkpoint cannot be read, ``None`` if it can.
+
+    Reads every byte and compares it with the checksums that torch writes (CRC-32).
+    """
+    status = os.stat(path)
+    return _why_unreadable(path, status.st_mtime_ns, status.st_size)
+
+
+# The checks before a run and the Runner both ask about files of gigabytes.
+@lru_cache
+def _why_unreadable(path: str | Path, modified: int, size: int) -> str | None:
+    if size == 0:
+        return 'it is empty'
+    try:
+        if not zipfile.is_zipfile(path):
+            # The format before torch 1.6, or half a file.
+            load_checkpoint(path)
+            return None
+        with zipfile.ZipFile(path) as archive:
+            broken = archive.testzip()
+    except Exception as error:
+        # Damaged files fail in more ways than zipfile and torch document.
+        return str(error).partition('\n')[0] or type(error).__name__
+    return f'the checksum of {broken} is wrong' if broken else None

@@ -1,25 +1,44 @@
-"""What the command lines of the tools have in common."""
+"""What the command lines of the tools share: options, reading configs, writing, error lines."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import os.path as osp
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config, DictAction
+from torch import nn
 
-from ...reports import printable
+from ...utils.printable import printable
 from ..checks.overrides import check_overrides
+from ..checks.trust_checks import check_trust
+from ..hooks.checkpoint_trust_hook import trust_checkpoints
+from .building import build_model
 
-#: What tools write pictures as.
+#: Extensions of the pictures that tools write.
 PICTURES = ('.png', '.jpg')
+#: Errors that a user can solve: a setting, a file, or a package that is missing.
+USER_ERRORS = (ImportError, KeyError, OSError, SyntaxError, TypeError, ValueError)
+
+
+def tool_parser(description: str) -> argparse.ArgumentParser:
+    """The parser of a tool, which shows its description as it is written."""
+    return argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
 
 
 def add_config_options(parser: argparse.ArgumentParser, example: str) -> None:
     """Add ``--cfg-options`` to a tool.
 
     Args:
-        parser: Of the tool.
+        parser: The tool's parser.
         example: An option worth overriding there, ``KEY=VALUE``.
     """
     parser.add_argument(
@@ -45,8 +64,8 @@ def add_example_options(parser: argparse.ArgumentParser, images: int) -> None:
     """Add the options of a tool that lets a trained model judge views of training images.
 
     Args:
-        parser: Of the tool.
-        images: How many images by default.
+        parser: The tool's parser.
+        images: Number of images by default.
     """
     parser.add_argument('config', help='config of a run with hard view selection')
     parser.add_argument('checkpoint', help='its checkpoint')
@@ -72,14 +91,20 @@ def check_example_options(args: argparse.Namespace) -> None:
 
 
 def parse_launched(
-    parser: argparse.ArgumentParser, argv: list[str] | None = None
+    parser: argparse.ArgumentParser, argv: list[str] | None, example: str
 ) -> argparse.Namespace:
-    """Parse the command line of a tool that upstream's launchers may have started.
+    """Parse the command line of a tool with a Runner, which upstream's launchers may have started.
 
     Args:
-        parser: Of the tool; ``--launcher`` is added to it.
-        argv: The arguments, by default those of the process.
+        parser: The tool's parser, which gets the options that such tools share.
+        argv: The arguments; ``None`` for those of the process.
+        example: As for :func:`add_config_options`.
     """
+    parser.add_argument(
+        '--no-pin-memory', action='store_true', help='do not pin the memory of batches'
+    )
+    add_trust_option(parser)
+    add_config_options(parser, example)
     parser.add_argument(
         '--launcher',
         choices=['none', 'pytorch', 'slurm', 'mpi'],
@@ -102,6 +127,35 @@ def read_config(path: str) -> Config:
     if not osp.isfile(path):
         raise FileNotFoundError(f'config {path!r} does not exist.')
     return Config.fromfile(path)
+
+
+def read_merged_config(path: str, options: dict[str, Any]) -> Config:
+    """Read a config and override some of its settings.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If a key of the options does not exist in it.
+    """
+    cfg = read_config(path)
+    merge_options(cfg, options)
+    return cfg
+
+
+def build_trusted_model(cfg: Config, trust: bool) -> nn.Module:
+    """The model of a config, not initialized, after a check of all checkpoints that a run reads.
+
+    Args:
+        cfg: The complete config; with ``trust`` its run reads checkpoints unchecked.
+        trust: Whether checkpoints may hold objects that can run code.
+
+    Raises:
+        ValueError: If a checkpoint cannot be read safely.
+    """
+    if trust:
+        trust_checkpoints(cfg)
+    model = build_model(cfg, trust)
+    check_trust(cfg, model, trust)
+    return model
 
 
 def set_work_dir(cfg: Config, work_dir: str | None, config: str) -> None:
@@ -132,7 +186,7 @@ def check_picture(option: str, path: str) -> None:
     """Check that a file is named like a picture.
 
     Args:
-        option: Of the command line, for the message.
+        option: Name of the option, for the message.
         path: Its value.
 
     Raises:
@@ -142,8 +196,34 @@ def check_picture(option: str, path: str) -> None:
         raise ValueError(f'{option} {path}: its name must end in {" or ".join(PICTURES)}.')
 
 
+def output_file(path: str | Path) -> Path:
+    """A file to write, whose folder is made."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def write_json(path: str | Path, content: Any) -> None:
+    """Write numbers for other programs, and make their folder."""
+    output_file(path).write_text(json.dumps(content, indent=2) + '\n', encoding='utf-8')
+
+
+@contextmanager
+def one_line_errors(*kinds: type[Exception]) -> Iterator[None]:
+    """Exit with one line for an error that a user can solve.
+
+    Args:
+        *kinds: Its types, by default :data:`USER_ERRORS`.
+    """
+    kinds = kinds or USER_ERRORS
+    try:
+        yield
+    except kinds as error:
+        sys.exit(error_line(error))
+
+
 def error_line(error: Exception) -> str:
-    """What a tool prints before it stops, for an error that a user can solve."""
+    """The line with which a tool stops at an error that a user can solve."""
     # str() of a KeyError is its repr: quoted, with escaped newlines.
     text = str(error.args[0] if isinstance(error, KeyError) else error)
     if isinstance(error, ImportError) and ('mmdet' in text or 'mmcv' in text):

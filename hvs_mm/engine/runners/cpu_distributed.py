@@ -1,9 +1,8 @@
-"""Several processes on the CPU, which MMEngine's launchers do not provide for."""
+"""Train on the CPU in several processes, which MMEngine's launchers do not support."""
 
 from __future__ import annotations
 
 from datetime import timedelta
-from math import isfinite
 from typing import Any
 
 import torch
@@ -13,9 +12,11 @@ from mmengine.model import MMDistributedDataParallel, revert_sync_batchnorm
 from mmpretrain.registry import MODEL_WRAPPERS
 from torch import distributed, nn
 
-#: Seconds that processes wait for each other, torch's default with NCCL: 30 minutes with gloo, its
-#: default there, are long to find out that a process hangs. A healthy one makes the others wait
-#: while it writes a checkpoint or starts the workers of its loader.
+from ...utils.arguments import is_number
+
+#: Seconds that processes wait for each other: torch's default with NCCL. Its default with gloo,
+#: 30 minutes, is long for a process that hangs. A healthy one makes the others wait while it
+#: writes a checkpoint or starts the workers of its loader.
 _TIMEOUT = 600
 
 
@@ -28,7 +29,7 @@ class CPUDistributedDataParallel(MMDistributedDataParallel):
 
     Args:
         module: The model.
-        device_ids: Ignored; the Runner always hands one over.
+        device_ids: Ignored; the Runner always passes them.
         **kwargs: As for :class:`mmengine.model.MMDistributedDataParallel`.
     """
 
@@ -46,16 +47,16 @@ def prepare_cpu_distributed(cfg: Config) -> None:
     """Make a config run with gloo if it asks for several processes and there is no GPU.
 
     MMEngine's launcher (0.10.7 and 0.10.12) calls ``torch.cuda.set_device``, which fails without
-    a GPU. It leaves a process group that exists alone, so this one is made first. Like MMEngine's,
-    it ends with an error if a process has waited for another for ``env_cfg.dist_cfg.timeout``
-    seconds, here 600 by default.
+    a GPU. It keeps an existing process group, so we make one first. Like MMEngine's, it ends with
+    an error if a process has waited for another for ``env_cfg.dist_cfg.timeout`` seconds, here 600
+    by default.
 
     Args:
-        cfg: The config, with ``launcher`` set. Changed in place.
+        cfg: The config with its ``launcher``, changed in place.
 
     Raises:
         ValueError: If the launcher is neither ``'none'`` nor ``'pytorch'`` and there is no GPU, or
-            the timeout, on a GPU too, is no positive number.
+            the timeout is not a positive number.
     """
     if cfg.launcher == 'none':
         return
@@ -77,17 +78,13 @@ def prepare_cpu_distributed(cfg: Config) -> None:
 
 
 def configured_timeout(cfg: Config) -> timedelta:
-    """How long processes of a run wait for each other.
-
-    Args:
-        cfg: The config.
+    """Return how long the processes of a run wait for each other.
 
     Raises:
-        ValueError: If ``env_cfg.dist_cfg.timeout`` is no positive number.
+        ValueError: If ``env_cfg.dist_cfg.timeout`` is not a positive number.
     """
     seconds = ((cfg.get('env_cfg') or {}).get('dist_cfg') or {}).get('timeout', _TIMEOUT)
-    is_number = isinstance(seconds, (int, float)) and not isinstance(seconds, bool)
-    if not is_number or not (isfinite(seconds) and seconds > 0):
+    if not is_number(seconds) or seconds <= 0:
         raise ValueError(
             f'env_cfg.dist_cfg.timeout={seconds!r} must be a positive number of seconds, after '
             f'which processes that wait for another one end with an error, e.g. {_TIMEOUT}.'

@@ -1,4 +1,4 @@
-"""A Runner whose runs can be killed, and go on as if nothing had happened."""
+"""A Runner whose runs can be killed and resumed without a difference."""
 
 from __future__ import annotations
 
@@ -12,29 +12,30 @@ from mmpretrain.registry import RUNNERS
 
 from ...utils.atomic_write import atomic_write
 from ...utils.class_name import class_name
-from ..optim.resumed_schedules import (
-    built_schedulers,
-    ended_before_the_run,
-    other_than_configured,
-    schedule_settings,
+from ..optim.resumed_schedules import resumed_differences, schedule_settings
+from .checkpoint_paths import (
+    CheckpointError,
+    CheckpointPaths,
+    agreed_checkpoint,
+    latest_readable_checkpoint,
 )
-from .checkpoint_paths import CheckpointError, CheckpointPaths
-from .latest_checkpoint import agreed_checkpoint, latest_readable_checkpoint
 
-#: Hooks of MMEngine (0.10.7 and 0.10.12), which ``None`` takes out of a run.
-_MMENGINES = {'runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint'}
+#: Default hooks of MMEngine (0.10.7 and 0.10.12).
+_MMENGINE_HOOKS = {
+    'runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint',
+}  # fmt: skip
 
 
 @RUNNERS.register_module()
 class ReliableRunner(Runner):
     """MMEngine's Runner for long runs.
 
-    - The loop over epochs is :class:`ResumableEpochLoop`: a run that was killed goes on where its
-      last checkpoint was saved, in an epoch, too, with the images, views and random numbers that
-      it would have had.
-    - Checkpoints are written to another file, which is renamed when it is complete and on disk.
+    - The loop over epochs is :class:`ResumableEpochLoop`: a killed run continues where its last
+      checkpoint was saved, also within an epoch, with the images, views and random numbers that it
+      would have had.
+    - Checkpoints are written to a temporary file, which is renamed when it is complete and on disk.
     - ``resume=True`` without ``load_from`` takes the newest checkpoint that can be read.
-    - A run that is resumed says so if its schedules are not those of the config.
+    - A resumed run warns if its schedules are not those of the config.
     - ``CheckpointHook`` becomes :class:`SafeCheckpointHook`.
     - No checkpoint is read that can run code: there is a :class:`CheckpointTrustHook`, unless
       ``default_hooks.trust`` says otherwise.
@@ -48,7 +49,7 @@ class ReliableRunner(Runner):
         """Build the train loop."""
         if isinstance(loop, dict):
             loop = dict(loop)
-            # Together they are an error, which MMEngine tells of.
+            # Both a type and by_epoch are an error, which MMEngine raises.
             if 'type' not in loop and loop.get('by_epoch'):
                 del loop['by_epoch']
                 loop['type'] = 'mmpretrain.ResumableEpochLoop'
@@ -67,46 +68,38 @@ class ReliableRunner(Runner):
         checkpoint = hooks['checkpoint']
         if isinstance(checkpoint, dict) and class_name(checkpoint) == 'CheckpointHook':
             hooks['checkpoint'] = {**checkpoint, 'type': 'mmpretrain.SafeCheckpointHook'}
-        # MMEngine lets nobody leave out others than its own.
-        hooks = {k: v for k, v in hooks.items() if v is not None or k in _MMENGINES}
+        # MMEngine only drops its own default hooks when set to None; drop ours here.
+        hooks = {k: v for k, v in hooks.items() if v is not None or k in _MMENGINE_HOOKS}
         super().register_default_hooks(hooks)
 
     def load_or_resume(self) -> None:
         """Load or resume from a checkpoint.
 
         Raises:
-            ValueError: If it is to resume, and there are checkpoints but none can be read.
+            ValueError: If the run resumes, and there are checkpoints but none can be read.
         """
         if self._resume and self._load_from is None and not self._has_loaded:
-            self._load_from = agreed_checkpoint(CheckpointPaths.of_runner(self))
+            self._load_from = agreed_checkpoint(CheckpointPaths.from_runner(self))
             if self._load_from is None and '://' not in self.work_dir:
-                # MMEngine would look once more, and trust a pointer to what is gone.
-                self.logger.info(f'There is no checkpoint in {self.work_dir} to go on from.')
+                # MMEngine would search again, and trust a pointer to a missing file.
+                self.logger.info(f'There is no checkpoint in {self.work_dir} to resume from.')
                 return
         super().load_or_resume()
 
     def resume(self, filename: str, *args: Any, **kwargs: Any) -> None:
-        """Resume from a checkpoint, and warn of schedules that are not those of the config.
-
-        Args:
-            filename: Of the checkpoint.
-            *args: As for MMEngine's Runner, and
-            **kwargs: so are these.
-        """
-        configured = [schedule_settings(one) for one in built_schedulers(self.param_schedulers)]
+        """Resume from a checkpoint, and warn of schedules that are not those of the config."""
+        configured = schedule_settings(self.param_schedulers)
         super().resume(filename, *args, **kwargs)
-        schedulers = built_schedulers(self.param_schedulers)
-        known = self.message_hub.runtime_info
-        found = other_than_configured(schedulers, configured)
-        if 'max_epochs' in known and 'max_iters' in known:
-            before = {True: known['max_epochs'], False: known['max_iters']}
-            now = {True: self.max_epochs, False: self.max_iters}
-            found += ended_before_the_run(schedulers, before, now)
-        if found:
+        info = self.message_hub.runtime_info
+        old, new = {True: info.get('max_epochs'), False: info.get('max_iters')}, {}
+        if None not in old.values():
+            new = {True: self.max_epochs, False: self.max_iters}
+        differences = resumed_differences(self.param_schedulers, configured, old, new)
+        if differences:
             self.logger.warning(
-                f'Schedules go on as they are in {filename}: {"; ".join(found)}. For those of the '
-                f'config begin a new run from its weights, with load_from={filename} and '
-                'resume=False.'
+                f'Schedules continue as they are in {filename}: {"; ".join(differences)}. For '
+                'those of the config start a new run from its weights, with '
+                f'load_from={filename} and resume=False.'
             )
 
     def save_checkpoint(
@@ -114,25 +107,18 @@ class ReliableRunner(Runner):
     ) -> None:
         """Save a checkpoint.
 
-        Hooks may act before that in ``before_checkpoint``, which all processes call, unlike
-        MMEngine's ``before_save_checkpoint``, which is the first one's alone.
-
-        Args:
-            out_dir: The folder.
-            filename: In it.
-            *args: As for MMEngine's Runner, and
-            backend_args: so is this one,
-            **kwargs: and these.
+        All processes call ``before_checkpoint`` of the hooks first, unlike MMEngine's
+        ``before_save_checkpoint``, which only the first process calls.
 
         Raises:
-            CheckpointError: If the file cannot be written. What was there before stays.
+            CheckpointError: If the file cannot be written. An older file of that name stays.
         """
         self.call_hook('before_checkpoint')
         if not is_main_process():
             return
         kwargs['backend_args'] = backend_args
         if backend_args is not None or '://' in str(out_dir):
-            # What is not a file of this machine has its own ways of being complete.
+            # Remote storage has its own ways to write complete files.
             super().save_checkpoint(out_dir, filename, *args, **kwargs)
             return
         path = Path(out_dir, filename)
@@ -142,16 +128,14 @@ class ReliableRunner(Runner):
                 super().save_checkpoint(str(unfinished.parent), unfinished.name, *args, **kwargs)
         except OSError as error:
             raise CheckpointError(
-                f'{path} cannot be written ({error.strerror or error}). '
-                f'{self._what_is_left()} Make room, or name another folder with '
-                'default_hooks.checkpoint.out_dir, and go on with --resume.'
+                f'{path} cannot be written ({error.strerror or error}). {self._last_good()} Make '
+                'room, or name another folder with default_hooks.checkpoint.out_dir, and continue '
+                'with --resume.'
             ) from error
 
-    def _what_is_left(self) -> str:
+    def _last_good(self) -> str:
         try:
-            last = latest_readable_checkpoint(CheckpointPaths.of_runner(self))
+            last = latest_readable_checkpoint(CheckpointPaths.from_runner(self))
         except ValueError:
             last = None
-        return (
-            f'The last good checkpoint is {last}.' if last else 'There is no checkpoint before it.'
-        )
+        return f'The last good checkpoint is {last}.' if last else 'There is no earlier checkpoint.'

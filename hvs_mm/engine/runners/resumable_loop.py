@@ -1,4 +1,4 @@
-"""Epochs that a run can be killed in."""
+"""A loop over epochs that a run can be killed in and resumed without a difference."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from .seeded_draws import SeededDataset, SeededSampler, seed_all
 
 @LOOPS.register_module()
 class ResumableEpochLoop(EpochBasedTrainLoop):
-    """MMEngine's loop over epochs, which goes on after the iteration a checkpoint was saved at.
+    """MMEngine's loop over epochs, which resumes after the iteration that a checkpoint is from.
 
-    MMEngine's own begins the epoch anew and draws other random numbers. Here the order of the
-    images depends on the seed of the run and the epoch, the views of an image on these and its
-    place in the epoch, and what a model draws, such as stochastic depth, on the seed and the
-    iteration. So a run that was killed gives, bit for bit, what it would have given.
+    MMEngine's own loop restarts the epoch and draws other random numbers. Here the order of the
+    images depends on the seed of the run and the epoch; the views of an image on these and its
+    position in the epoch; and what a model draws, such as stochastic depth, on the seed and the
+    iteration. So a killed and resumed run gives bit for bit the results of an uninterrupted one.
 
-    With a batch sampler, ``num_batch_per_epoch``, or a data set, sampler or loader that is given as
-    an object, views and what else is random in a worker are drawn anew. The images of the epoch
-    that were seen are read once more and passed over. Those that are left are the right ones if the
-    order is the same: a sampler that is given by settings has that of the seed of the run, or of
-    its own if they name one; one that is given as an object must see to it.
+    With a batch sampler, ``num_batch_per_epoch``, or a data set, sampler or loader that is passed
+    as an object, views and other random numbers of a worker are drawn differently after a resume.
+    The images of the epoch that were seen are read again and dropped. The remaining ones are
+    right if the order is the same: a sampler given by settings has the seed of the run, or its own
+    if the settings have one; one passed as an object must reproduce its order itself.
 
     Args:
-        runner: Of the run.
-        dataloader: The settings of the loader, or one.
+        runner: The runner.
+        dataloader: The settings of the loader, or a loader.
         **kwargs: As for :class:`mmengine.runner.EpochBasedTrainLoop`.
     """
 
@@ -39,19 +39,19 @@ class ResumableEpochLoop(EpochBasedTrainLoop):
         sampler = getattr(self.dataloader, 'sampler', None)
         self._sampler = sampler if isinstance(sampler, SeededSampler) else None
         settings = dataloader.get('sampler') if isinstance(dataloader, dict) else None
-        # Of the sampler that gives the order, if nothing says which.
-        self._seed_is_open = isinstance(settings, dict) and settings.get('seed') is None
+        # Whether another sampler needs the seed of the run.
+        self._needs_seed = isinstance(settings, dict) and settings.get('seed') is None
 
     def run(self) -> Any:
-        """Train, from where a checkpoint has left off."""
+        """Train, from the position of the checkpoint."""
         if self._iter:
             self._adapt_to_length()
-        # A checkpoint has brought the seed of its run.
+        # A checkpoint has restored the seed of its run.
         seed = _common_seed(self.runner)
         if self._sampler is not None:
             self._sampler.set_seed(seed)
-        elif self._seed_is_open:
-            # A batch sampler may have the other one inside.
+        elif self._needs_seed:
+            # A batch sampler may wrap the sampler.
             batches = self.dataloader.batch_sampler
             for sampler in (self.dataloader.sampler, getattr(batches, 'sampler', None)):
                 if getattr(sampler, 'seed', None) is not None:
@@ -59,41 +59,40 @@ class ResumableEpochLoop(EpochBasedTrainLoop):
         was_over = 0 < self._max_epochs <= self._epoch
         model = super().run()
         if was_over and self.runner.val_loop is not None and self._epoch >= self.val_begin:
-            # The last checkpoint is saved before the last validation, which may have been broken
-            # off.
+            # The last checkpoint is saved before the last validation, which may have been killed.
             self.runner.val_loop.run()
         return model
 
     def _adapt_to_length(self) -> None:
-        """Find the place in the epoch, of a run that had other batches or processes before."""
-        length, saved = len(self.dataloader), self._length_before()
+        """Find the position in an epoch that had another number of batches before the resume."""
+        length, saved = len(self.dataloader), self._saved_length()
         if saved == length:
             return
         done = (self._iter - self._epoch * saved) * length // saved
         self._iter = self._epoch * length + done
-        # The Runner has told it the number of the checkpoint: gradients are accumulated by it.
+        # The Runner has set the iteration of the checkpoint, and accumulation counts by it.
         self.runner.optim_wrapper.initialize_count_status(
             self.runner.model, self._iter, self._max_iters
         )
         self.runner.logger.warning(
             f'The checkpoint is of a run with {saved} batches in an epoch; with {length}, as now, '
-            f'it goes on with iteration {self._iter + 1}. Other images are in a batch, and '
-            'schedules by iteration are those of the run that was begun.'
+            f'it continues with iteration {self._iter + 1}. Batches hold other images, and '
+            'schedules by iteration are those of the first run.'
         )
 
-    def _length_before(self) -> int:
-        """The number of batches in an epoch of the run that the checkpoint is of."""
-        known = self.runner.message_hub.runtime_info
-        if known.get('max_epochs') and known.get('max_iters'):
-            # Of that run still, whichever loop it had: MMEngine's hook is yet to tell those of now.
-            length = known['max_iters'] // known['max_epochs']
+    def _saved_length(self) -> int:
+        """The number of batches in an epoch of the run that the checkpoint is from."""
+        info = self.runner.message_hub.runtime_info
+        if info.get('max_epochs') and info.get('max_iters'):
+            # Of the saved run, whatever its loop: MMEngine's hook sets the new values later.
+            length = info['max_iters'] // info['max_epochs']
             if 0 <= self._iter - self._epoch * length <= length:
                 return length
-        # MMEngine's loop counts on from a checkpoint in an epoch, which it begins anew.
+        # MMEngine's loop restarts a resumed epoch without changing its count of iterations.
         return self._iter // max(self._epoch, 1)
 
     def run_epoch(self) -> None:
-        """Train for an epoch, or for what is left of it."""
+        """Train for an epoch, or for the rest of it."""
         self.runner.call_hook('before_train_epoch')
         self.runner.model.train()
         done = self._iter - self._epoch * len(self.dataloader)
@@ -116,15 +115,16 @@ class ResumableEpochLoop(EpochBasedTrainLoop):
 
 
 def _seeded(runner: Runner, loader: DataLoader | dict[str, Any]) -> DataLoader | dict[str, Any]:
-    """The settings of a loader, with its data set and its sampler wrapped."""
-    if not isinstance(loader, dict) or not all(
-        isinstance(loader.get(key), dict) for key in ('dataset', 'sampler')
+    """Wrap the data set and the sampler in the settings of a loader, where that is possible."""
+    if (
+        not isinstance(loader, dict)
+        or not isinstance(loader.get('dataset'), dict)
+        or not isinstance(loader.get('sampler'), dict)
+        or loader.get('batch_sampler')
+        or loader.get('num_batch_per_epoch')
     ):
         return loader
-    if loader.get('batch_sampler') or loader.get('num_batch_per_epoch'):
-        return loader
-    # Built by MMEngine, as any other: it copies what it is given, and that may not be possible with
-    # a data set that is already there, with its files open, or take as much memory again.
+    # MMEngine builds them. It copies objects, which may fail for open files or double the memory.
     return dict(
         loader,
         dataset=dict(type=SeededDataset, dataset=loader['dataset']),
@@ -133,7 +133,7 @@ def _seeded(runner: Runner, loader: DataLoader | dict[str, Any]) -> DataLoader |
 
 
 def _common_seed(runner: Runner) -> int:
-    """The seed that all processes have in common: the first one's."""
+    """The seed of the first process, in all processes."""
     seed = [runner.seed]
     broadcast_object_list(seed)
     return seed[0]

@@ -1,4 +1,4 @@
-"""Random numbers that depend on where a run stands, and on nothing that happened before."""
+"""Random numbers that depend only on the position in a run."""
 
 # The transforms of MMCV and MMPretrain draw from the legacy generator.
 # ruff: noqa: NPY002
@@ -18,10 +18,10 @@ from torch.utils.data import Dataset, Sampler
 
 
 def seed_all(*numbers: int) -> None:
-    """Seed ``random``, NumPy's legacy generator and torch, on all devices, by several numbers.
+    """Seed ``random``, NumPy's legacy generator and torch on all devices.
 
     Args:
-        numbers: Not negative. Other numbers give unrelated random numbers.
+        numbers: Non-negative integers. Other numbers give unrelated random numbers.
     """
     seed = int(np.random.SeedSequence(numbers).generate_state(1)[0])
     random.seed(seed)
@@ -30,11 +30,11 @@ def seed_all(*numbers: int) -> None:
 
 
 class SeededIndex(int):
-    """Position of an image in a data set, and what to seed the drawing of its views by.
+    """Position of an image in a data set, with the seed for its views.
 
     Args:
         index: The position.
-        seed: Numbers for :func:`seed_all`.
+        seed: Arguments of :func:`seed_all`.
     """
 
     seed: tuple[int, ...]
@@ -49,28 +49,28 @@ class SeededIndex(int):
 
 
 class SeededSampler(Sampler):
-    """The order of another sampler, with a seed for every draw, from any draw of an epoch on.
+    """The order of another sampler with a seed for every draw, from any draw of an epoch on.
 
-    The seed of a draw is the seed of the run, the epoch, and the number of the draw in the epoch
-    counted over all processes, which share draws as MMEngine's ``DefaultSampler`` does: in turn.
-    So an image gets the same views whichever process or worker draws them.
+    The seed of a draw consists of the seed of the run, the epoch, and the number of the draw in the
+    epoch over all processes, which take draws in turn as with MMEngine's ``DefaultSampler``. So an
+    image gets the same views whichever process or worker draws them.
 
     Args:
-        sampler: Gives indices in an order that depends on its ``seed`` and on ``set_epoch``; or
-            the settings of one, whose ``seed``, if they name one, stays.
-        dataset: For a sampler that is to be built, as
-        seed: is this one.
+        sampler: Sampler whose order depends on its ``seed`` and on ``set_epoch``, or its settings;
+            a ``seed`` in these stays.
+        dataset: Data set to sample from; needed only when ``sampler`` is a config.
+        seed: Seed of the sampler; needed only when ``sampler`` is a config.
     """
 
     def __init__(
         self, sampler: Sampler | dict[str, Any], dataset: Any = None, seed: int | None = None
     ) -> None:
-        self._names_seed = isinstance(sampler, dict) and sampler.get('seed') is not None
+        self._has_own_seed = isinstance(sampler, dict) and sampler.get('seed') is not None
         if isinstance(sampler, dict):
             sampler = DATA_SAMPLERS.build(sampler, default_args=dict(dataset=dataset, seed=seed))
         self.sampler = sampler
         self.epoch = 0
-        #: How many draws of an epoch to leave out, which were made before.
+        #: Number of draws to skip at the start of an epoch, because they were made before a resume.
         self.start = 0
         #: The seed of the run.
         self.seed = 0
@@ -81,9 +81,9 @@ class SeededSampler(Sampler):
             self.sampler.set_epoch(epoch)
 
     def set_seed(self, seed: int) -> None:
-        """Let all processes draw by a seed."""
+        """Set the seed of the run, which all processes share."""
         self.seed = seed
-        if getattr(self.sampler, 'seed', None) is not None and not self._names_seed:
+        if getattr(self.sampler, 'seed', None) is not None and not self._has_own_seed:
             self.sampler.seed = seed
 
     def __iter__(self) -> Iterator[SeededIndex]:
@@ -93,25 +93,25 @@ class SeededSampler(Sampler):
             yield SeededIndex(index, (self.seed, self.epoch, number * world_size + rank))
 
     def __len__(self) -> int:
-        # Of a whole epoch: what a loader tells of its length.
+        # Of a whole epoch, which is the length that a loader reports.
         return len(self.sampler)
 
 
 class SeededDataset(Dataset):
-    """Another data set, whose random transforms are seeded by who asks.
+    """Seeds the random transforms of another data set for every :class:`SeededIndex`.
 
-    All else is as with the other one: hooks read its attributes here, and set them.
+    Hooks read and set the attributes of the other data set here.
 
     Args:
-        dataset: One, or the settings of one.
+        dataset: A data set or its settings.
     """
 
     def __init__(self, dataset: Any) -> None:
         self.dataset = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
 
     def __getattr__(self, name: str) -> Any:
-        # A copy, or what a worker unpickles, has none at first; and what is special about the other
-        # one, such as how it is pickled or gives whole batches, is not so here.
+        # Copies and unpickled objects have no data set at first. Special methods, for example for
+        # pickling or for whole batches, are not passed on.
         if name == 'dataset' or name.startswith('__'):
             raise AttributeError(f'{type(self).__name__!r} object has no attribute {name!r}')
         return getattr(self.dataset, name)
@@ -123,7 +123,7 @@ class SeededDataset(Dataset):
             setattr(self.dataset, name, value)
 
     def __copy__(self) -> SeededDataset:
-        # Whoever changes a copy means to leave the data set of the run alone.
+        # Changes of a copy must not reach the data set of the run.
         return type(self)(copy(self.dataset))
 
     def __getitem__(self, index: int) -> Any:

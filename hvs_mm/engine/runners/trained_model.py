@@ -1,4 +1,4 @@
-"""A model as a run has left it."""
+"""Load the model of a trained run."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from .building import build_model
 def load_selecting_model(
     cfg: Config, path: str, device: str = 'cpu', trust: bool = False
 ) -> HVSAlgorithm:
-    """The model of a config with hard view selection, with all weights of a checkpoint.
+    """Build a model with hard view selection and load all weights of a checkpoint.
 
     Args:
         cfg: The complete config.
-        path: Of the checkpoint, which also tells the epoch.
-        device: Where the model goes, by ``--device``.
+        path: Path of the checkpoint, which also sets the epoch.
+        device: Device of the model, given by ``--device``.
         trust: Read the checkpoint even if it holds objects that can run code.
 
     Raises:
@@ -33,7 +33,7 @@ def load_selecting_model(
     try:
         model.load_state_dict(checkpoint.get('state_dict', checkpoint))
     except RuntimeError as error:
-        # torch names all that differ, one kind a line below its first.
+        # torch lists all differences, one kind a line below its first.
         reason = str(error).strip().splitlines()[1:2] or [str(error)]
         reason = ' '.join(reason[0].split(', ')[:3])
         raise ValueError(f'{path}: it is of another model than the config: {reason} ...') from error
@@ -45,12 +45,12 @@ def load_selecting_model(
 
 
 def tell_epoch(cfg: Config, epoch: int | None) -> None:
-    """Tell the model when it is, as a Runner does: DINO's temperature depends on it."""
+    """Set the epoch in MMEngine's hub, as a Runner does: DINO's temperature depends on it."""
     hub = MessageHub.get_current_instance()
     max_epochs = cfg.get('train_cfg', {}).get('max_epochs')
     if max_epochs:
         hub.update_info('max_epochs', max_epochs)
-    # A checkpoint without its epoch counts as one of the end.
+    # Without its epoch, a checkpoint counts as the last one.
     done = epoch or max_epochs
     if done:
         hub.update_info('epoch', done - 1)

@@ -51,14 +51,7 @@ class LastLayersVisionTransformer(VisionTransformer):
 
     @torch.no_grad()
     def forward(self, x: Tensor) -> tuple[Tensor]:
-        """Encode images.
-
-        Args:
-            x: (B, 3, H, W); H and W are multiples of the patch size.
-
-        Returns:
-            A tuple with the features (B, n * C).
-        """
+        """Features ((B, n * C),) of images (B, 3, H, W); H and W are multiples of the patch."""
         *earlier, last = super().forward(x)
         # Upstream has normalized the last layer, and only that.
         return (torch.cat([*(self.ln1(token) for token in earlier), last], dim=1),)

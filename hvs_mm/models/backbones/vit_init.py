@@ -28,11 +28,7 @@ class ViTTruncNormal:
         self.std = std
 
     def __call__(self, module: nn.Module) -> None:
-        """Initialize a module and its children.
-
-        Args:
-            module: The backbone, a ``VisionTransformer`` of MMPretrain.
-        """
+        """Initialize a ``VisionTransformer`` of MMPretrain and its children."""
         # MMEngine initializes children after their parent, unless they already are.
         for child in module.children():
             if hasattr(child, 'init_weights'):

@@ -26,21 +26,19 @@ def layers_of(backbone: nn.Module) -> list[nn.Module]:
     if hasattr(backbone, 'patch_embed') and hasattr(backbone, 'layers'):
         return list(backbone.layers)
     raise ValueError(
-        f'select_depth does not know the layers of {type(backbone).__name__}: it takes a ResNet or '
-        'a VisionTransformer of MMPretrain. Leave it out, or use select_scale.'
+        f'selection_pass.depth does not know the layers of {type(backbone).__name__}: it takes a '
+        'ResNet or a VisionTransformer of MMPretrain. Leave it out, or use selection_pass.scale.'
     )
 
 
 def early_features(backbone: nn.Module, images: Tensor, depth: int) -> Tensor:
-    """Pooled features after some layers of a backbone; the later layers do not run.
+    """Pooled features (N, C) after some layers of a backbone; the later layers do not run.
 
     Args:
         backbone: A ``ResNet`` or ``VisionTransformer`` of MMPretrain.
         images: (N, 3, H, W).
-        depth: Stages of the ``ResNet``, layers of the ``VisionTransformer``.
-
-    Returns:
-        (N, C), the mean over all positions; over the patch tokens of a transformer.
+        depth: Stages of the ``ResNet``, whose positions are averaged, or layers of the
+            ``VisionTransformer``, whose patch tokens are.
     """
 
     def leave(module: nn.Module, args: Any, output: Tensor) -> None:

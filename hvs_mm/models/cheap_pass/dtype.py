@@ -12,15 +12,15 @@ from torch import Tensor, nn
 
 @contextmanager
 def backbones_in(algorithm: nn.Module, dtype: torch.dtype, device: torch.device) -> Iterator[None]:
-    """Let the backbones of an algorithm, a teacher's included, run under autocast, meanwhile.
+    """Run the backbones of an algorithm, also a teacher's, under autocast.
 
-    What they give is float32 again. Projectors and prototypes keep their precision: they take a
+    Their outputs are float32 again. Projectors and prototypes keep their precision: they take a
     small part of the time, and a teacher's temperature of 0.04 multiplies their errors by 25.
 
     Args:
-        algorithm: Has a ``backbone``; all its modules of that type are meant.
-        dtype: Of autocast.
-        device: Where they run.
+        algorithm: Has a ``backbone``; all its modules of that type are changed.
+        dtype: Type for autocast.
+        device: Where the backbones run.
     """
     kind = type(algorithm.backbone)
     with ExitStack() as stack:

@@ -1,4 +1,4 @@
-"""The pass over the candidates that selection is made from, and its cheaper variants."""
+"""The pass over the candidates, and its cheaper variants."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ...losses.cosine import cosine_similarities
 from ...selection.pair_losses.base import PairLoss, forward_views, registered_pair_losses
 from ...selection.scores import ScoreWeights
+from ...utils.arguments import check_share, is_whole
 from ...utils.compile_guards import compile_guards
 from ..checks import ViewsError
 from .depth import early_features, layers_of
@@ -19,8 +20,10 @@ from .dtype import backbones_in
 from .scale import smaller_views
 from .tokens import TokenSubsets, fewer_tokens, transformers_in
 
-#: What ``select_dtype`` may name.
+#: Values of ``selection_pass.dtype``.
 _DTYPES = {'bfloat16': torch.bfloat16, 'float16': torch.float16}
+#: The settings of a pass.
+PASS_SETTINGS = ('scale', 'tokens', 'depth', 'dtype', 'online')
 
 
 class SelectionPass:
@@ -35,15 +38,15 @@ class SelectionPass:
         pair_loss: Its pair loss.
         scale: Scale of the views' sides for selection, in (0, 1], rounded to whole patches of a
             transformer, whose position embedding is interpolated.
-        tokens: Share of the patch tokens that vision transformers go on with, in (0, 1].
+        tokens: Share of the patch tokens that vision transformers keep, in (0, 1].
         depth: Stages of a ``ResNet`` or layers of a ``VisionTransformer`` after which selection
-            leaves the backbone. The pair loss is then the negative cosine of the pooled features
-            of two views there; projector, predictor, teacher and masks do not enter.
+            leaves the backbone. The pair loss is then the negative cosine of the pooled features of
+            two views there; projector, predictor, teacher and masks do not enter.
         dtype: ``'bfloat16'`` or ``'float16'`` for the backbones in this pass, by autocast, whatever
             the training step has.
-        online: ``'all'`` views, or ``'local'`` ones alone, go through the online network. The
-            loss of a pair whose online view is a target is then taken to be the mean over the
-            local views of the same target view.
+        online: ``'all'`` views, or ``'local'`` ones alone, go through the online network. The loss
+            of a pair whose online view is a target is then taken to be the mean over the local
+            views of the same target view.
 
     Raises:
         ValueError: If an option has a wrong value or does not fit the backbone.
@@ -59,19 +62,18 @@ class SelectionPass:
         dtype: str | None = None,
         online: str = 'all',
     ) -> None:
-        for name, value in (('select_scale', scale), ('select_tokens', tokens)):
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= 1:
-                raise ValueError(f'{name}={value!r} must be above 0 and at most 1.')
+        scale = check_share('selection_pass.scale', scale, zero=False)
+        tokens = check_share('selection_pass.tokens', tokens, zero=False)
         if dtype is not None and not (isinstance(dtype, str) and dtype in _DTYPES):
             raise ValueError(
-                f'select_dtype={dtype!r} must be one of {sorted(_DTYPES)}, or None for the '
+                f'selection_pass.dtype={dtype!r} must be one of {sorted(_DTYPES)}, or None for the '
                 'precision of the training step.'
             )
         if tokens < 1 and not transformers_in(algorithm):
             raise ValueError(
-                f'select_tokens={tokens} drops patch tokens of vision transformers, but '
+                f'selection_pass.tokens={tokens} drops patch tokens of vision transformers, but '
                 f'{type(algorithm).__name__} has a {type(algorithm.backbone).__name__}: leave it '
-                'out, or use select_scale.'
+                'out, or use selection_pass.scale.'
             )
         if depth is not None:
             _check_depth(algorithm.backbone, depth)
@@ -79,12 +81,9 @@ class SelectionPass:
         self.pair_loss = pair_loss
         self.scale, self.tokens, self.depth, self.dtype = scale, tokens, depth, dtype
         self.online = online
+        #: How the parts of the tensor enter a score.
+        self.weights = pair_loss.score_weights(algorithm) if depth is None else ScoreWeights()
         self._is_convolutional = _is_convolutional(algorithm.backbone)
-
-    @property
-    def weights(self) -> ScoreWeights:
-        """How the parts of the tensor enter a score."""
-        return self.pair_loss.weights if self.depth is None else ScoreWeights()
 
     @property
     def is_exact(self) -> bool:
@@ -93,7 +92,7 @@ class SelectionPass:
 
     @torch.compiler.disable
     def draw_subsets(self) -> TokenSubsets | None:
-        """Draw which tokens this pass goes on with, ``None`` for all."""
+        """Draw which tokens this pass keeps, ``None`` for all."""
         return TokenSubsets(self.tokens) if self.tokens < 1 else None
 
     @compile_guards
@@ -105,7 +104,7 @@ class SelectionPass:
         target_inputs: dict[str, Tensor],
         subsets: TokenSubsets | None = None,
     ) -> Any:
-        """Forward the candidates.
+        """Forward the candidates and return what :meth:`form` needs.
 
         Args:
             algorithm: The algorithm.
@@ -113,9 +112,6 @@ class SelectionPass:
             num_targets: T, how many of them are targets.
             target_inputs: See :meth:`hvs_mm.selection.PairLoss.target_inputs`.
             subsets: From :meth:`draw_subsets`.
-
-        Returns:
-            What :meth:`form` needs.
         """
         if self.scale < 1:
             views = self._smaller(algorithm, views)
@@ -126,7 +122,7 @@ class SelectionPass:
         if self.online == 'local':
             if num_targets == len(views):
                 raise ViewsError(
-                    "select_online='local' selects by the local views, but all "
+                    "selection_pass.online='local' selects by the local views, but all "
                     f'{num_targets} candidates are target views: leave it out, or draw smaller '
                     'views, too.'
                 )
@@ -151,8 +147,8 @@ class SelectionPass:
         sizes = [{tuple(view.shape[2:]) for view in some} for some in (views, smaller)]
         if len(sizes[1]) < len(sizes[0]):
             raise ViewsError(
-                f'select_scale={self.scale} makes views of {sorted(sizes[0])} pixels one size, '
-                f'{sorted(sizes[1])}: global and local views must differ. Take a larger one.'
+                f'selection_pass.scale={self.scale} makes views of {sorted(sizes[0])} pixels one '
+                f'size, {sorted(sizes[1])}: global and local views must differ. Take a larger one.'
             )
         return smaller
 
@@ -165,47 +161,41 @@ class SelectionPass:
         return -cosine_similarities(features, features[:, :num_targets])
 
     def reusable(self, algorithm: nn.Module, outputs: Any) -> dict[str, Tensor]:
-        """What the training step need not compute again, (B, T, ...) each."""
+        """Outputs (B, T, ...) that the training step need not compute again."""
         return self.pair_loss.reusable(algorithm, outputs) if self.is_exact else {}
 
 
 def _check_depth(backbone: nn.Module, depth: Any) -> None:
     layers = layers_of(backbone)
-    if isinstance(depth, bool) or not isinstance(depth, int) or not 1 <= depth <= len(layers):
+    if not is_whole(depth, 1, len(layers)):
         raise ValueError(
-            f'select_depth={depth!r} must be a whole number from 1 to {len(layers)}, the stages or '
-            f'layers of {type(backbone).__name__} after which to leave it.'
+            f'selection_pass.depth={depth!r} must be an integer from 1 to {len(layers)}, the '
+            f'stages or layers of {type(backbone).__name__} after which to leave it.'
         )
 
 
 def _check_online(online: Any, depth: int | None, pair_loss: PairLoss) -> None:
     if online not in ('all', 'local'):
-        raise ValueError(f"select_online={online!r} must be 'all' or 'local'.")
+        raise ValueError(f"selection_pass.online={online!r} must be 'all' or 'local'.")
     if online == 'all':
         return
     if depth is not None:
         raise ValueError(
-            f'select_online={online!r} leaves out online views, but with select_depth={depth} '
-            'targets are compared by the same features: set one of the two.'
+            f'selection_pass.online={online!r} leaves out online views, but with '
+            f'selection_pass.depth={depth} targets are compared by the same features: set one of '
+            'the two.'
         )
     if not pair_loss.takes_first_online:
         known = registered_pair_losses().items()
         raise ValueError(
-            f'select_online={online!r} is not for {type(pair_loss).__name__}, whose target views '
-            'are online views that count as much: leave it out. It is for '
+            f'selection_pass.online={online!r} is not for {type(pair_loss).__name__}, whose target '
+            'views are online views that count as much: leave it out. It is for '
             f'{sorted(name for name, cls in known if cls.takes_first_online)}.'
         )
 
 
 def _with_targets(pair_loss: Tensor) -> Tensor:
-    """Put the target views, which were not forwarded, in front of the local ones.
-
-    Args:
-        pair_loss: (B, T, S - T).
-
-    Returns:
-        (B, T, S).
-    """
+    """Put the T targets, which were not forwarded, in front of the local views (B, T, S - T)."""
     # Not zero, which would make a combination with hard targets no harder by their own pairs.
     expected = pair_loss.mean(-1, keepdim=True)
     return torch.cat([expected.expand(-1, -1, pair_loss.shape[1]), pair_loss], dim=-1)

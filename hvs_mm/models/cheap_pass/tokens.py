@@ -14,11 +14,7 @@ from ...utils.to_device import to_device
 
 
 def transformers_in(module: nn.Module) -> list[nn.Module]:
-    """The vision transformers of MMPretrain's kind in a module.
-
-    Args:
-        module: Any module; a teacher's transformer is found in it, too.
-    """
+    """The vision transformers of MMPretrain's kind in a module, also those of a teacher."""
     return [m for m in module.modules() if hasattr(m, 'drop_after_pos') and hasattr(m, 'layers')]
 
 
@@ -29,7 +25,7 @@ class TokenSubsets:
     comparable, and no index differs within a batch.
 
     Args:
-        share: Of the patches, in (0, 1]; at least one is left.
+        share: Share of the patches to keep, in (0, 1]; at least one is left.
     """
 
     def __init__(self, share: float) -> None:
@@ -50,14 +46,10 @@ class TokenSubsets:
 
 @contextmanager
 def fewer_tokens(transformers: Sequence[nn.Module], subsets: TokenSubsets) -> Iterator[None]:
-    """Let vision transformers go on with some of their patch tokens, meanwhile.
+    """Let vision transformers continue with some of their patch tokens.
 
     The others are dropped behind the position embedding, so those left know where they lie. The
     extra tokens, such as [CLS], stay.
-
-    Args:
-        transformers: See :func:`transformers_in`.
-        subsets: Which tokens to leave.
     """
 
     with ExitStack() as stack:

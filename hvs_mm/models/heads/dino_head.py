@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import isfinite
+from typing import ClassVar
 
 import torch
 from mmengine.dist import all_reduce
@@ -22,15 +23,8 @@ def warmed_up_temperature(
     """The teacher's temperature in the current epoch.
 
     It stays at ``start`` until ``start_epoch`` and rises linearly from there to ``end``, which it
-    reaches in the last epoch of the warm-up. The epoch is read from MMEngine's ``MessageHub``,
-    where the Runner keeps it: a resumed run goes on with the right value. Without a Runner it is
-    the first.
-
-    Args:
-        start: Temperature in the first epoch.
-        end: Temperature from the end of the warm-up on.
-        warmup_epochs: Length of the warm-up.
-        start_epoch: First epoch of the warm-up. Defaults to 0.
+    reaches in the last epoch of the warm-up. The Runner keeps the epoch in MMEngine's
+    ``MessageHub``, so a resumed run has the right value. Without a Runner it is the first.
 
     Raises:
         ValueError: If the warm-up is not over when the run ends.
@@ -52,7 +46,7 @@ def check_warmup_epochs(warmup_epochs: int, max_epochs: int, mask_start_epoch: i
 
     Args:
         warmup_epochs: Length of the warm-up of the teacher's temperature.
-        max_epochs: Length of the run; one by iterations counts as a single epoch.
+        max_epochs: Length of the run; a loop by iterations counts as a single epoch.
         mask_start_epoch: First epoch with masks, and of the warm-up for patches. 0 for DINO.
 
     Raises:
@@ -81,6 +75,12 @@ def check_temperatures(**temperatures: float) -> None:
     for name, value in temperatures.items():
         if not (value > 0 and isfinite(value)):
             raise ValueError(f'{name}={value} must be positive and finite.')
+
+
+def check_momentum(name: str, value: float) -> None:
+    """Raise ``ValueError`` unless a momentum is between 0 and 1."""
+    if not 0 <= value <= 1:
+        raise ValueError(f'{name}={value} must be between 0 and 1.')
 
 
 def updated_center(
@@ -118,19 +118,22 @@ class DINOHead(BaseModule):
     Source: section 3.1 of `arXiv 2104.14294 <https://arxiv.org/abs/2104.14294>`_.
 
     Args:
-        out_channels: Number of prototypes ``K``, as in the neck. Defaults to 65536.
-        num_crops: Views the student sees per image, global and local. Defaults to 10.
-        student_temp: Temperature of the student. Defaults to 0.1.
-        teacher_temp: Temperature of the teacher after its warm-up. Defaults to 0.04.
-        warmup_teacher_temp: Temperature of the teacher in the first epoch. Defaults to 0.04.
-        warmup_teacher_temp_epochs: Epochs of its warm-up. Defaults to 0.
-        center_momentum: Momentum of the center. Defaults to 0.9.
+        out_channels: Number of prototypes ``K``, as in the neck.
+        num_crops: Views the student sees per image, global and local.
+        student_temp: Temperature of the student.
+        teacher_temp: Temperature of the teacher after its warm-up.
+        warmup_teacher_temp: Temperature of the teacher in the first epoch.
+        warmup_teacher_temp_epochs: Epochs of its warm-up.
+        center_momentum: Share of the old center in an update.
         init_cfg: As for ``BaseModule``.
 
     Raises:
         ValueError: If a temperature is not positive and finite, the warm-up negative, the
             momentum outside [0, 1], or there are fewer than 2 crops.
     """
+
+    #: The algorithm whose loss it forms.
+    algorithm: ClassVar[str] = 'DINO'
 
     def __init__(
         self,
@@ -153,8 +156,7 @@ class DINOHead(BaseModule):
             raise ValueError(
                 f'warmup_teacher_temp_epochs={warmup_teacher_temp_epochs} must not be negative.'
             )
-        if not 0 <= center_momentum <= 1:
-            raise ValueError(f'center_momentum={center_momentum} must be between 0 and 1.')
+        check_momentum('center_momentum', center_momentum)
         if num_crops < 2:
             raise ValueError(f'num_crops={num_crops} must be at least 2.')
         self.num_crops = num_crops
@@ -192,14 +194,11 @@ class DINOHead(BaseModule):
 
     @compile_guards
     def loss(self, student: Tensor, teacher: Tensor) -> Tensor:
-        """Mean over pairs of different views and samples; then update the center.
+        """Mean over pairs of different views and samples, a scalar; then update the center.
 
         Args:
             student: (B, S, K) logits.
             teacher: (B, T, K) logits.
-
-        Returns:
-            The loss, a scalar.
         """
         loss = mean_of_cross_terms(self.pair_loss(student, teacher.detach())).mean()
         self.update_center(teacher)

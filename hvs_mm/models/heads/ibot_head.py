@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import inf
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from mmengine.logging import MessageHub
@@ -12,36 +11,16 @@ from mmpretrain.registry import MODELS
 from torch import Tensor
 
 from ...losses.dino import mean_of_cross_terms
-from ...losses.ibot import masked_patch_loss, with_diagonal
+from ...losses.ibot import IBOTOutputs, ibot_pair_loss
 from ...utils.compile_guards import compile_guards
 from .dino_head import (
     DINOHead,
+    check_momentum,
     check_temperatures,
     check_warmup_epochs,
     updated_center,
     warmed_up_temperature,
 )
-
-
-@dataclass
-class IBOTOutputs:
-    """What the networks of iBOT give for a batch; S views, the first T of them global.
-
-    Attributes:
-        student: (B, S, K) logits of the [CLS] tokens.
-        teacher: (B, T, K) logits of the [CLS] tokens.
-        student_patches: (M, K') logits of the masked patches of all global views.
-        teacher_patches: (M, K') logits of the same patches, which the teacher sees.
-        rows: (M,) int64, ``b * T + t`` for a patch of view ``t`` of sample ``b``.
-        is_masked: (M,) bool, which of the patches count; ``None`` if all do.
-    """
-
-    student: Tensor
-    teacher: Tensor
-    student_patches: Tensor
-    teacher_patches: Tensor
-    rows: Tensor
-    is_masked: Tensor | None = None
 
 
 @MODELS.register_module()
@@ -53,16 +32,14 @@ class IBOTHead(DINOHead):
     iBOT averages over all patches.
 
     Args:
-        out_channels: Prototypes of the [CLS] token ``K``. Defaults to 8192.
-        patch_out_channels: Prototypes of the patches ``K'``. Defaults to ``out_channels``.
-        patch_teacher_temp: Temperature of the teacher for patches after its warm-up. Defaults to
-            0.07.
+        out_channels: Prototypes of the [CLS] token ``K``.
+        patch_out_channels: Prototypes of the patches ``K'``; by default ``out_channels``.
+        patch_teacher_temp: Temperature of the teacher for patches after its warm-up.
         warmup_patch_teacher_temp: The same in the first epoch with masks, and before it.
-            Defaults to 0.04.
-        patch_center_momentum: Momentum of the center of the patches. Defaults to 0.9.
-        mask_start_epoch: First epoch with masks. Defaults to 0.
-        cls_weight: Weight of the [CLS] term, ``lambda1``. Defaults to 1.
-        patch_weight: Weight of the patch term, ``lambda2``. Defaults to 1.
+        patch_center_momentum: Share of the old center of the patches in an update.
+        mask_start_epoch: First epoch with masks.
+        cls_weight: Weight of the [CLS] term, ``lambda1``.
+        patch_weight: Weight of the patch term, ``lambda2``.
         **kwargs: As for :class:`DINOHead`. ``warmup_teacher_temp_epochs`` holds for both: for
             the [CLS] token from the first epoch on, for patches from the first with masks.
 
@@ -70,6 +47,8 @@ class IBOTHead(DINOHead):
         ValueError: If a temperature is not positive and finite, a weight negative or not finite,
             ``mask_start_epoch`` negative, or a momentum outside [0, 1].
     """
+
+    algorithm: ClassVar[str] = 'IBOT'
 
     def __init__(
         self,
@@ -88,15 +67,9 @@ class IBOTHead(DINOHead):
             patch_teacher_temp=patch_teacher_temp,
             warmup_patch_teacher_temp=warmup_patch_teacher_temp,
         )
-        if not 0 <= patch_center_momentum <= 1:
-            raise ValueError(
-                f'patch_center_momentum={patch_center_momentum} must be between 0 and 1.'
-            )
-        for name, value in (
-            ('cls_weight', cls_weight),
-            ('patch_weight', patch_weight),
-            ('mask_start_epoch', mask_start_epoch),
-        ):
+        check_momentum('patch_center_momentum', patch_center_momentum)
+        weights = {'cls_weight': cls_weight, 'patch_weight': patch_weight}
+        for name, value in {**weights, 'mask_start_epoch': mask_start_epoch}.items():
             if not 0 <= value < inf:
                 raise ValueError(f'{name}={value} must be finite and not negative.')
         self.patch_teacher_temp = patch_teacher_temp
@@ -132,19 +105,14 @@ class IBOTHead(DINOHead):
         Returns:
             (B, T, S)
         """
-        num_samples, num_targets = outputs.teacher.shape[:2]
-        patches = masked_patch_loss(
-            outputs.student_patches,
-            outputs.teacher_patches,
+        return ibot_pair_loss(
+            outputs,
+            self.center,
             self.patch_center,
             self.student_temp,
+            self.current_teacher_temp(),
             self.current_patch_teacher_temp(),
-            outputs.rows,
-            num_samples * num_targets,
-            outputs.is_masked,
         )
-        cls = super().pair_loss(outputs.student, outputs.teacher)
-        return with_diagonal(cls, patches.unflatten(0, (num_samples, num_targets)))
 
     @compile_guards
     def loss(self, outputs: IBOTOutputs) -> dict[str, Tensor]:

@@ -1,4 +1,5 @@
-from .dino_neck import DINONeck, IBOTNeck
+from .dino_neck import DINONeck
+from .ibot_neck import IBOTNeck
 from .simple_feature_pyramid import SimpleFeaturePyramid
 
 __all__ = ['DINONeck', 'IBOTNeck', 'SimpleFeaturePyramid']

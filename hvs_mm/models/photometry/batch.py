@@ -13,36 +13,27 @@ from torch import Tensor
 from ...utils.photometry_operations import OPERATIONS
 from ...utils.precision import full_precision
 from ...utils.to_device import to_device
+from . import colors
 from .blur import blur, blur_kernels
-from .colors import (
-    LUMA,
-    change_brightness,
-    change_contrast,
-    change_saturation,
-    shift_hue,
-    solarize,
-    turn_gray,
-)
-from .kornia_import import require_kornia
 
 _FUNCTIONS = {
-    'brightness': change_brightness,
-    'contrast': change_contrast,
-    'saturation': change_saturation,
-    'hue': shift_hue,
-    'grayscale': turn_gray,
-    'solarize': solarize,
+    'brightness': colors.change_brightness,
+    'contrast': colors.change_contrast,
+    'saturation': colors.change_saturation,
+    'hue': colors.shift_hue,
+    'grayscale': colors.turn_gray,
+    'solarize': colors.solarize,
     'blur': lambda images, kernels, luma: blur(images, kernels),
 }
 
 
 class _Group(NamedTuple):
-    """Images to which the same operation is done at the same time.
+    """Images that go through the same operation together.
 
     Attributes:
-        name: Of the operation.
-        rows: (n,) int64, which images.
-        values: (n, w) float32, what the operation needs of each.
+        name: Name of the operation.
+        rows: (n,) int64, positions of the images.
+        values: (n, w) float32, values of the operation for each image.
     """
 
     name: str
@@ -50,14 +41,27 @@ class _Group(NamedTuple):
     values: np.ndarray
 
 
+def require_kornia() -> None:
+    """Raise an ``ImportError`` with the way out if kornia cannot be imported."""
+    try:
+        import kornia  # noqa: F401
+    except ImportError as error:
+        raise ImportError(
+            f'kornia, which changes the colors of views on the device, cannot be imported '
+            f'({error}): run "pip install kornia", or change colors in the loader with '
+            "photometry='loader' in CandidateViews and "
+            "data_preprocessor.type='SelfSupDataPreprocessor'."
+        ) from error
+
+
 def apply_photometry(views: Sequence[Tensor], operations: np.ndarray) -> list[Tensor]:
     """Change the colors of views as recorded.
 
-    An image's result depends on nothing but its pixels and its record. The host waits for nothing
-    on the device.
+    The result of an image depends only on its pixels and its record. The host never waits for the
+    device.
 
     Args:
-        views: S tensors (B, 3, H, W) uint8, BGR, on one device. Views of one size go together.
+        views: S tensors (B, 3, H, W) uint8, BGR, on one device.
         operations: (B, S, K, 4) of :func:`stack_operations`.
 
     Returns:
@@ -73,6 +77,7 @@ def apply_photometry(views: Sequence[Tensor], operations: np.ndarray) -> list[Te
     sizes = defaultdict(list)
     for number, view in enumerate(views):
         sizes[view.shape[2:]].append(number)
+    # Views of the same size are changed together.
     changed: dict[int, Tensor] = {}
     for numbers in sizes.values():
         # (s B, 3, H, W) and (s B, K, 4)
@@ -86,7 +91,7 @@ def _check(views: Sequence[Tensor], operations: np.ndarray) -> None:
     for number, view in enumerate(views):
         if view.dtype != torch.uint8:
             raise TypeError(
-                f'view {number} is of {view.dtype}, photometry on the device takes 8-bit images '
+                f'view {number} is {view.dtype}, photometry on the device takes 8-bit images '
                 '(torch.uint8): leave normalization to data_preprocessor.'
             )
         if view.ndim != 4 or view.shape[1] != 3:
@@ -103,10 +108,7 @@ def _check(views: Sequence[Tensor], operations: np.ndarray) -> None:
 
 
 def _plan(steps: np.ndarray) -> list[_Group]:
-    """What to do in which order, for (N, K, 4) operations.
-
-    The steps follow each other; images that need the same at a step are one group.
-    """
+    """Group the images that need the same operation at a step, step by step, for (N, K, 4)."""
     groups = []
     for step in steps.swapaxes(0, 1):
         for code, name in enumerate(OPERATIONS, start=1):
@@ -122,7 +124,7 @@ def _values(name: str, recorded: np.ndarray) -> np.ndarray:
     if name == 'blur':
         return blur_kernels(recorded[:, 0]).astype(np.float32)
     if name == 'hue':
-        # As MMCV: cut off towards zero.
+        # Truncated, as in MMCV.
         return np.trunc(recorded[:, :1] * np.float32(255))
     return recorded[:, :1]
 
@@ -132,12 +134,12 @@ def _values(name: str, recorded: np.ndarray) -> np.ndarray:
 def _apply(images: Tensor, groups: Sequence[_Group]) -> Tensor:
     if not groups:
         return images
-    # One copy for all groups: (total n) and (total n w, and the weights of gray)
+    # One transfer for all groups: (total n) and (total n w, and the weights of gray)
     rows = np.concatenate([group.rows for group in groups])
-    values = np.concatenate([*(group.values.ravel() for group in groups), np.float32(LUMA)])
+    values = np.concatenate([*(group.values.ravel() for group in groups), np.float32(colors.LUMA)])
     rows = to_device(torch.from_numpy(rows), images.device)
     values = to_device(torch.from_numpy(values), images.device)
-    *values, luma = values.split([*(group.values.size for group in groups), len(LUMA)])
+    *values, luma = values.split([*(group.values.size for group in groups), len(colors.LUMA)])
     rows = rows.split([len(group.rows) for group in groups])
     images = images.flip(1).float()
     for group, where, what in zip(groups, rows, values):

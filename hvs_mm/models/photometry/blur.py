@@ -6,12 +6,12 @@ import numpy as np
 from torch import Tensor
 from torch.backends import cudnn
 
-#: Boxes that Pillow filters with, one after the other.
+#: Number of boxes that Pillow filters with, one after the other.
 _PASSES = 3
 
 
 def blur_kernels(sigmas: np.ndarray) -> np.ndarray:
-    """The filters that Pillow's ``GaussianBlur`` applies along each axis.
+    """Compute the filters that Pillow's ``GaussianBlur`` applies along each axis.
 
     Pillow approximates the Gaussian by three passes of a box whose outermost taps have a fraction
     of the weight, chosen so that the variances add up to that of the Gaussian (`Gwosdek et al.,
@@ -22,14 +22,14 @@ def blur_kernels(sigmas: np.ndarray) -> np.ndarray:
         sigmas: (N,) standard deviations in pixels, at least 0.
 
     Returns:
-        (N, taps) float64 that add up to 1, as wide as the widest needs. 0 gives the identity.
+        (N, taps) float64 that add up to 1; 0 gives the identity.
     """
     variance = sigmas.astype(np.float64) ** 2 / _PASSES
     whole = np.floor((np.sqrt(12 * variance + 1) - 1) / 2)
     fraction = (2 * whole + 1) * (whole * (whole + 1) - 3 * variance)
     fraction /= 6 * (variance - (whole + 1) ** 2)
     reach = int(whole.max(initial=0)) + 1
-    # (N, 2 reach + 1): 1 inside of a box, the fraction at its ends, 0 beyond
+    # (N, 2 reach + 1): 1 inside a box, the fraction at its ends, 0 beyond
     distance = np.abs(np.arange(-reach, reach + 1))
     box = np.where(distance <= whole[:, None], 1.0, 0.0)
     box = np.where(distance == whole[:, None] + 1, fraction[:, None], box)
@@ -53,7 +53,7 @@ def blur(images: Tensor, kernels: Tensor) -> Tensor:
     from kornia.filters import filter2d_separable
 
     # The number of images differs from batch to batch: cuDNN would search for the best algorithm
-    # of each number anew.
+    # each time.
     benchmark, cudnn.benchmark = cudnn.benchmark, False
     try:
         return filter2d_separable(images, kernels, kernels, border_type='replicate').round()

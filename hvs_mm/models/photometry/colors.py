@@ -1,14 +1,15 @@
-"""Upstream's changes of color for a batch, with values of its own for each image.
+"""Upstream's changes of color for a batch, with separate values for each image.
 
 ``kornia.augmentation`` differs from upstream: its ``ColorJitter`` adds to the brightness, blends
-the contrast with black, draws one order for the whole batch and rounds nowhere. So its plain
-functions are used, where they take one value per image and do not wait for the device. Its hue
-(2.6 times slower than the one below on a CPU, with 18 more planes in memory) and its solarization
-(which stacks a threshold per pixel) are left aside; its contrast and saturation copy the weights
-of gray from the host at every call.
+the contrast with black, draws one order for the whole batch and never rounds. We use kornia's plain
+functions where they take one value per image and do not wait for the device. Its hue is 2.6 times
+slower on a CPU than the one below and needs memory for 18 more planes, its solarization stacks a
+threshold per pixel, and its contrast and saturation copy the weights of gray from the host at every
+call: those are our own.
 
-Images are RGB, (N, 3, H, W) float32, and hold whole gray levels from 0 to 255 before and after
-each function: upstream's are 8-bit, and what Pillow cuts off would add up.
+Every function takes RGB images, (N, 3, H, W) float32, its values, (N, w) float32, and the weights
+of gray, (3,), and returns the changed images. Before and after each one the images hold integers
+from 0 to 255: upstream's are 8-bit, and the fractions that Pillow drops would add up.
 """
 
 from __future__ import annotations
@@ -18,54 +19,33 @@ from torch import Tensor
 
 #: Pillow's weights of red, green and blue (ITU-R 601-2), in 65536ths.
 LUMA = (19595 / 65536, 38470 / 65536, 7471 / 65536)
-#: Hides the rounding errors of float32 where whole numbers are cut off.
+#: Hides the rounding errors of float32 before numbers are truncated.
 _EPSILON = 1e-3
 
 
 def change_brightness(images: Tensor, factors: Tensor, luma: Tensor) -> Tensor:
-    """Blend with black, as Pillow's ``ImageEnhance.Brightness``.
-
-    Args:
-        images: (N, 3, H, W).
-        factors: (N, 1), 1 for no change.
-        luma: (3,) weights of gray, not needed here.
-    """
+    """Blend with black, as Pillow's ``ImageEnhance.Brightness``; a factor of 1 changes nothing."""
     from kornia.enhance import adjust_brightness_accumulative
 
-    return _cut(adjust_brightness_accumulative(images, factors[:, 0], clip_output=False))
+    return _truncate(adjust_brightness_accumulative(images, factors[:, 0], clip_output=False))
 
 
 def change_contrast(images: Tensor, factors: Tensor, luma: Tensor) -> Tensor:
-    """Blend with the mean gray, as Pillow's ``ImageEnhance.Contrast``.
-
-    Args:
-        images: (N, 3, H, W).
-        factors: (N, 1), 1 for no change.
-        luma: (3,) weights of gray.
-    """
+    """Blend with the mean gray, as Pillow's ``ImageEnhance.Contrast``; 1 changes nothing."""
     # (N, 1, 1, 1)
     mean = (_gray(images, luma).mean((1, 2, 3), keepdim=True) + 0.5).floor()
     return _blend(mean, images, factors)
 
 
 def change_saturation(images: Tensor, factors: Tensor, luma: Tensor) -> Tensor:
-    """Blend with the gray image, as Pillow's ``ImageEnhance.Color``.
-
-    Args:
-        images: (N, 3, H, W).
-        factors: (N, 1), 1 for no change.
-        luma: (3,) weights of gray.
-    """
+    """Blend with the gray image, as Pillow's ``ImageEnhance.Color``; 1 changes nothing."""
     return _blend(_gray(images, luma), images, factors)
 
 
 def shift_hue(images: Tensor, shifts: Tensor, luma: Tensor) -> Tensor:
-    """Turn the colors, as torchvision and MMCV do with Pillow's 8-bit HSV.
+    """Shift the hue, as torchvision and MMCV do with Pillow's 8-bit HSV.
 
-    Args:
-        images: (N, 3, H, W).
-        shifts: (N, 1) whole numbers of Pillow's hue, of which 256 are the whole circle.
-        luma: (3,) weights of gray, not needed here.
+    The shifts are integers, and 256 of them are the whole circle.
     """
     red, green, blue = images.unbind(1)
     value = images.amax(1)
@@ -91,25 +71,13 @@ def shift_hue(images: Tensor, shifts: Tensor, luma: Tensor) -> Tensor:
 
 
 def turn_gray(images: Tensor, weights: Tensor, luma: Tensor) -> Tensor:
-    """The weighted mean of the channels in all three.
-
-    Args:
-        images: (N, 3, H, W).
-        weights: (N, 3) of blue, green and red, as upstream has them.
-        luma: (3,) weights of gray, not needed here.
-    """
+    """Put the weighted mean of the channels into all three; weights of blue, green and red."""
     weights = weights.flip(1)[:, :, None, None]
-    return _cut((images * weights).sum(1, keepdim=True) + _EPSILON).repeat(1, 3, 1, 1)
+    return _truncate((images * weights).sum(1, keepdim=True) + _EPSILON).repeat(1, 3, 1, 1)
 
 
 def solarize(images: Tensor, thresholds: Tensor, luma: Tensor) -> Tensor:
-    """Invert the levels from a threshold on.
-
-    Args:
-        images: (N, 3, H, W).
-        thresholds: (N, 1) gray levels.
-        luma: (3,) weights of gray, not needed here.
-    """
+    """Invert the gray levels from a threshold on."""
     return torch.where(images < thresholds[:, :, None, None], images, 255 - images)
 
 
@@ -121,9 +89,9 @@ def _gray(images: Tensor, luma: Tensor) -> Tensor:
 
 
 def _blend(start: Tensor, images: Tensor, factors: Tensor) -> Tensor:
-    return _cut(start + factors[:, :, None, None] * (images - start))
+    return _truncate(start + factors[:, :, None, None] * (images - start))
 
 
-def _cut(images: Tensor) -> Tensor:
-    """Whole levels, as a conversion to 8 bits leaves them."""
+def _truncate(images: Tensor) -> Tensor:
+    """Integer levels, as a conversion to 8 bits leaves them."""
     return images.clamp(0, 255).floor()

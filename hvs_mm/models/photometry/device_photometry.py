@@ -1,30 +1,30 @@
-"""The model's preprocessor that changes the colors of views, too."""
+"""The preprocessor of the model that changes the colors of views, too."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from mmpretrain.models.utils import SelfSupDataPreprocessor
 from mmpretrain.registry import MODELS
 from torch import Tensor
 
 from ...utils.photometry_operations import PHOTOMETRY_FIELD, stack_operations
-from .batch import apply_photometry
-from .kornia_import import require_kornia
+from .batch import apply_photometry, require_kornia
 
 
 @MODELS.register_module()
 class DevicePhotometry(SelfSupDataPreprocessor):
-    """Changes the colors of candidate views on the device of the model, then normalizes them.
+    """Change the colors of candidate views on the device of the model, then normalize them.
 
-    It carries out what ``CandidateViews(photometry='device')`` has drawn and left to it, in
-    batches, outside of autocast. It draws no random numbers, and the same seed gives the views that
-    the loader alone would give, up to a few gray levels (docs/performance.md). Batches that are one
-    tensor, as of an evaluation, hold no views and are only normalized.
+    It applies the operations that ``CandidateViews(photometry='device')`` has drawn, in batches,
+    outside autocast. It draws no random numbers: the same seed gives the views that the loader
+    alone would give, up to a few gray levels (docs/performance.md). A batch of one tensor, as in
+    evaluation, holds no views and is only normalized.
 
     Args:
-        **kwargs: As for MMPretrain's ``SelfSupDataPreprocessor``: ``mean``, ``std``, ``to_rgb``.
+        **kwargs: ``mean``, ``std``, ``to_rgb``, see MMPretrain's ``SelfSupDataPreprocessor``.
 
     Raises:
         ImportError: If kornia is not installed.
@@ -39,20 +39,20 @@ class DevicePhotometry(SelfSupDataPreprocessor):
 
         Args:
             data: ``inputs``, S tensors (B, 3, H, W) uint8, BGR, one per view, and
-                ``data_samples``, B data samples. They stay as they are.
-            training: Without meaning here.
+                ``data_samples``, B data samples. Both are left unchanged.
+            training: Passed to upstream.
 
         Returns:
-            ``inputs``, S tensors (B, 3, H, W) float32, and ``data_samples``, copies that no longer
-            say that something is to be done.
+            ``inputs``, S tensors (B, 3, H, W) float32, and ``data_samples``, copies without the
+            operations.
 
         Raises:
             TypeError: If the views are not 8-bit.
-            ValueError: If the data samples do not say what is to be done.
+            ValueError: If the data samples have no operations.
         """
         if isinstance(data['inputs'], Tensor):
             return super().forward(data, training)
-        operations = stack_operations([_recorded(sample) for sample in data['data_samples']])
+        operations = stack_operations([_operations(sample) for sample in data['data_samples']])
         views = apply_photometry(self.cast_data(list(data['inputs'])), operations)
         result = super().forward({'inputs': views, 'data_samples': data['data_samples']}, training)
         for sample in result['data_samples']:
@@ -61,23 +61,23 @@ class DevicePhotometry(SelfSupDataPreprocessor):
 
 
 def check_photometry_done(data_samples: Sequence[Any] | None) -> None:
-    """Raise if colors are still to be changed when views come to the model.
+    """Check that the preprocessor has changed the colors if the loader left that to it.
 
     Args:
-        data_samples: What the preprocessor returned.
+        data_samples: Data samples from the preprocessor.
 
     Raises:
-        ValueError: If the loader left that to a preprocessor that does not do it.
+        ValueError: If it has not.
     """
     if data_samples and hasattr(data_samples[0], PHOTOMETRY_FIELD):
         raise ValueError(
             "CandidateViews has photometry='device' and leaves color jitter, blur and the like to "
-            'the preprocessor, which does not do them: set data_preprocessor.type='
+            'the preprocessor, which ignores them: set data_preprocessor.type='
             "'DevicePhotometry', or photometry='loader'."
         )
 
 
-def _recorded(sample: Any) -> Any:
+def _operations(sample: Any) -> np.ndarray:
     record = getattr(sample, PHOTOMETRY_FIELD, None)
     if record is None:
         raise ValueError(

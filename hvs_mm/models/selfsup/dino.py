@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from mmpretrain.models.selfsup.base import BaseSelfSupervisor
@@ -14,8 +14,7 @@ from ...selection.pair_losses.base import forward_views
 from ...utils.compile_guards import plain_drop_path
 from ..checks import ViewsError
 from ..heads.dino_head import DINOHead
-from ..heads.ibot_head import IBOTHead
-from ..necks.dino_neck import DINONeck, IBOTNeck
+from ..necks.dino_neck import DINONeck
 from .teacher import build_teacher, is_per_sample, loaded_names, update_ema
 
 
@@ -23,15 +22,15 @@ from .teacher import build_teacher, is_per_sample, loaded_names, update_ema
 class DINO(BaseSelfSupervisor):
     """DINO (`arXiv 2104.14294 <https://arxiv.org/abs/2104.14294>`_).
 
-    A student sees all crops of an image, a teacher the global ones. The student learns to give
-    the distribution of the teacher for every other crop; the teacher is a running average of the
+    A student sees all crops of an image, a teacher the global ones. The student learns to give the
+    distribution of the teacher for every other crop; the teacher is a running average of the
     student. :class:`hvs_mm.engine.TeacherHook` updates it after every optimizer step.
 
     The global crops come first. They are those of the size of the first view.
 
     Args:
-        backbone: Config of the backbone: a ``VisionTransformer`` with
-            ``out_type='cls_token'``, or one that gives feature maps.
+        backbone: Config of a ``VisionTransformer`` with ``out_type='cls_token'``, or of a backbone
+            that gives feature maps.
         neck: Config of the projection, see :class:`hvs_mm.models.DINONeck`.
         head: Config of the loss, see :class:`hvs_mm.models.DINOHead`.
         pretrained: Checkpoint to start from. A teacher that it lacks starts as the student.
@@ -41,6 +40,9 @@ class DINO(BaseSelfSupervisor):
     Raises:
         ValueError: If backbone, neck and head do not fit together.
     """
+
+    #: The types that parts must have.
+    part_types: ClassVar[dict[str, type]] = {'neck': DINONeck, 'head': DINOHead}
 
     def __init__(
         self,
@@ -65,21 +67,21 @@ class DINO(BaseSelfSupervisor):
         self.teacher = build_teacher(backbone=self.backbone, neck=self.neck)
 
     def _check_parts(self) -> None:
-        self._check_part('neck', DINONeck, IBOTNeck)
-        self._check_part('head', DINOHead, IBOTHead)
-        if getattr(self.backbone, 'out_type', None) == 'raw':
+        for name, wanted in self.part_types.items():
+            part = getattr(self, name)
+            # iBOT's parts derive from DINO's, but are not for it.
+            is_for = getattr(part, 'algorithm', None) == getattr(wanted, 'algorithm', None)
+            if not isinstance(part, wanted) or not is_for:
+                raise ValueError(
+                    f'model.{name} of {type(self).__name__} must be of type {wanted.__name__}, not '
+                    f"{type(part).__name__}: set type='{wanted.__name__}'."
+                )
+        out_type = getattr(self.backbone, 'out_type', None)
+        if 'backbone' not in self.part_types and out_type == 'raw':
             raise ValueError(
                 f'model.backbone of {type(self).__name__} is a {type(self.backbone).__name__} with '
                 "out_type='raw', which gives all tokens: it needs one feature per image, such as "
                 "type='VisionTransformer' with out_type='cls_token'."
-            )
-
-    def _check_part(self, name: str, wanted: type, other: type | None = None) -> None:
-        part = getattr(self, name)
-        if not isinstance(part, wanted) or (other is not None and isinstance(part, other)):
-            raise ValueError(
-                f'model.{name} of {type(self).__name__} must be of type {wanted.__name__}, not '
-                f"{type(part).__name__}: set type='{wanted.__name__}'."
             )
 
     def init_weights(self) -> None:
@@ -122,9 +124,6 @@ class DINO(BaseSelfSupervisor):
             data_samples: Unused.
             teacher_logits: (B, T, K) if they are known already.
 
-        Returns:
-            A dict with the entry ``loss``.
-
         Raises:
             ValueError: If the number of views is not ``head.num_crops``.
         """
@@ -144,11 +143,7 @@ class DINO(BaseSelfSupervisor):
             )
 
     def check_views(self, views: Sequence[Tensor], num_targets: int) -> None:
-        """Check that the networks can take the views.
-
-        Args:
-            views: S views (B, 3, H, W).
-            num_targets: How many of them are taken for global ones.
+        """Check that the networks can take the views (B, 3, H, W), ``num_targets`` of them global.
 
         Raises:
             ViewsError: If a size is no multiple of the patch size, or not exactly the views of the
@@ -174,11 +169,7 @@ class DINO(BaseSelfSupervisor):
                 )
 
     def update_teacher(self, momentum: float) -> None:
-        """Move the teacher towards the student.
-
-        Args:
-            momentum: Share of the student, e.g. 0.004.
-        """
+        """Move the teacher towards the student, by a share ``momentum`` such as 0.004."""
         update_ema(self.teacher, self._student(), momentum)
 
 

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from mmpretrain.registry import MODELS
 from torch import Tensor
 
-from ...losses.ibot import find_masked
+from ...losses.ibot import IBOTOutputs, find_masked
 from ...selection.pair_losses.base import forward_views
 from ...utils.compile_guards import compile_guards
 from ...utils.to_device import to_device
 from ..backbones.masked_vit import MaskedVisionTransformer
 from ..checks import ViewsError
-from ..heads.ibot_head import IBOTHead, IBOTOutputs
-from ..necks.dino_neck import IBOTNeck
+from ..heads.ibot_head import IBOTHead
+from ..necks.ibot_neck import IBOTNeck
 from .dino import DINO, check_prototypes, global_views
 
 
@@ -36,29 +36,25 @@ class IBOT(DINO):
         **kwargs: As for :class:`DINO`.
     """
 
+    part_types: ClassVar[dict[str, type]] = {
+        'backbone': MaskedVisionTransformer,
+        'neck': IBOTNeck,
+        'head': IBOTHead,
+    }
+
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         neck = self.neck
         last_layer = neck.last_layer if neck.shared_head else neck.last_layer2
         check_prototypes('patch_out_channels', last_layer, self.head.patch_center)
 
-    def _check_parts(self) -> None:
-        # The one that takes masks.
-        self._check_part('backbone', MaskedVisionTransformer)
-        self._check_part('neck', IBOTNeck)
-        self._check_part('head', IBOTHead)
-
     @torch.compiler.disable
     def masks_of(self, data_samples: Sequence[Any] | None, views: Sequence[Tensor]) -> Tensor:
-        """The masks of the global views.
-
-        Args:
-            data_samples: B samples with ``view_masks`` (T, h, w); T may be larger here.
-            views: T global views (B, 3, H, W).
+        """The masks of T global views (B, 3, H, W), from ``view_masks`` of the samples.
 
         Returns:
-            (B, T, h, w) bool on the host, where it is known how many patches are masked; nothing
-            is masked before the epoch ``head.mask_start_epoch``.
+            (B, T, h, w) bool on the host, where it is known how many patches are masked; nothing is
+            masked before the epoch ``head.mask_start_epoch``.
 
         Raises:
             ViewsError: If the samples hold no masks, or masks of another shape.
@@ -115,17 +111,13 @@ class IBOT(DINO):
         Args:
             views: S views (B, 3, H, W), the T global ones first.
             num_targets: T.
-            masks: (B, T, h, w) bool; those of a GPU are waited for unless ``max_masked`` is given.
-            max_masked: At least as many patches as are masked; see
-                :func:`hvs_mm.losses.find_masked`.
+            masks: (B, T, h, w) bool; the host waits for those of a GPU unless ``max_masked`` is
+                given.
+            max_masked: Upper bound of the masked patches; see :func:`hvs_mm.losses.find_masked`.
             teacher_logits: (B, T, K) of the [CLS] tokens, if they are known already.
-            teacher_patches: (M, K') of the patches that ``find_masked`` lists; known together
-                with ``teacher_logits``.
-            visible: (n,) int64, the patches that the transformers go on with meanwhile; all by
-                default.
-
-        Returns:
-            What the head forms the loss from.
+            teacher_patches: (M, K') of the patches that ``find_masked`` lists; known together with
+                ``teacher_logits``.
+            visible: (n,) int64, the patches that the transformers keep; all by default.
         """
         device = views[0].device
         if self.neck.has_batch_norm:
@@ -185,16 +177,13 @@ class IBOT(DINO):
         masks: Tensor | None = None,
         **known: Any,
     ) -> dict[str, Tensor]:
-        """Loss of a batch; updates the centers.
+        """Loss of a batch and its parts ``cls_term`` and ``patch_term``; updates the centers.
 
         Args:
             inputs: ``num_crops`` views (B, 3, H, W), the global ones first.
             data_samples: B samples with ``view_masks``; not needed if ``masks`` are given.
             masks: (B, T, h, w) bool.
             **known: ``max_masked``, ``teacher_logits`` and ``teacher_patches`` of :meth:`outputs`.
-
-        Returns:
-            ``loss``, and its parts ``cls_term`` and ``patch_term``.
 
         Raises:
             ValueError: If the number of views is not ``head.num_crops``, or there are no masks.

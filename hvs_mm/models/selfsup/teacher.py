@@ -14,14 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 
 def build_teacher(**modules: nn.Module) -> nn.ModuleDict:
-    """Copy modules into a teacher: no gradient, no stochastic depth.
-
-    Args:
-        **modules: The student's modules by name.
-
-    Returns:
-        The copies under the same names.
-    """
+    """Copy modules of the student into a teacher: no gradient, no stochastic depth."""
     teacher = nn.ModuleDict({name: deepcopy(module) for name, module in modules.items()})
     teacher.requires_grad_(False)
     for module in teacher.modules():
@@ -32,13 +25,10 @@ def build_teacher(**modules: nn.Module) -> nn.ModuleDict:
 
 @contextmanager
 def loaded_names(module: nn.Module) -> Iterator[set[str]]:
-    """Note which parameters and buffers of a module are loaded from a checkpoint meanwhile.
-
-    Args:
-        module: Any module.
+    """Note the names of the tensors that are loaded from a checkpoint inside the block.
 
     Yields:
-        Their names, filled in at the end.
+        The names, filled in at the end.
     """
     before: dict[str, int] = {}
     loaded: set[str] = set()

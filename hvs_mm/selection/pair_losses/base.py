@@ -1,4 +1,4 @@
-"""The interface of pair losses and the way to find the one of an algorithm."""
+"""The interface of pair losses, and which algorithm has which."""
 
 from __future__ import annotations
 
@@ -18,9 +18,11 @@ from ..scores import ScoreWeights
 class PairLoss(ABC):
     """Forwards the candidates through an algorithm and fills the pair-loss tensor.
 
-    To support a further method, derive a class, name the algorithm's class in ``algorithms`` and
-    register it in ``mmpretrain.registry.TASK_UTILS``. It has no weights and no state that a
-    checkpoint would have to hold.
+    To support another method, derive a class, name the algorithm's class in ``algorithms`` and
+    register it in ``mmpretrain.registry.TASK_UTILS``. It has no weights and no state of its own.
+
+    Its methods take the ``algorithm``; ``views``, S tensors (B, 3, H, W), preprocessed, of which
+    the first ``num_targets`` (T) are targets; and the ``outputs`` of :meth:`forward`.
     """
 
     #: Names of the algorithm classes this is the default for; their subclasses are included.
@@ -33,17 +35,13 @@ class PairLoss(ABC):
     takes_first_online: ClassVar[bool] = False
     #: How many samples it takes for their losses to differ.
     min_samples: ClassVar[int] = 1
-    #: How the tensor's parts enter a score.
-    weights: ScoreWeights = ScoreWeights()
 
     def check(self, algorithm: nn.Module, groups: ViewGroups) -> None:
-        """Raise if this pair loss cannot describe the algorithm's own loss.
-
-        Called once, when the algorithm is built.
+        """Raise if this pair loss cannot describe the algorithm's own loss; called once.
 
         Raises:
-            ValueError: If the algorithm trains on another number of views than are kept, or has
-                a setting that this pair loss does not model.
+            ValueError: If the algorithm trains on another number of views than are kept, or has a
+                setting that this pair loss does not model.
         """
         if self.num_kept is not None and groups.num_kept != self.num_kept:
             raise ValueError(
@@ -52,6 +50,10 @@ class PairLoss(ABC):
                 f'{self.num_kept}.'
             )
 
+    def score_weights(self, algorithm: nn.Module) -> ScoreWeights:
+        """How the parts of the tensor enter a score; by default pairs of different views alone."""
+        return ScoreWeights()
+
     def target_inputs(
         self,
         algorithm: nn.Module,
@@ -59,40 +61,28 @@ class PairLoss(ABC):
         num_targets: int,
         data_samples: Sequence[Any] | None = None,
     ) -> dict[str, Tensor]:
-        """What the algorithm takes for its target views beside their pixels.
-
-        Args:
-            algorithm: The self-supervised algorithm.
-            views: S tensors (B, 3, H, W), preprocessed; the target views come first.
-            num_targets: T, how many of them are targets.
-            data_samples: B data samples.
+        """Inputs of the algorithm for its target views besides their pixels, from B data samples.
 
         Returns:
-            Tensors (B, T, ...) by the name under which :meth:`forward` and the algorithm's
-            ``loss`` take them. None by default.
+            Tensors (B, T, ...) by the name under which :meth:`forward` and the algorithm's ``loss``
+            take them. None by default.
         """
         return {}
 
     def resized(
         self, algorithm: nn.Module, target_inputs: dict[str, Tensor], views: Sequence[Tensor]
     ) -> dict[str, Tensor]:
-        """The target inputs of views that were resized for selection.
-
-        Args:
-            algorithm: The self-supervised algorithm.
-            target_inputs: Of the views as they were.
-            views: S tensors (B, 3, h, w).
-        """
+        """Fit target inputs to views (B, 3, h, w) that were resized for selection."""
         return target_inputs
 
     def thinned_out(
         self, target_inputs: dict[str, Tensor], subsets: Callable[[int], Tensor]
     ) -> dict[str, Any]:
-        """The target inputs when transformers go on with some of their patches.
+        """Fit target inputs to transformers that keep some of their patches.
 
         Args:
-            target_inputs: Of the whole views.
-            subsets: Gives, for a number of patches, the numbers (n,) int64 of those left.
+            target_inputs: Target inputs of whole views.
+            subsets: Maps a number of patches to the positions (n,) int64 of those left.
         """
         return target_inputs
 
@@ -104,28 +94,14 @@ class PairLoss(ABC):
         num_targets: int,
         **target_inputs: Tensor,
     ) -> Any:
-        """Forward the candidates.
+        """Forward the candidates and return what :meth:`form` needs.
 
-        Called without gradient and with the state of the algorithm guarded, see
-        :func:`hvs_mm.utils.preserve_state`.
-
-        Args:
-            algorithm: The self-supervised algorithm, in its current state.
-            views: S tensors (B, 3, H, W), preprocessed; the target views come first.
-            num_targets: T, how many of them are targets.
-            **target_inputs: See :meth:`target_inputs`.
-
-        Returns:
-            What :meth:`form` needs.
+        Called without gradient and inside :func:`hvs_mm.utils.state_guard.preserve_state`.
         """
 
     @abstractmethod
     def form(self, algorithm: nn.Module, outputs: Any) -> Tensor:
         """Fill the pair-loss tensor.
-
-        Args:
-            algorithm: The self-supervised algorithm.
-            outputs: What :meth:`forward` returned.
 
         Returns:
             (B, T, S) float32: the loss of the sample when online view ``s`` has to match target
@@ -133,15 +109,11 @@ class PairLoss(ABC):
         """
 
     def reusable(self, algorithm: nn.Module, outputs: Any) -> dict[str, Tensor]:
-        """What the training step need not compute again.
-
-        Args:
-            algorithm: The self-supervised algorithm.
-            outputs: What :meth:`forward` returned.
+        """Outputs that the training step need not compute again.
 
         Returns:
             Outputs (B, T, ...) of target views by the name under which the algorithm's ``loss``
-            takes those of the kept ones. Only what is the same computation may be handed on:
+            takes those of the kept ones. Only results of the same computation may be passed on:
             outputs that depend on the rest of the batch are not. None by default.
         """
         return {}
@@ -149,11 +121,11 @@ class PairLoss(ABC):
     def of_kept(
         self, values: dict[str, Tensor], kept_targets: Tensor, groups: ViewGroups
     ) -> dict[str, Any]:
-        """Reduce target inputs and reusable outputs to the kept target views.
+        """Reduce target inputs and reusable outputs (B, T, ...) to the kept target views.
 
         Args:
-            values: Tensors (B, T, ...), by the name under which the algorithm's ``loss`` takes
-                those of the kept views.
+            values: Tensors by the name under which the algorithm's ``loss`` takes those of the kept
+                views.
             kept_targets: (B, kept targets) int64.
             groups: The groups the views come in.
 
@@ -178,8 +150,8 @@ class PairLoss(ABC):
 def forward_views(forward: Callable[[Tensor], Tensor], views: Sequence[Tensor]) -> Tensor:
     """Forward all views, those of one size in one batch.
 
-    Batch statistics are thus taken over the concatenation of all views of a size, as in the
-    code published with the paper.
+    Batch statistics are thus taken over all views of a size, as in the code published with the
+    paper.
 
     Args:
         forward: Maps images (N, 3, H, W) to features (N, D).

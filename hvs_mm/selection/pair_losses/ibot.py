@@ -10,7 +10,7 @@ from mmpretrain.registry import TASK_UTILS
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ...losses.ibot import find_masked, most_masked
+from ...losses.ibot import IBOTOutputs, find_masked
 from ...utils.to_device import is_asynchronous, to_device
 from ..groups import ViewGroups
 from ..scores import ScoreWeights
@@ -25,9 +25,8 @@ class IBOTPairLoss(DINOPairLoss):
     # The student's patches of the target views are part of the loss.
     takes_first_online = False
 
-    def check(self, algorithm: nn.Module, groups: Any) -> None:
-        super().check(algorithm, groups)
-        self.weights = ScoreWeights(algorithm.head.cls_weight, algorithm.head.patch_weight)
+    def score_weights(self, algorithm: nn.Module) -> ScoreWeights:
+        return ScoreWeights(algorithm.head.cls_weight, algorithm.head.patch_weight)
 
     def target_inputs(
         self,
@@ -61,13 +60,13 @@ class IBOTPairLoss(DINOPairLoss):
         num_targets: int,
         masks: Tensor,
         visible: Tensor | None = None,
-    ) -> Any:
+    ) -> IBOTOutputs:
         return algorithm.outputs(views, num_targets, masks, visible=visible)
 
-    def form(self, algorithm: nn.Module, outputs: Any) -> Tensor:
+    def form(self, algorithm: nn.Module, outputs: IBOTOutputs) -> Tensor:
         return algorithm.head.pair_loss(outputs)
 
-    def reusable(self, algorithm: nn.Module, outputs: Any) -> dict[str, Tensor]:
+    def reusable(self, algorithm: nn.Module, outputs: IBOTOutputs) -> dict[str, Tensor]:
         # Under BatchNorm in the student's head patches are not padded, those of a teacher are.
         if not algorithm.teacher_is_per_sample or algorithm.neck.has_batch_norm:
             return {}
@@ -83,9 +82,9 @@ class IBOTPairLoss(DINOPairLoss):
         masks = to_device(masks, kept_targets.device)
         kept = super().of_kept({**values, 'masks': masks}, kept_targets, groups)
         if is_asynchronous(kept_targets.device):
-            # Which views are kept is known to the device alone, and so is the number of their
-            # masked patches. The host knows the most it can be.
-            kept['max_masked'] = most_masked(counts, groups)
+            # Only the device knows which views are kept, and so how many patches are masked. The
+            # host knows an upper bound.
+            kept['max_masked'] = _most_masked(counts, groups)
         if teacher_patches is not None:
             # (B, T, h, w): the row of every masked patch among the teacher's outputs
             rows = (masks.flatten().cumsum(0) - 1).clamp(min=0).view_as(masks)
@@ -93,3 +92,17 @@ class IBOTPairLoss(DINOPairLoss):
             found = find_masked(kept['masks'], kept.get('max_masked'))
             kept['teacher_patches'] = teacher_patches[rows[found.positions]]
         return kept
+
+
+def _most_masked(counts: Tensor, groups: ViewGroups) -> int:
+    """Upper bound of the masked patches of the kept target views of a batch.
+
+    Args:
+        counts: (B, T) int64 on the host, masked patches of every target view.
+        groups: The groups the views come in.
+    """
+    spans = list(zip(groups.spans(), groups.keep))[: groups.num_target_groups]
+    return sum(
+        int(counts[:, span.start : span.stop].topk(kept, dim=1).values.sum())
+        for span, kept in spans
+    )

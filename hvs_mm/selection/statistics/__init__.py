@@ -1,1 +1,1 @@
-"""What is measured of selected views: overlap, color, agreement of two selections."""
+"""Measures of selected views: overlap, color, agreement of two selections."""

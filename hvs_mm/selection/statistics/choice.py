@@ -1,4 +1,4 @@
-"""What a selection does to the views: the kept ones against all there were.
+"""How the kept views compare with all candidates.
 
 A *combination* here is a choice of target views, as in ``ViewGroups.target_combinations``; ``B``
 images, ``S`` views, ``P`` pairs of views, ``C`` combinations.
@@ -43,7 +43,7 @@ def compare_choice(values: Tensor, choice: Tensor, highest: bool = False) -> Com
     Args:
         values: (B, C) the quantity, of each combination.
         choice: (B,) int64, which combination was kept.
-        highest: Ask whether the kept one has the highest value instead of the lowest.
+        highest: Look for the highest value instead of the lowest.
     """
     kept = values.gather(1, choice[:, None]).squeeze(1)
     extreme = values.amax(1) if highest else values.amin(1)
@@ -65,15 +65,12 @@ def pairs_within(choices: Sequence[Sequence[int]]) -> list[tuple[int, int]]:
 def mean_over_pairs(
     values: Tensor, pairs: Sequence[tuple[int, int]], choices: Sequence[Sequence[int]]
 ) -> Tensor:
-    """Mean of a quantity of pairs over the pairs within each combination.
+    """Mean of a quantity (B, P) of P pairs over the pairs within each of C combinations, (B, C).
 
     Args:
-        values: (B, P) the quantity, of each pair.
-        pairs: The P pairs, as of :func:`pairs_within`.
-        choices: The C combinations, of equal size, two views at least.
-
-    Returns:
-        (B, C).
+        values: The quantity.
+        pairs: The pairs, from :func:`pairs_within`.
+        choices: The combinations, of equal size, two views at least.
     """
     position = {pair: column for column, pair in enumerate(pairs)}
     columns = [[position[pair] for pair in combinations(views, 2)] for views in choices]
@@ -82,15 +79,7 @@ def mean_over_pairs(
 
 
 def mean_over_views(values: Tensor, choices: Sequence[Sequence[int]]) -> Tensor:
-    """Mean of a quantity of views over the views of each combination.
-
-    Args:
-        values: (B, S) the quantity, of each view.
-        choices: The C combinations, of equal size.
-
-    Returns:
-        (B, C).
-    """
+    """Mean of a quantity (B, S) of views over the views of each of C combinations, (B, C)."""
     # (B, C, views)
     return values[:, index_tensor(choices, values.device)].mean(-1)
 
@@ -100,9 +89,6 @@ def choice_entropy(counts: Tensor) -> float:
 
     Args:
         counts: (C,) how often each was chosen.
-
-    Returns:
-        The entropy over its maximum, ``log C``; 0 if there is a single choice.
     """
     if len(counts) < 2:
         return 0.0
@@ -117,35 +103,34 @@ def image_statistics(
     colors: Tensor | None = None,
     masked: Tensor | None = None,
 ) -> dict[str, Tensor]:
-    """What was kept of each image against all its candidates.
+    """Compare the kept views of each image with all its candidates.
 
     Args:
-        selection: Of B images with S candidate views.
+        selection: Selection for B images with S candidate views.
         boxes: (B, S, 4) crop boxes ``x1, y1, x2, y2`` in pixels of the original images.
         flips: (B, S, 2) bool, mirrored horizontally, vertically.
         colors: (B, S, 7) as recorded by ``CandidateViews``.
         masked: (B, T) share of masked patches of the T target views, from 0 to 1.
 
     Returns:
-        By name (B,) float32 tensors, whose means over images are what is reported:
+        By name (B,) float32 tensors, whose means over images are reported:
 
-        - ``score_gap``: score of the kept combination minus the mean of all; NaN where a sample
-          has no finite score,
+        - ``score_gap``: score of the kept combination minus the mean of all; NaN where a sample has
+          no finite score,
         - ``nonfinite``: share of scores that are NaN or infinite,
         - ``kept_view_0`` ...: 1 if that view was kept,
-        - and, where two target views or more are kept: ``iou``, ``overlap``, ``center_distance``,
+        - where two target views or more are kept: ``iou``, ``overlap``, ``center_distance``,
           ``area_ratio`` and ``mirrored`` of the target views (:class:`PairGeometry`), each with
           ``_kept`` for the kept combination and ``_all`` for the mean of all; their difference
-          ``iou_gap``;
-          ``lowest_iou`` and ``lowest_iou_chance``, see :class:`Comparison`; ``iou_kept_bin_0`` ...
-          ``iou_kept_bin_9`` and ``iou_all_bin_0`` ..., the share of combinations whose IoU lies in
-          that tenth from 0 to 1;
+          ``iou_gap``; ``lowest_iou`` and ``lowest_iou_chance``, see :class:`Comparison`;
+          ``iou_kept_bin_0`` ... ``iou_kept_bin_9`` and ``iou_all_bin_0`` ..., the share of
+          combinations whose IoU lies in that tenth from 0 to 1,
         - where smaller views are kept, ``local_iou_kept`` and ``local_iou_all`` between them and
-          the target views;
-        - with ``colors``: ``color``, ``brightness``, ``contrast``, ``saturation``, ``hue``,
-          ``blur``, ``grayscale`` and ``solarize``, the mean deviation from unchanged colors over
-          the target views (``color`` is :func:`color_strength`), each with ``_kept``, ``_all``,
-          ``strongest_...`` and ``strongest_..._chance``;
+          the target views,
+        - with ``colors``: ``color`` (:func:`color_strength`), ``brightness``, ``contrast``,
+          ``saturation``, ``hue``, ``blur``, ``grayscale`` and ``solarize``, the mean deviation from
+          unchanged colors over the target views, each with ``_kept``, ``_all``, ``strongest_...``
+          and ``strongest_..._chance``,
         - with ``masked``: ``masked_kept`` and ``masked_all``, the mean over the target views.
     """
     groups, choice = selection.groups, selection.target_choice
@@ -187,7 +172,7 @@ def image_statistics(
 
 
 def _shares_in_tenths(values: Tensor) -> Tensor:
-    """Of (B, C) values from 0 to 1 the share in each tenth, (B, 10); 1 counts for the last."""
+    """The share of (B, C) values from 0 to 1 in each tenth, (B, 10); 1 counts for the last."""
     number = (values * 10).long().clamp(0, 9)
     # (B, C, 1) == (10,) -> (B, 10)
     return (number[..., None] == torch.arange(10, device=values.device)).float().mean(1)

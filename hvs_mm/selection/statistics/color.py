@@ -10,13 +10,13 @@ from torch import Tensor
 
 @dataclass
 class ViewColors:
-    """What the transforms of a pipeline did to the colors of a view, by default nothing.
+    """How the transforms of a pipeline changed the colors of a view; unchanged by default.
 
     Attributes:
-        brightness: Factor, 1 for none; of several jitters the product.
-        contrast: Likewise.
-        saturation: Likewise.
-        hue: Shift, from -0.5 to 0.5 of the color circle; of several the sum.
+        brightness: Factor; the product of several jitters.
+        contrast: Factor, likewise.
+        saturation: Factor, likewise.
+        hue: Shift, from -0.5 to 0.5 of the color circle; the sum of several jitters.
         blur: Standard deviation of the Gaussian in pixels of the view, 0 for none.
         grayscale: 1 if the view lost its colors, else 0.
         solarize: 1 if it was solarized, else 0.
@@ -41,29 +41,16 @@ COLOR_CHANGES = tuple(field.name for field in fields(ViewColors))
 
 
 def color_deviation(colors: Tensor) -> Tensor:
-    """Distance of each change from none.
-
-    Args:
-        colors: (..., 7) as recorded by ``CandidateViews``, the columns of :data:`COLOR_CHANGES`.
-
-    Returns:
-        (..., 7) absolute differences.
-    """
+    """Absolute difference (..., 7) of each of :data:`COLOR_CHANGES` from an unchanged view."""
     unchanged = torch.tensor(ViewColors().values(), dtype=colors.dtype, device=colors.device)
     return (colors - unchanged).abs()
 
 
 def color_strength(colors: Tensor) -> Tensor:
-    """One number for the strength of a view's color jitter.
+    """One number (...) for the strength of a view's color jitter, 0 for unchanged colors.
 
-    The Euclidean norm of the deviations of brightness, contrast, saturation and hue, each in its
-    own unit: with the usual ranges, 0.4 for the first two and 0.1 for the hue, the former weigh
-    most.
-
-    Args:
-        colors: (..., 7) as for :func:`color_deviation`.
-
-    Returns:
-        (...), 0 for unchanged colors.
+    The Euclidean norm of the deviations of brightness, contrast, saturation and hue in ``colors``
+    (..., 7), each in its own unit: with the usual ranges, 0.4 for the first two and 0.1 for the
+    hue, the former weigh most.
     """
     return color_deviation(colors)[..., :4].norm(dim=-1)

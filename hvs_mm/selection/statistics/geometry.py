@@ -1,4 +1,4 @@
-"""How the crops that two views were cut from lie to each other."""
+"""How the crops of two views overlap."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ...utils.to_device import index_tensor
 
 
 class PairGeometry(NamedTuple):
-    """Of P pairs of views of B images; all (B, P) float32, from 0 to 1.
+    """Geometry of P pairs of views of B images; all (B, P) float32, from 0 to 1.
 
     Everything is measured in the original image, where a mirrored view has the same box: flips
     change ``mirrored`` alone.
@@ -71,13 +71,5 @@ def pair_geometry(
 
 
 def pair_ious(boxes: Tensor, pairs: Sequence[tuple[int, int]]) -> Tensor:
-    """Intersection over union of the crop boxes of pairs of views.
-
-    Args:
-        boxes: (B, S, 4) crop boxes ``x1, y1, x2, y2`` in pixels of the original image.
-        pairs: P pairs of view positions.
-
-    Returns:
-        (B, P) float32, from 0 to 1.
-    """
+    """Intersection over union (B, P) of P pairs of boxes (B, S, 4), see :func:`pair_geometry`."""
     return pair_geometry(boxes, pairs).iou

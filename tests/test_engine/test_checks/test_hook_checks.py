@@ -4,11 +4,10 @@ import pytest
 from mmengine.config import Config
 from mmpretrain.registry import MODELS
 
-from hvs_mm.engine import SelectionStatsHook
-from hvs_mm.engine.checks import preflight
+from hvs_mm.engine import SelectionStatsHook, TeacherHook, preflight
 from hvs_mm.engine.checks.hook_checks import check_selection_hooks
 from hvs_mm.visualization import SelectionPanelHook
-from tests.test_engine.test_checks.test_preflight import config
+from tests.test_engine.test_checks.test_preflight import config, dino_config
 from tests.tiny import algorithm_config, build_hvs
 
 SHOWING = ['SelectionStatsHook', 'SelectionPanelHook']
@@ -48,3 +47,15 @@ def test_the_check_belongs_to_those_before_a_run():
         preflight(cfg)
     cfg.custom_hooks = [dict(type='SelectionStatsHook')]
     preflight(cfg)
+
+
+def test_a_teacher_needs_its_hook():
+    cfg = dino_config()
+    preflight(cfg)
+    cfg.custom_hooks[0].type = TeacherHook
+    preflight(cfg)
+    for hooks in ([], None, [dict(type='ProgressHook')]):
+        cfg.custom_hooks = hooks
+        with pytest.raises(ValueError, match=r"has no 'TeacherHook', without which .* DINO"):
+            preflight(cfg)
+    preflight(config())

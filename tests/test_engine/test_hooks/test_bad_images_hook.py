@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 
 import pytest
 import torch
-from mmengine.config import Config
 from mmengine.dataset import ConcatDataset, RepeatDataset
 from mmengine.hooks import Hook
 from mmpretrain.datasets import CustomDataset
 from mmpretrain.registry import HOOKS
 
-from hvs_mm.engine import BadImagesHook, error_line
-from hvs_mm.engine.checks import preflight
+from hvs_mm.engine import BadImagesHook
 from hvs_mm.engine.hooks.bad_images_hook import count_images
 from hvs_mm.engine.runners.seeded_draws import SeededDataset
 from hvs_mm.utils.bad_images import BadImagesError
@@ -130,10 +127,10 @@ def test_without_bad_images_nothing_is_said(tmp_path):
 def test_how_many_end_a_run(tmp_path, good, bad, max_share, ends):
     paths = write_images(tmp_path / 'data', good, bad)
     hooks = [dict(max_share=max_share)]
-    runner = build(tmp_path / 'run', loader(tmp_path / 'data', batch_size=2), hooks, max_epochs=4)
+    runner = build(tmp_path / 'run', loader(tmp_path / 'data'), hooks, max_epochs=2)
     if not ends:
         runner.train()
-        assert runner.epoch == 4
+        assert runner.epoch == 2
         assert count(runner) == bad
         return
     with pytest.raises(BadImagesError) as error:
@@ -307,186 +304,3 @@ def test_wrong_settings(settings):
     ((name, value),) = settings.items()
     with pytest.raises(ValueError, match=rf'{name}={value!r} must be'):
         BadImagesHook(**settings)
-
-
-# --- Before a run ----------------------------------------------------------------------------
-
-
-def config(folder, hook=True, **dataset):
-    hooks = dict(bad_images=dict(type='BadImagesHook')) if hook else {}
-    return Config(
-        dict(
-            default_scope='mmpretrain',
-            model=dict(
-                type='HVSAlgorithm',
-                algorithm=algorithm_config('SimSiam'),
-                candidates=[4],
-                keep=[2],
-            ),
-            train_cfg=dict(type='EpochBasedTrainLoop', max_epochs=1),
-            train_dataloader=dict(loader(folder, **dataset), drop_last=True),
-            optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.1)),
-            default_hooks=hooks,
-            work_dir='unused',
-        )
-    )
-
-
-@pytest.fixture
-def folder(tmp_path):
-    write(tmp_path / 'data/one', plain_images(4))
-    write(tmp_path / 'data/two', plain_images(5, 10))
-    return tmp_path / 'data'
-
-
-def refused(cfg, message):
-    with pytest.raises(ValueError, match=message) as error:
-        preflight(cfg)
-    assert '\n' not in error_line(error.value)
-
-
-def test_skipping_needs_someone_who_tells(folder):
-    preflight(config(folder))
-    refused(config(folder, hook=False), r'nobody would hear .*type=BadImagesHook')
-    cfg = config(folder, hook=False)
-    cfg.train_dataloader.dataset.pipeline[0].bad_images = 'error'
-    preflight(cfg)
-    cfg = config(folder)
-    cfg.train_dataloader.dataset.pipeline[2].type = 'PackInputs'
-    refused(cfg, r'PackInputs does not tell of them.*PackViews')
-    cfg = config(folder)
-    cfg.default_hooks.bad_images.max_share = 3
-    refused(cfg, 'max_share=3 must be')
-
-
-@pytest.mark.parametrize('where', ['train', 'val', 'test'])
-def test_evaluation_may_not_skip(folder, where):
-    cfg = config(folder)
-    pipeline = [dict(type='LoadCheckedImage'), dict(type='PackInputs')]
-    if where == 'train':
-        cfg.train_dataloader.dataset.test_mode = True
-    else:
-        dataset = dict(cfg.train_dataloader.dataset, pipeline=pipeline)
-        cfg[f'{where}_dataloader'] = dict(batch_size=4, dataset=dataset)
-    option = rf'{where}_dataloader\.dataset\.pipeline\.0'
-    refused(cfg, rf'^{option}: .*--cfg-options {option}\.bad_images=error')
-
-
-def test_fewer_images_than_the_batch(folder, monkeypatch):
-    cfg = config(folder, batch_size=10)
-    refused(cfg, r'batch_size=10: the 9 images of .* make no batch with drop_last=True.*size=9')
-    # The only batch has nine images.
-    cfg.train_dataloader.drop_last = False
-    preflight(cfg)
-    cfg.train_dataloader.update(batch_size=9, drop_last=True)
-    preflight(cfg)
-    # An image of the rest of an epoch alone is no batch for BatchNorm.
-    cfg.train_dataloader.update(batch_size=8, drop_last=False)
-    refused(cfg, r'=8 leaves one of the 9 images .*: batch size 1 with BatchNorm')
-    cfg.train_dataloader.drop_last = True
-    preflight(cfg)
-    # Two processes get five images each.
-    cfg.launcher = 'pytorch'
-    monkeypatch.setenv('WORLD_SIZE', '2')
-    cfg.train_dataloader.batch_size = 5
-    preflight(cfg)
-    cfg.train_dataloader.batch_size = 6
-    refused(cfg, r'the 9 images of .*, 5 for each of 2 processes, make no batch')
-    # One that counts no epochs gives every image again and again.
-    cfg.train_dataloader.sampler.type = 'InfiniteSampler'
-    preflight(cfg)
-
-
-@pytest.mark.parametrize('way', ['folder', 'file', 'indices', 'repeat', 'concat', 'shapes'])
-def test_images_are_counted_in_every_data_set(folder, way, tmp_path):
-    cfg = config(folder, batch_size=7)
-    one = dict(cfg.train_dataloader.dataset, data_root=str(folder / 'one'))
-    if way == 'file':
-        (tmp_path / 'list.txt').write_text('\n'.join(f'one/00{n}.jpg' for n in range(4)))
-        dataset = dict(one, data_root=str(folder), ann_file=str(tmp_path / 'list.txt'))
-    elif way == 'indices':
-        dataset = dict(cfg.train_dataloader.dataset, indices=4)
-    elif way == 'shapes':
-        dataset = dict(type='ShapesDataset', num_samples=4, pipeline=PIPELINE[1:])
-    else:
-        dataset = one
-    if way == 'repeat':
-        for times in (1, 2):
-            cfg.train_dataloader.dataset = dict(type='RepeatDataset', times=times, dataset=dataset)
-            preflight(cfg) if times == 2 else refused(cfg, 'the 4 images')
-    elif way == 'concat':
-        for number in (1, 2):
-            datasets = [dataset] * number
-            cfg.train_dataloader.dataset = dict(type='ConcatDataset', datasets=datasets)
-            preflight(cfg) if number == 2 else refused(cfg, 'the 4 images')
-    else:
-        cfg.train_dataloader.dataset = dataset
-        refused(cfg, 'the 4 images')
-        cfg.train_dataloader.batch_size = 4
-        preflight(cfg)
-
-
-@pytest.mark.parametrize('with_label', [False, True])
-def test_a_link_back_to_a_folder_around_it(folder, with_label):
-    cfg = config(folder)
-    cfg.train_dataloader.dataset.with_label = with_label
-    # One to a folder elsewhere is none.
-    (folder / 'two/other').symlink_to(folder / 'one')
-    preflight(cfg)
-    (folder / 'two/up').symlink_to('..')
-    # What upstream makes of it.
-    with pytest.raises(OSError, match='Too many levels of symbolic links'):
-        CustomDataset(data_root=str(folder), data_prefix='', with_label=with_label)
-    refused(
-        cfg, r"train_dataloader.dataset: the link '.*/two/up' to '\.\.' leads back to '.*data/'"
-    )
-    (folder / 'two/up').unlink()
-    # To one above all: the link is what is named, not a folder behind it.
-    (folder / 'two/above').symlink_to('../..')
-    refused(cfg, r"the link '.*/two/above' to '\.\./\.\.' leads back to '.*/data/'")
-    (folder / 'two/above').unlink()
-    # Around a corner.
-    (folder / 'one/other').symlink_to(folder / 'two')
-    refused(cfg, r"the link '.*/other' to '.*/(one|two)' leads back to '.*/(one|two)'")
-    (folder / 'one/other').unlink()
-    (folder / 'one/self').symlink_to('self')
-    refused(cfg, r"one/self' leads nowhere \(Too many levels")
-    (folder / 'one/self').unlink()
-    (folder / 'one/dangling.jpg').symlink_to('nothing')
-    preflight(cfg)
-
-
-def test_what_counts_is_what_upstream_lists(folder):
-    write(folder / 'one', {'.hidden.jpg': b'', 'a.txt': b'', 'A.JPG': b''})
-    write(folder / 'two/.folder/deep', {'a.png': b''})
-    (folder / 'two/dangling.jpg').symlink_to('nothing')
-    (folder / 'two/link.jpg').symlink_to(folder / 'one/000.jpg')
-    write(folder, {'beside.jpg': b''})
-    (folder / 'linked').symlink_to(folder / 'one')
-    (folder / 'folder.jpg').mkdir()
-    for with_label in (False, True):
-        cfg = config(folder)
-        cfg.train_dataloader.dataset.with_label = with_label
-        dataset = CustomDataset(data_root=str(folder), data_prefix='', with_label=with_label)
-        cfg.train_dataloader.update(batch_size=1000)
-        refused(cfg, f'the {len(dataset)} images')
-
-
-def test_folders_without_images(folder):
-    cfg = config(folder)
-    cfg.train_dataloader.dataset.extensions = ('.webp',)
-    refused(cfg, r"no images below '.*data/', no names that end in \['\.webp'\]")
-    cfg = config(folder / 'one')
-    cfg.train_dataloader.dataset.with_label = True
-    refused(cfg, r'no images in class folders below')
-
-
-def test_a_folder_that_cannot_be_listed(folder, monkeypatch):
-    def scandir(path):
-        if str(path).endswith('two'):
-            raise PermissionError(13, 'Permission denied', path)
-        return original(path)
-
-    original = os.scandir
-    monkeypatch.setattr(os, 'scandir', scandir)
-    refused(config(folder), r"two': the images in this folder cannot be listed \(Permission denied")

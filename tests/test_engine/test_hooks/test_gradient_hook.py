@@ -11,9 +11,9 @@ from mmpretrain.registry import HOOKS
 from torch import nn
 
 from hvs_mm.engine import GradientHook, clip_each_gradient
-from hvs_mm.engine.checks.schedule_checks import check_clipping
+from hvs_mm.engine.checks.hook_checks import check_clipping
 from hvs_mm.engine.hooks.gradient_hook import _check_unscaled as check_unscaled
-from tests.faulty import CPUAmpOptimWrapper
+from tests.nonfinite_runs import CPUAmpOptimWrapper
 from tests.tiny_dino import build_runner, dino_config
 
 FROZEN = 'neck.last_layer.weight_v'

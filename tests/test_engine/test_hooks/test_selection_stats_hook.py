@@ -352,7 +352,7 @@ def test_a_window_of_another_selection_is_left_out(tmp_path, capfd, other, image
 
 @pytest.mark.parametrize('interval', [0, -1, 1.5, True, '5'])
 def test_a_wrong_interval(interval):
-    with pytest.raises(ValueError, match='must be a number of iterations, at least 1'):
+    with pytest.raises(ValueError, match='must be an integer of at least 1: a number of'):
         SelectionStatsHook(interval)
 
 

@@ -8,12 +8,7 @@ import pytest
 import torch
 from mmengine.optim import CosineAnnealingLR, LinearLR, MultiStepLR, OptimWrapper
 
-from hvs_mm.engine.optim.resumed_schedules import (
-    built_schedulers,
-    ended_before_the_run,
-    other_than_configured,
-    schedule_settings,
-)
+from hvs_mm.engine.optim.resumed_schedules import resumed_differences, schedule_settings
 from tests.tiny import algorithm_config
 from tests.tiny_dino import build_runner
 
@@ -29,9 +24,9 @@ def resumed(kind, before, now):
     for _ in range(3):
         optimizers[0].step()
         first.step()
-    configured = [schedule_settings(second)]
+    configured = schedule_settings([second])
     second.load_state_dict(first.state_dict())
-    return other_than_configured([second], configured)
+    return resumed_differences([second], configured, {}, {})
 
 
 @pytest.mark.parametrize(
@@ -60,18 +55,25 @@ def test_what_differs(kind, before, now, expected):
 def test_what_ends_before_the_run():
     cosine, linear = CosineAnnealingLR(optimizer(), T_max=4, end=4), LinearLR(optimizer(), end=2)
     steps = CosineAnnealingLR(optimizer(), T_max=40, end=40, by_epoch=False)
-    schedulers = built_schedulers(dict(a=[cosine, linear], b=[steps]))
-    assert schedulers == [cosine, linear, steps]
+    schedulers = dict(a=[cosine, linear], b=[steps])
+    configured = schedule_settings(schedulers)
+    assert [one['end'] for one in configured] == [4, 2, 40]
     same, longer = {True: 4, False: 40}, {True: 6, False: 60}
-    assert ended_before_the_run(schedulers, same, same) == []
+    assert resumed_differences(schedulers, configured, same, same) == []
     # A warm-up ends early in any run.
-    assert ended_before_the_run(schedulers, same, longer) == [
+    assert resumed_differences(schedulers, configured, same, longer) == [
         'CosineAnnealingLR of lr ends with epoch 4 of 6 and leaves its last value',
         'CosineAnnealingLR of lr ends with iteration 40 of 60 and leaves its last value',
     ]
-    assert ended_before_the_run(schedulers, longer, same) == []
-    assert built_schedulers(None) == built_schedulers([dict(type='LinearLR', end=2)]) == []
-    assert built_schedulers(dict(type='MultiStepLR', milestones=[2])) == []
+    assert resumed_differences(schedulers, configured, longer, same) == []
+
+
+@pytest.mark.parametrize(
+    'unbuilt', [None, [dict(type='LinearLR', end=2)], dict(type='MultiStepLR', milestones=[2])]
+)
+def test_settings_of_schedulers_are_no_schedulers(unbuilt):
+    assert schedule_settings(unbuilt) == []
+    assert resumed_differences(unbuilt, [], {True: 4}, {True: 6}) == []
 
 
 def train(work_dir, max_epochs, schedule, **config):
@@ -96,7 +98,7 @@ def test_a_run_that_goes_on_for_longer(tmp_path, capfd):
     capfd.readouterr()
 
     def said():
-        return re.findall('Schedules go on .*', ''.join(capfd.readouterr()))
+        return re.findall('Schedules continue .*', ''.join(capfd.readouterr()))
 
     train(tmp_path, 2, dict(T_max=2, eta_min=0.001), resume=True)
     assert said() == []
@@ -104,9 +106,9 @@ def test_a_run_that_goes_on_for_longer(tmp_path, capfd):
     (line,) = said()
     last = tmp_path / 'epoch_2.pth'
     assert line == (
-        f'Schedules go on as they are in {last}: CosineAnnealingLR of lr has T_max=2 (the config: '
-        '4), end=2 (the config: 4); CosineAnnealingLR of lr ends with epoch 2 of 4 and leaves its '
-        'last value. For those of the config begin a new run from its weights, with '
+        f'Schedules continue as they are in {last}: CosineAnnealingLR of lr has T_max=2 (the '
+        'config: 4), end=2 (the config: 4); CosineAnnealingLR of lr ends with epoch 2 of 4 and '
+        'leaves its last value. For those of the config start a new run from its weights, with '
         f'load_from={last} and resume=False.'
     )
     # The last value of the first run: a half of the cosine was to come.

@@ -24,11 +24,11 @@ from tests.tiny_dino import (
 )
 
 OPTIONS = [
-    {'select_scale': 0.5},
-    {'select_tokens': 0.5},
-    {'select_depth': 1},
-    {'select_dtype': 'bfloat16'},
-    {'select_scale': 0.5, 'select_tokens': 0.5, 'select_dtype': 'bfloat16'},
+    {'selection_pass': {'scale': 0.5}},
+    {'selection_pass': {'tokens': 0.5}},
+    {'selection_pass': {'depth': 1}},
+    {'selection_pass': {'dtype': 'bfloat16'}},
+    {'selection_pass': {'scale': 0.5, 'tokens': 0.5, 'dtype': 'bfloat16'}},
 ]
 
 
@@ -82,7 +82,7 @@ def test_smaller_views_are_averages():
 def test_selection_at_half_the_scale(name):
     torch.manual_seed(0)
     full = build_hvs(name)
-    half = HVSAlgorithm(full.algorithm, [4], [2], select_scale=0.5)
+    half = HVSAlgorithm(full.algorithm, [4], [2], selection_pass={'scale': 0.5})
     views = random_views(4, size=64)
     ours = half.select_views(views)
     theirs = full.select_views([F.avg_pool2d(view, 2) for view in views])
@@ -92,14 +92,14 @@ def test_selection_at_half_the_scale(name):
 
 def test_dino_at_half_the_scale():
     views = candidate_crops((2, 2, 4))
-    ours = hvs_dino(select_scale=0.5).select_views(views).pair_loss
+    ours = hvs_dino(selection_pass={'scale': 0.5}).select_views(views).pair_loss
     theirs = hvs_dino().select_views([F.avg_pool2d(view, 2) for view in views]).pair_loss
     torch.testing.assert_close(ours, theirs)
 
 
 def test_masks_of_ibot_shrink_with_their_views():
     views, samples = candidate_crops((2, 2, 4)), random_samples(3, 4)
-    ours = hvs_dino('IBOT', select_scale=0.5).select_views(views, samples).pair_loss
+    ours = hvs_dino('IBOT', selection_pass={'scale': 0.5}).select_views(views, samples).pair_loss
     small = deepcopy(samples)
     for sample in small:
         # (T, h, 2, w, 2): half of four patches
@@ -162,7 +162,7 @@ def test_transformers_of_student_and_teacher():
 @pytest.mark.parametrize('name', ['DINO', 'IBOT'])
 def test_selection_with_fewer_tokens(name):
     """By hand: one network after the other on the subset that the model has drawn."""
-    model = hvs_dino(name, (2, 2, 4), (1, 1, 2), select_tokens=0.5)
+    model = hvs_dino(name, (2, 2, 4), (1, 1, 2), selection_pass={'tokens': 0.5})
     views, samples = candidate_crops((2, 2, 4)), random_samples(3, 4)
     subsets = TokenSubsets(0.5)
     model.selection_pass.draw_subsets = lambda: subsets
@@ -217,7 +217,7 @@ def masked_and_visible(vit, x, mask, subset):
 
 
 def test_every_pass_draws_its_own_tokens():
-    model, views = hvs_dino(select_tokens=0.25), candidate_crops((2, 2, 4))
+    model, views = hvs_dino(selection_pass={'tokens': 0.25}), candidate_crops((2, 2, 4))
     torch.manual_seed(0)
     losses = [model.select_views(views).pair_loss for _ in range(2)]
     assert not torch.equal(*losses)
@@ -247,7 +247,7 @@ def test_layers_of_a_transformer(depth):
 
 
 def test_later_stages_do_not_run():
-    model, called = build_hvs('SimSiam', select_depth=2), []
+    model, called = build_hvs('SimSiam', selection_pass={'depth': 2}), []
     for name in model.backbone.res_layers:
         getattr(model.backbone, name).register_forward_hook(
             lambda *args, name=name: called.append(name)
@@ -258,7 +258,7 @@ def test_later_stages_do_not_run():
 
 
 def test_pair_loss_of_early_features():
-    model, views = build_hvs('SimSiam', GROUP_NORM, select_depth=2), random_views()
+    model, views = build_hvs('SimSiam', GROUP_NORM, selection_pass={'depth': 2}), random_views()
     pair_loss = model.select_views(views).pair_loss
     with torch.no_grad():
         features = [early_features(model.backbone, view, 2) for view in views]
@@ -269,7 +269,7 @@ def test_pair_loss_of_early_features():
 
 
 def test_the_patch_loss_does_not_enter_early_scores():
-    model = hvs_dino('IBOT', select_depth=1)
+    model = hvs_dino('IBOT', selection_pass={'depth': 1})
     selection = model.select_views(candidate_crops((2, 2, 4)), random_samples(3, 4))
     # Two targets and two locals: the mean of six cosines, never of a view with itself.
     for b, views in enumerate(selection.indices.tolist()):
@@ -282,7 +282,7 @@ def test_the_patch_loss_does_not_enter_early_scores():
 
 def test_selection_in_bfloat16_trains_in_float32():
     seen = {'backbone': [], 'neck': []}
-    model = build_hvs('SimSiam', select_dtype='bfloat16')
+    model = build_hvs('SimSiam', selection_pass={'dtype': 'bfloat16'})
     last = model.backbone.layer4
     last.register_forward_hook(lambda m, args, out: seen['backbone'].append(out.dtype))
     model.neck.register_forward_hook(lambda m, args, out: seen['neck'].append(out[0].dtype))
@@ -298,7 +298,7 @@ def test_selection_in_bfloat16_trains_in_float32():
 def test_bfloat16_is_close_to_float32():
     torch.manual_seed(0)
     full, views = build_hvs('SimSiam'), random_views(batch_size=16)
-    low = HVSAlgorithm(full.algorithm, [4], [2], select_dtype='bfloat16')
+    low = HVSAlgorithm(full.algorithm, [4], [2], selection_pass={'dtype': 'bfloat16'})
     expected = full.select_views(views).pair_loss
     ours = low.select_views(views).pair_loss
     assert not torch.equal(ours, expected)
@@ -309,11 +309,11 @@ def test_bfloat16_is_close_to_float32():
 @pytest.mark.parametrize('name', ['DINO', 'IBOT', 'BYOL'])
 def test_teachers_run_in_bfloat16_too(name):
     if name == 'BYOL':
-        model = build_hvs(name, select_dtype='bfloat16')
+        model = build_hvs(name, selection_pass={'dtype': 'bfloat16'})
         layers = [model.backbone.layer4, model.target_net.module[0].layer4]
         views, samples = random_views(), None
     else:
-        model = hvs_dino(name, select_dtype='bfloat16')
+        model = hvs_dino(name, selection_pass={'dtype': 'bfloat16'})
         backbones = (model.backbone, model.teacher['backbone'])
         layers = [backbone.layers[-1].attn.qkv for backbone in backbones]
         views, samples = candidate_crops((2, 2, 4)), random_samples(3, 4)
@@ -326,7 +326,7 @@ def test_teachers_run_in_bfloat16_too(name):
 
 
 def test_autocast_ends_after_an_error():
-    model = build_hvs('SimSiam', select_dtype='bfloat16')
+    model = build_hvs('SimSiam', selection_pass={'dtype': 'bfloat16'})
     with pytest.raises(RuntimeError):
         model.select_views([torch.randn(2, 4, 32, 32)] * 4)
     assert not torch.is_autocast_enabled('cpu')
@@ -335,7 +335,7 @@ def test_autocast_ends_after_an_error():
 
 @pytest.mark.parametrize('name', ['SimSiam', 'DINO'])
 def test_depth_in_bfloat16(name):
-    options = {'select_depth': 1, 'select_dtype': 'bfloat16'}
+    options = {'selection_pass': {'depth': 1, 'dtype': 'bfloat16'}}
     if name == 'SimSiam':
         model, views = build_hvs(name, **options), random_views()
     else:
@@ -369,7 +369,7 @@ def hardest_by_hand(pair_loss, locals_alone):
 def test_selection_by_local_views():
     views = candidate_crops((2, 2, 4), batch_size=6)
     full = hvs_dino().select_views(views).pair_loss
-    selection = hvs_dino(select_online='local').select_views(views)
+    selection = hvs_dino(selection_pass={'online': 'local'}).select_views(views)
     torch.testing.assert_close(selection.pair_loss[:, :, 4:], full[:, :, 4:])
     expected = hardest_by_hand(full, locals_alone=True)
     assert selection.indices.tolist() == [list(views) for views, _ in expected]
@@ -381,7 +381,7 @@ def test_selection_by_local_views():
 
 
 def test_global_views_do_not_reach_the_student():
-    model = hvs_dino(select_online='local')
+    model = hvs_dino(selection_pass={'online': 'local'})
     seen = []
     model.backbone.register_forward_pre_hook(lambda _, args: seen.append(tuple(args[0].shape)))
     model.select_views(candidate_crops((2, 2, 4)))
@@ -389,7 +389,7 @@ def test_global_views_do_not_reach_the_student():
 
 
 def test_the_teacher_of_kept_views_is_still_reused():
-    model = hvs_dino(select_online='local')
+    model = hvs_dino(selection_pass={'online': 'local'})
     seen = []
     model.teacher['backbone'].register_forward_pre_hook(
         lambda _, args: seen.append(tuple(args[0].shape))
@@ -401,14 +401,20 @@ def test_the_teacher_of_kept_views_is_still_reused():
 @pytest.mark.parametrize(
     ('build', 'message'),
     [
-        (lambda: hvs_dino(select_online='some'), r"select_online='some' must be 'all' or 'local'"),
-        (lambda: hvs_dino(select_online=None), r'select_online=None must be'),
-        (lambda: hvs_dino(select_online='local', select_depth=1), r'select_depth=1 .*one of the'),
         (
-            lambda: build_hvs('SimSiam', select_online='local'),
-            r"select_online='local' is not for SimSiamPairLoss.*\['DINO'\]",
+            lambda: hvs_dino(selection_pass={'online': 'some'}),
+            r"online='some' must be 'all' or 'local'",
         ),
-        (lambda: hvs_dino('IBOT', select_online='local'), r'not for IBOTPairLoss'),
+        (lambda: hvs_dino(selection_pass={'online': None}), r'selection_pass.online=None must be'),
+        (
+            lambda: hvs_dino(selection_pass={'online': 'local', 'depth': 1}),
+            r'pass.depth=1 .*one of the',
+        ),
+        (
+            lambda: build_hvs('SimSiam', selection_pass={'online': 'local'}),
+            r"selection_pass.online='local' is not for SimSiamPairLoss.*\['DINO'\]",
+        ),
+        (lambda: hvs_dino('IBOT', selection_pass={'online': 'local'}), r'not for IBOTPairLoss'),
     ],
 )
 def test_where_local_views_alone_make_no_sense(build, message):
@@ -417,7 +423,7 @@ def test_where_local_views_alone_make_no_sense(build, message):
 
 
 def test_local_views_must_be_there():
-    model = hvs_dino(candidates=(2, 2), keep=(1, 1), select_online='local')
+    model = hvs_dino(candidates=(2, 2), keep=(1, 1), selection_pass={'online': 'local'})
     with pytest.raises(ValueError, match=r'all 4 candidates are target views'):
         model.select_views(candidate_crops((2, 2)))
 
@@ -427,7 +433,7 @@ def test_local_views_must_be_there():
 
 @pytest.mark.parametrize(
     ('name', 'options'),
-    [*product(['DINO', 'IBOT'], OPTIONS), ('DINO', {'select_online': 'local'})],
+    [*product(['DINO', 'IBOT'], OPTIONS), ('DINO', {'selection_pass': {'online': 'local'}})],
 )
 def test_the_training_step_is_that_of_the_kept_views(name, options):
     """Whatever they were selected from: nothing of a cheap pass enters the step."""
@@ -463,20 +469,35 @@ def test_cheap_selection_leaves_the_state_alone(name, options):
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        ({'select_scale': 0}, r'select_scale=0 must be above 0 and at most 1'),
-        ({'select_scale': 1.5}, r'select_scale=1.5 must be'),
-        ({'select_scale': '0.5'}, r"select_scale='0.5' must be"),
-        ({'select_tokens': -1}, r'select_tokens=-1 must be'),
-        ({'select_tokens': 0.5}, r'SimSiam has a ResNet.*use select_scale'),
-        ({'select_depth': 0}, r'select_depth=0 must be a whole number from 1 to 4'),
-        ({'select_depth': 5}, r'select_depth=5 .* ResNet'),
-        ({'select_depth': True}, r'select_depth=True'),
-        ({'select_dtype': 'float8'}, r"select_dtype='float8' must be one of \['bfloat16'"),
-        ({'interval': 0}, r'interval=0 must be a whole number of steps, at least 1'),
-        ({'interval': 1.5}, r'interval=1.5'),
-        ({'warmup': -1}, r'warmup=-1 must be a whole number of epochs, at least 0'),
-        ({'prob': 0}, r'prob=0 must be above 0 and at most 1.*take the baseline'),
-        ({'prob': 1.1}, r'prob=1.1'),
+        ({'selection_pass': {'scale': 0}}, r'selection_pass.scale=0 must be above 0 and at most 1'),
+        ({'selection_pass': {'scale': 1.5}}, r'selection_pass.scale=1.5 must be'),
+        ({'selection_pass': {'scale': '0.5'}}, r"selection_pass.scale='0.5' must be"),
+        ({'selection_pass': {'tokens': -1}}, r'selection_pass.tokens=-1 must be'),
+        ({'selection_pass': {'tokens': 0.5}}, r'SimSiam has a ResNet.*use selection_pass.scale'),
+        (
+            {'selection_pass': {'depth': 0}},
+            r'selection_pass.depth=0 must be .* from 1 to 4',
+        ),
+        ({'selection_pass': {'depth': 5}}, r'selection_pass.depth=5 .* ResNet'),
+        ({'selection_pass': {'depth': True}}, r'selection_pass.depth=True'),
+        (
+            {'selection_pass': {'dtype': 'float8'}},
+            r"^selection_pass.dtype='float8' must be one",
+        ),
+        (
+            {'schedule': {'interval': 0}},
+            r'^schedule.interval=0 must be .* at least 1.*steps',
+        ),
+        ({'schedule': {'interval': 1.5}}, r'schedule.interval=1.5'),
+        (
+            {'schedule': {'warmup': -1}},
+            r'^schedule.warmup=-1 must be .* at least 0.*epochs',
+        ),
+        (
+            {'schedule': {'prob': 0}},
+            r'^schedule.prob=0 must be above 0.*take the baseline',
+        ),
+        ({'schedule': {'prob': 1.1}}, r'schedule.prob=1.1'),
     ],
 )
 def test_wrong_options(options, message):
@@ -484,9 +505,36 @@ def test_wrong_options(options, message):
         build_hvs('SimSiam', **options)
 
 
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        ({'select_scale': 0.5}, r'^select_scale=0.5 is now selection_pass=dict\(scale=0.5\)\.$'),
+        (
+            {'select_dtype': 'float16'},
+            r"^select_dtype='float16' is now selection_pass=dict\(dtype='float16'\)\.$",
+        ),
+        ({'interval': 2}, r'^interval=2 is now schedule=dict\(interval=2\)\.$'),
+        ({'prob': 0.5}, r'^prob=0.5 is now schedule=dict\(prob=0.5\)\.$'),
+        ({'shedule': {}}, r"^HVSAlgorithm takes no argument 'shedule'\.$"),
+        (
+            {'selection_pass': {'scal': 0.5}},
+            r"^selection_pass does not take 'scal': expected some of \['scale', 'tokens', 'depth",
+        ),
+        (
+            {'schedule': {'interval': 2, 'steps': 1}},
+            r"^schedule does not take 'steps': expected some of \['interval', 'warmup', 'prob'\]",
+        ),
+        ({'schedule': 2}, r'^schedule=2 must be a dict with some of the keys'),
+    ],
+)
+def test_settings_that_do_not_exist(options, message):
+    with pytest.raises(TypeError, match=message):
+        build_hvs('SimSiam', **options)
+
+
 def test_views_that_would_become_one_size():
-    model = hvs_dino(select_scale=0.3)
-    with pytest.raises(ValueError, match=r'select_scale=0\.3 makes views of .* one size, \[\(8, 8'):
+    model = hvs_dino(selection_pass={'scale': 0.3})
+    with pytest.raises(ValueError, match=r'pass\.scale=0\.3 makes views of .* one size, \[\(8, 8'):
         model.select_views(candidate_crops((2, 2, 4)))
 
 
@@ -505,14 +553,14 @@ def test_convolutions_select_in_channels_last():
 def test_depth_of_an_unknown_backbone():
     model = build_hvs('SimSiam')
     model.algorithm.backbone = torch.nn.Conv2d(3, 8, 3)
-    with pytest.raises(ValueError, match=r'does not know the layers of Conv2d.*select_scale'):
-        HVSAlgorithm(model.algorithm, [4], [2], select_depth=1)
+    with pytest.raises(ValueError, match=r'does not know the layers of Conv2d.*pass\.scale'):
+        HVSAlgorithm(model.algorithm, [4], [2], selection_pass={'depth': 1})
 
 
 def test_dino_on_a_resnet_takes_stages_and_scale():
     torch.manual_seed(0)
     model = build_hvs_dino(backbone=RESNET, neck={'in_channels': 64})
     views = candidate_crops((2, 2, 4))
-    for options in ({'select_scale': 0.5}, {'select_depth': 2}):
+    for options in ({'selection_pass': {'scale': 0.5}}, {'selection_pass': {'depth': 2}}):
         cheap = HVSAlgorithm(model.algorithm, (2, 2, 4), (1, 1, 2), **options)
         assert cheap.select_views(views).indices.shape == (3, 4)

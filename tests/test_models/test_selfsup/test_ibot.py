@@ -408,7 +408,7 @@ def test_patches_have_a_temperature_of_their_own():
 
 def test_weights_of_the_head_are_those_of_the_score():
     model = build_hvs_dino('IBOT', head={'cls_weight': 0.5, 'patch_weight': 2.0})
-    assert model.pair_loss.weights == ScoreWeights(0.5, 2.0)
+    assert model.pair_loss.score_weights(model.algorithm) == ScoreWeights(0.5, 2.0)
 
 
 def spied_loss(model, seen):

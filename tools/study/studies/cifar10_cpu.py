@@ -44,7 +44,7 @@ arms = dict(
     hardest=dict(per_method=_small['selection']),
     # Random views first: while the features are worth nothing, hardness may be noise.
     hardest_late=dict(
-        config='selection', cfg_options={'model.warmup': 2}, per_method=_small['selection']
+        config='selection', cfg_options={'model.schedule.warmup': 2}, per_method=_small['selection']
     ),
 )
 runs = [

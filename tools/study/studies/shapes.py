@@ -21,10 +21,10 @@ arms = dict(
     fast=dict(
         config='selection',
         per_method=dict(
-            simsiam={'model.select_scale': 0.5},
-            simclr={'model.select_dtype': 'bfloat16'},
-            dino={'model.select_online': 'local', 'model.select_dtype': 'bfloat16'},
-            ibot={'model.select_scale': 0.5},
+            simsiam={'model.selection_pass.scale': 0.5},
+            simclr={'model.selection_pass.dtype': 'bfloat16'},
+            dino={'model.selection_pass.online': 'local', 'model.selection_pass.dtype': 'bfloat16'},
+            ibot={'model.selection_pass.scale': 0.5},
         ),
     ),
     hardest_of_6=dict(config='selection', candidates=[6]),

@@ -26,9 +26,9 @@ arms = dict(
         config='selection',
         cfg_options={'model.selector': dict(type='hardest', max_comparisons=2)},
     ),
-    hardest_late=dict(config='selection', cfg_options={'model.warmup': 4}),
+    hardest_late=dict(config='selection', cfg_options={'model.schedule.warmup': 4}),
     # As many hard steps as with hardest_late, from the start.
-    hardest_every_2nd=dict(config='selection', cfg_options={'model.interval': 2}),
+    hardest_every_2nd=dict(config='selection', cfg_options={'model.schedule.interval': 2}),
     hardest_globals=dict(config='selection', candidates=[2, 2, 4]),
     hardest_locals=dict(config='selection', candidates=[1, 1, 8]),
     baseline_equal_masks=dict(config='baseline', per_method=dict(ibot=_equal_masks)),

@@ -1,0 +1,193 @@
+"""Where a view lies in its image, and the transforms that move pixels: crop, flip, resize."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import mmcv.transforms
+import numpy as np
+from mmcv.transforms.utils import cache_randomness
+from mmpretrain.datasets import transforms as mmpretrain_transforms
+
+from .pixels.resizing import INTERPOLATIONS, flip, resize
+from .view_transform import Results, ViewTransform, image_size, is_color_image
+
+#: (height, width) in pixels.
+Size = tuple[int, int]
+#: Key of the record of a view's geometry, :class:`ViewGeometry`, in the results of a pipeline.
+GEOMETRY_KEY = 'view_geometry'
+
+
+class ViewGeometry:
+    """The part of the original image that a view shows, in which orientation and size.
+
+    Args:
+        height: Height of the original image in pixels.
+        width: Its width.
+
+    Attributes:
+        box: ``[x1, y1, x2, y2]`` in pixels of the original image, upper bounds exclusive, so that
+            the area is ``(x2 - x1) * (y2 - y1)``.
+        flipped: Whether the view is mirrored (horizontally, vertically).
+        size: (height, width) of the view now, in its own pixels.
+    """
+
+    def __init__(self, height: int, width: int) -> None:
+        self.box = [0.0, 0.0, float(width), float(height)]
+        self.flipped = [False, False]
+        self.size = (height, width)
+
+    def crop(self, top: float, left: float, height: int, width: int) -> None:
+        """Cut a window out of the view, in pixels of the view now; it may exceed the borders."""
+        # axis 0 is x, axis 1 is y
+        for axis, (low, extent, whole) in enumerate(
+            ((left, width, self.size[1]), (top, height, self.size[0]))
+        ):
+            start, stop = self.box[axis], self.box[axis + 2]
+            if self.flipped[axis]:
+                start, stop = stop, start
+            step = (stop - start) / whole
+            edges = (start + step * low, start + step * (low + extent))
+            self.box[axis], self.box[axis + 2] = min(edges), max(edges)
+        self.size = (height, width)
+
+    def flip(self, direction: str) -> None:
+        """Mirror the view: ``'horizontal'``, ``'vertical'`` or ``'diagonal'`` (both)."""
+        self.flipped[0] ^= direction in ('horizontal', 'diagonal')
+        self.flipped[1] ^= direction in ('vertical', 'diagonal')
+
+    def resize(self, height: int, width: int) -> None:
+        """Change the size in pixels, not the part of the original that is shown."""
+        self.size = (height, width)
+
+
+class GeometryTransform(ViewTransform):
+    """Mixed into an upstream transform that moves pixels."""
+
+    def transform(self, results: Results) -> Results:
+        size = image_size(results['img'])
+        results = self.apply(results)
+        if GEOMETRY_KEY in results:
+            self.record(results[GEOMETRY_KEY], size, results)
+        return results
+
+    def apply(self, results: Results) -> Results:
+        """Draw random numbers and change the image."""
+        return super().transform(results)
+
+    def record(self, geometry: ViewGeometry, size: Size, results: Results) -> None:
+        """Update the geometry, given the size before the transform and its results."""
+        geometry.resize(*results['img'].shape[:2])
+
+
+class Resize(GeometryTransform, mmcv.transforms.Resize):
+    """Always upstream's code."""
+
+
+class ResizeEdge(GeometryTransform, mmpretrain_transforms.ResizeEdge):
+    """Always upstream's code."""
+
+
+class _RandomWindow(GeometryTransform):
+    """Crops whose window comes from ``rand_crop_params``."""
+
+    def rand_crop_params(self, img: Any) -> tuple[int, int, int, int]:
+        # RandomCrop pads first: the image to crop may be larger than the view was.
+        self._padded_size = img.shape[:2]
+        self._window = super().rand_crop_params(img)
+        return self._window
+
+    def record(self, geometry: ViewGeometry, size: Size, results: Results) -> None:
+        top, left, height, width = self._window
+        top_border, left_border = self._border(size)
+        geometry.crop(top - top_border, left - left_border, height, width)
+        geometry.resize(*results['img'].shape[:2])
+
+    def _border(self, size: Size) -> tuple[int, int]:
+        return 0, 0
+
+
+class RandomResizedCrop(_RandomWindow, mmpretrain_transforms.RandomResizedCrop):
+    """Fast with ``backend='pillow'`` and bilinear or bicubic interpolation."""
+
+    def apply(self, results: Results) -> Results:
+        image = results['img']
+        if (
+            self.exact
+            or self.backend != 'pillow'
+            or self.interpolation not in INTERPOLATIONS
+            or not is_color_image(image)
+        ):
+            return super().apply(results)
+        top, left, height, width = self.rand_crop_params(image)
+        window = image[top : top + height, left : left + width]
+        results['img'] = resize(window, self.scale, self.interpolation)
+        results['img_shape'] = results['img'].shape
+        return results
+
+
+class EfficientNetRandomCrop(_RandomWindow, mmpretrain_transforms.EfficientNetRandomCrop):
+    """Always upstream's code."""
+
+
+class RandomCrop(_RandomWindow, mmpretrain_transforms.RandomCrop):
+    """Always upstream's code."""
+
+    def _border(self, size: Size) -> tuple[int, int]:
+        # ``padding`` is one number, (left/right, top/bottom) or (left, top, right, bottom);
+        # ``pad_if_needed`` then adds the same on both sides.
+        padding = self.padding or 0
+        left, top = (padding, padding) if isinstance(padding, int) else padding[:2]
+        right, bottom = (left, top) if isinstance(padding, int) else padding[-2:]
+        left += (self._padded_size[1] - size[1] - left - right) // 2
+        top += (self._padded_size[0] - size[0] - top - bottom) // 2
+        return top, left
+
+
+class CenterCrop(GeometryTransform, mmcv.transforms.CenterCrop):
+    """Always upstream's code."""
+
+    def record(self, geometry: ViewGeometry, size: Size, results: Results) -> None:
+        height, width = results['img'].shape[:2]
+        # Rounded as upstream does; a border of auto_pad lies below and to the right.
+        top, left = (max(0, round((size[0] - height) / 2)), max(0, round((size[1] - width) / 2)))
+        geometry.crop(top, left, height, width)
+
+
+class RandomFlip(GeometryTransform, mmcv.transforms.RandomFlip):
+    """Fast if there is nothing but an image to flip, and one direction to flip it."""
+
+    @cache_randomness
+    def _choose_direction(self) -> str | None:
+        if self.exact or not isinstance(self.direction, str) or not isinstance(self.prob, float):
+            return super()._choose_direction()
+        # numpy.random.choice() with upstream's arguments, without its checks.
+        threshold = self.prob / (self.prob + (1.0 - self.prob))
+        return self.direction if np.random.random_sample() < threshold else None  # noqa: NPY002
+
+    def _flip(self, results: Results) -> None:
+        others = ('gt_bboxes', 'gt_keypoints', 'gt_seg_map')
+        if (
+            self.exact
+            or not is_color_image(results['img'])
+            or any(results.get(key) is not None for key in others)
+        ):
+            super()._flip(results)
+        else:
+            results['img'] = flip(results['img'], results['flip_direction'])
+
+    def record(self, geometry: ViewGeometry, size: Size, results: Results) -> None:
+        if results['flip']:
+            geometry.flip(results['flip_direction'])
+
+
+#: Transforms that move pixels and are recorded.
+GEOMETRY_TRANSFORMS = (
+    CenterCrop,
+    EfficientNetRandomCrop,
+    RandomCrop,
+    RandomFlip,
+    RandomResizedCrop,
+    Resize,
+    ResizeEdge,
+)

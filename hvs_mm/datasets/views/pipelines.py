@@ -1,0 +1,113 @@
+"""Build the pipeline of a group of views from upstream's transforms."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from copy import copy
+from typing import Any
+
+from mmcv.transforms import Compose, RandomApply, RandomChoice
+
+from .colors import COLOR_TRANSFORMS, ColorTransform, RandomGrayscale
+from .geometry import GEOMETRY_TRANSFORMS, GeometryTransform, RandomFlip
+
+_TRANSFORMS = (*COLOR_TRANSFORMS, *GEOMETRY_TRANSFORMS)
+#: Our transforms by the upstream class they derive from; built ones of ours map to themselves.
+_OURS = {cls.__bases__[-1]: cls for cls in _TRANSFORMS} | {cls: cls for cls in _TRANSFORMS}
+#: Wrappers in which transforms can be left to the device.
+_WRAPPERS = (Compose, RandomApply, RandomChoice)
+
+
+def names(transforms: Sequence[type]) -> list[str]:
+    """Names of transforms in a config."""
+    return [cls.__name__ for cls in transforms]
+
+
+def build_pipeline(
+    transforms: Sequence[dict[str, Any] | Callable], exact: bool, on_device: bool
+) -> Compose:
+    """Build the pipeline of a group of views, which records what it does to them.
+
+    Args:
+        transforms: Configs or built transforms, also inside wrappers such as ``RandomApply``. They
+            are not changed.
+        exact, on_device: See :class:`ViewTransform`.
+
+    Raises:
+        ValueError: If a crop or flip cannot be recorded, or ``on_device`` would give other views.
+    """
+    pipeline = _replace(Compose(transforms), exact, on_device)
+    if on_device:
+        _check_device(pipeline)
+    return pipeline
+
+
+def _replace(transform: Any, exact: bool, on_device: bool) -> Any:
+    """Put our transforms in place of upstream's, also inside wrappers."""
+    ours = _OURS.get(type(transform))
+    if ours is not None:
+        return ours.from_upstream(transform, exact, on_device)
+    name = _name(transform)
+    if _moves_pixels(name):
+        known = [known for known in names(GEOMETRY_TRANSFORMS) if _moves_pixels(known)]
+        raise ValueError(
+            f'transform {name} in CandidateViews: its crop box or flip cannot be recorded. Use one '
+            f'of {known}.'
+        )
+    inner = getattr(transform, 'transforms', None)
+    if inner is None:
+        return transform
+    wrapper = copy(transform)
+    wrapper.transforms = (
+        [_replace(one, exact, on_device) for one in inner]
+        if isinstance(inner, list)
+        else _replace(inner, exact, on_device)
+    )
+    return wrapper
+
+
+def _name(transform: Any) -> str:
+    # torchvision's transforms come wrapped, with the original in the attribute ``t``.
+    return type(getattr(transform, 't', transform)).__name__
+
+
+def _moves_pixels(name: str) -> bool:
+    return 'Crop' in name or 'Flip' in name
+
+
+def _check_device(pipeline: Compose) -> None:
+    """Check that the views stay the same if the device changes the colors last."""
+    changed_by = None
+    for transform in _leaves(pipeline):
+        name = _name(transform)
+        if isinstance(transform, ColorTransform):
+            changed_by = name
+        elif not isinstance(transform, GeometryTransform):
+            raise ValueError(
+                f"photometry='device' in CandidateViews: the device cannot do {name}. It does "
+                f'{names(COLOR_TRANSFORMS)}, also inside {names(_WRAPPERS[1:])}; the loader crops, '
+                f'resizes and flips with {names(GEOMETRY_TRANSFORMS)}. Leave {name} out, or set '
+                "photometry='loader'."
+            )
+        elif changed_by is not None and not isinstance(transform, RandomFlip):
+            raise ValueError(
+                f"photometry='device' in CandidateViews: {name} comes after {changed_by}, but the "
+                'loader crops and resizes before the device changes colors. Put '
+                f"{name} in front, or set photometry='loader'."
+            )
+        if isinstance(transform, RandomGrayscale) and not transform.has_fast():
+            raise ValueError(
+                f"photometry='device' in CandidateViews: RandomGrayscale with "
+                f'keep_channels={transform.keep_channels}, {len(transform.channel_weights)} '
+                f'channel_weights and color_format={transform.color_format!r}: the device needs '
+                "keep_channels=True, 3 weights and 'bgr' or 'rgb'; or set photometry='loader'."
+            )
+
+
+def _leaves(transform: Any) -> Iterator[Any]:
+    if type(transform) not in _WRAPPERS:
+        yield transform
+        return
+    inner = transform.transforms
+    for one in inner if isinstance(inner, list) else [inner]:
+        yield from _leaves(one)

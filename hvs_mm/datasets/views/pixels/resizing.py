@@ -1,0 +1,59 @@
+"""Resize and flip color images."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import torch
+from PIL import Image
+from torch.nn import functional as F
+
+#: Interpolations of :func:`resize`: MMCV's name and Pillow's.
+INTERPOLATIONS = {'bilinear': Image.Resampling.BILINEAR, 'bicubic': Image.Resampling.BICUBIC}
+
+#: PyTorch is fast at resampling 8-bit images on these processors only.
+_VECTORIZED = torch.backends.cpu.get_cpu_capability() in ('AVX2', 'AVX512')
+
+_CV2_FLIPS = {'horizontal': 1, 'vertical': 0, 'diagonal': -1}
+
+
+def resize(image: np.ndarray, size: tuple[int, int], interpolation: str) -> np.ndarray:
+    """Resize with antialiasing, as ``mmcv.imresize(..., backend='pillow')``.
+
+    PyTorch's own resampling of 8-bit images has Pillow's filters and Pillow's two passes, each
+    rounded, with weights of 16 bits: bilinear values differ from Pillow's by one level at most,
+    bicubic ones by two. Pillow takes over on processors without these vector instructions.
+
+    Args:
+        image: (H, W, 3) uint8; of a window of a larger image, nothing outside is read.
+        size: (height, width) in pixels.
+        interpolation: ``'bilinear'`` or ``'bicubic'``.
+
+    Returns:
+        (height, width, 3) uint8, contiguous, no view of ``image``.
+    """
+    # PyTorch warns about read-only arrays, and Pillow is slow on windows.
+    image = image.copy()
+    if not _VECTORIZED:
+        resized = Image.fromarray(image).resize(tuple(size)[::-1], INTERPOLATIONS[interpolation])
+        return np.array(resized)
+    # PyTorch keeps the memory layout of a batch of one that is contiguous.
+    pixels = torch.from_numpy(image).unsqueeze(0)
+    # (1, H, W, 3) -> (1, 3, H, W)
+    resized = F.interpolate(
+        pixels.permute(0, 3, 1, 2),
+        size=tuple(size),
+        mode=interpolation,
+        align_corners=False,
+        antialias=True,
+    )
+    # (1, 3, h, w) -> (h, w, 3)
+    return np.ascontiguousarray(resized[0].permute(1, 2, 0).numpy())
+
+
+def flip(image: np.ndarray, direction: str) -> np.ndarray:
+    """Mirror (H, W, 3) uint8 as ``mmcv.imflip``, into a new array.
+
+    It is contiguous: later transforms are slow on reversed arrays.
+    """
+    return cv2.flip(image, _CV2_FLIPS[direction])

@@ -1,0 +1,163 @@
+"""Check the training loader: its views, its batches, its bad images and its colors."""
+
+from __future__ import annotations
+
+import os
+from math import ceil
+from typing import Any
+
+from mmengine.config import Config
+from torch import nn
+
+from ...models.checks import ViewsError, check_batch_size
+from ...models.hvs_algorithm import HVSAlgorithm
+from ...models.photometry.device_photometry import DevicePhotometry
+from ...utils.class_name import class_name
+from .dataset_checks import count_images, loaded_datasets, pipeline_steps
+from .hook_checks import build_hooks
+
+_KEY = 'train_dataloader'
+#: Environment variables in which the launchers give the number of processes.
+_PROCESSES = {'pytorch': 'WORLD_SIZE', 'slurm': 'SLURM_NTASKS', 'mpi': 'OMPI_COMM_WORLD_SIZE'}
+
+
+def check_loader(cfg: Config, model: nn.Module) -> None:
+    """Check that the loader gives the views that an HVS model needs, in batches it can train on.
+
+    Raises:
+        ValueError: If ``CandidateViews`` draws another number of views than ``candidates``, or
+            BatchNorm would have to normalize a single sample.
+    """
+    if not isinstance(model, HVSAlgorithm) or cfg.get(_KEY) is None:
+        return
+    for key, dataset in loaded_datasets(cfg, [_KEY]):
+        for number, step in pipeline_steps(dataset, 'CandidateViews'):
+            drawn = step['num_views']
+            drawn = [drawn] if isinstance(drawn, int) else list(drawn)
+            if sum(drawn) != sum(model.candidates):
+                raise ValueError(
+                    f'{key}.pipeline.{number}.num_views={drawn}: the loader gives '
+                    f'{sum(drawn)} views per image, but candidates={list(model.candidates)} '
+                    f'needs {sum(model.candidates)}. Make them equal.'
+                )
+    if cfg.get('launcher', 'none') == 'none':
+        check_batch_size(model.train().algorithm, cfg[_KEY].get('batch_size', 1))
+
+
+def check_enough_images(cfg: Config, model: nn.Module, listed: dict[str, int]) -> None:
+    """Check that an epoch has a batch, and none that BatchNorm cannot normalize.
+
+    With fewer images than the batch size, ``drop_last=True`` leaves nothing to train on, and
+    MMEngine would run through all epochs without a step.
+
+    ``listed`` are the numbers of images from :func:`check_datasets`.
+
+    Raises:
+        ValueError: If there is no batch, or the last one is a single image and the model has
+            BatchNorm.
+    """
+    loader = cfg.get(_KEY)
+    if not loader or loader.get('batch_sampler') or not loader.get('dataset'):
+        return
+    # Other samplers may never end, and so drop nothing.
+    if class_name({'type': 'DefaultSampler', **(loader.get('sampler') or {})}) != 'DefaultSampler':
+        return
+    drop_last, is_hvs = loader.get('drop_last', False), isinstance(model, HVSAlgorithm)
+    if not drop_last and not is_hvs:
+        return
+    images = count_images(loader.dataset, f'{_KEY}.dataset', listed)
+    if images is None:
+        return
+    batch_size = loader.get('batch_size', 1)
+    processes = int(os.environ.get(_PROCESSES.get(cfg.get('launcher'), ''), 1))
+    # The sampler rounds up by repeating some images.
+    per_process = ceil(images / processes)
+    if drop_last and per_process < batch_size:
+        share = f', {per_process} for each of {processes} processes,' if processes > 1 else ''
+        raise ValueError(
+            f'{_KEY}.batch_size={batch_size}: the {images} images of {_KEY}.dataset{share} make no '
+            'batch with drop_last=True, so nothing would be trained. Set --cfg-options '
+            f'{_KEY}.batch_size={per_process} or less, or {_KEY}.drop_last=False for one smaller '
+            'batch.'
+        )
+    if not drop_last and processes == 1 and per_process % batch_size:
+        try:
+            check_batch_size(model.train().algorithm, per_process % batch_size)
+        except ViewsError as error:
+            raise ValueError(
+                f'{_KEY}.batch_size={batch_size} leaves one of the {images} images of '
+                f'{_KEY}.dataset for the last batch of an epoch: {error}'
+            ) from error
+
+
+def check_bad_images(cfg: Config) -> None:
+    """Check that bad images are skipped only while training, and that the skips are reported.
+
+    Raises:
+        TypeError: If ``BadImagesHook`` does not take an argument.
+        ValueError: If it does not take a value; if an evaluation would replace bad images by
+            others; if the training would skip bad images silently.
+    """
+    hooks = build_hooks(cfg, 'BadImagesHook')
+    for key, dataset in loaded_datasets(cfg, (_KEY, 'val_dataloader', 'test_dataloader')):
+        skipping = [
+            f'{key}.pipeline.{number}'
+            for number, step in pipeline_steps(dataset, 'LoadCheckedImage')
+            if step.get('bad_images', 'skip') == 'skip'
+        ]
+        if not skipping:
+            continue
+        option = skipping[0]
+        if not key.startswith(_KEY) or dataset.get('test_mode'):
+            raise ValueError(
+                f"{option}: LoadCheckedImage with bad_images='skip' would evaluate another image "
+                f'in place of a bad one. Set --cfg-options {option}.bad_images=error.'
+            )
+        last = class_name(dataset['pipeline'][-1])
+        if last != 'PackViews':
+            raise ValueError(
+                f'{key}.pipeline: LoadCheckedImage skips bad images, but {last} does not report '
+                "them: pack with dict(type='PackViews'), or set --cfg-options "
+                f'{option}.bad_images=error.'
+            )
+        if not hooks:
+            raise ValueError(
+                f'{option}: LoadCheckedImage skips bad images, but no hook reports them: add '
+                '--cfg-options default_hooks.bad_images.type=BadImagesHook, or set '
+                f'{option}.bad_images=error.'
+            )
+
+
+def check_photometry(cfg: Config, model: nn.Module) -> None:
+    """Check that either the loader or the device changes the colors of views, not both or neither.
+
+    Raises:
+        ValueError: If the pipeline and the model's preprocessor disagree.
+    """
+    preprocessor: Any = getattr(model, 'data_preprocessor', None)
+    on_device, name = isinstance(preprocessor, DevicePhotometry), type(preprocessor).__name__
+    for key, dataset in loaded_datasets(cfg, [_KEY]):
+        views = list(pipeline_steps(dataset, 'CandidateViews'))
+        if on_device and not views:
+            raise ValueError(
+                f'data_preprocessor.type={name!r} changes the colors of '
+                f'candidate views on the device, but {key}.pipeline draws none: add '
+                "dict(type='CandidateViews', photometry='device', ...), or set "
+                "data_preprocessor.type='SelfSupDataPreprocessor'."
+            )
+        for number, step in views:
+            setting = f'{key}.pipeline.{number}.photometry'
+            value = step.get('photometry', 'loader')
+            if on_device and value == 'loader':
+                raise ValueError(
+                    f'data_preprocessor.type={name!r} changes the colors of '
+                    f'views on the device, but {setting}={value!r}: set --cfg-options '
+                    f'{setting}=device, or data_preprocessor.type=SelfSupDataPreprocessor.'
+                )
+            if not on_device and value == 'device':
+                raise ValueError(
+                    f'{setting}={value!r} leaves the colors of views to the device, but '
+                    f'data_preprocessor.type={name!r} does not change them: '
+                    'set --cfg-options data_preprocessor.type=DevicePhotometry, or '
+                    f'{setting}=loader.'
+                )

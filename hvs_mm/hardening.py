@@ -1,0 +1,248 @@
+"""Turn the config of a baseline into the config of a run with hard views.
+
+A config file takes over the entries that :func:`hard_views` returns for its bases::
+
+    _base_ = 'mmpretrain::simsiam/simsiam_resnet50_8xb32-coslr-100e_in1k.py'
+
+    from hvs_mm import hard_views
+
+    globals().update(hard_views(_base_, candidates=[4], keep=[2]))
+
+The file makes the call itself, not a base and not the Runner. MMEngine shows a base neither the
+file that inherits it nor the other bases. A Runner would be too late: whatever reads a config
+(``Config.fromfile``, ``--cfg-options model.selector=random``, a dump, ``mim train``) must see all
+of it. The import must come after ``_base_``: MMEngine takes a file that begins with the
+import of a package for a pure Python config.
+
+In Python, :func:`harden` does the same to a whole config.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmpretrain.models.selfsup.base import BaseSelfSupervisor
+from mmpretrain.registry import MODELS
+
+from .apis import get_config
+from .datasets import PackViews
+from .engine.checks.dataset_checks import loaded_datasets
+from .selection import ViewGroups
+from .selection.pair_losses.base import registered_pair_losses
+from .utils.class_name import class_name
+
+# As in configs/_base_/hvs.py, for baselines that do not inherit it.
+_RUNNER = 'mmpretrain.ReliableRunner'
+_MEAN_PATTERN = r'.*(loss|time|data_time|grad_norm|hvs|cls_term|patch_term).*'
+_LOADERS = ('train_dataloader',)
+
+
+def harden(
+    config: Config | Mapping[str, Any] | str | Path,
+    candidates: Sequence[int],
+    keep: Sequence[int],
+    **settings: Any,
+) -> Config:
+    """Add hard view selection to the config of a baseline.
+
+    Args:
+        config: The baseline: a config, a file, or a name for :func:`hvs_mm.get_config`, such as
+            ``'mmpretrain::simsiam/simsiam_resnet50_8xb32-coslr-100e_in1k.py'``. It stays as it is.
+        candidates: Views drawn per view pipeline of the baseline.
+        keep: Views kept per view pipeline.
+        **settings: Further arguments of :func:`hard_views`.
+
+    Raises:
+        FileNotFoundError: If there is no such config.
+        TypeError, ValueError: As in :func:`hard_views`.
+
+    Examples:
+        >>> cfg = harden('hvs_mm::baselines/dino_vit-small_100e.py', [2, 2, 16], [1, 1, 8])
+        >>> cfg.model.type
+        'HVSAlgorithm'
+    """
+    if isinstance(config, (str, Path)):
+        name = str(config)
+        cfg = get_config(name) if '::' in name else Config.fromfile(name)
+    else:
+        cfg = deepcopy(config) if isinstance(config, Config) else Config(deepcopy(dict(config)))
+    cfg.merge_from_dict(hard_views(cfg, candidates, keep, **settings))
+    return cfg
+
+
+def hard_views(
+    base: Config | Mapping[str, Any],
+    candidates: Sequence[int],
+    keep: Sequence[int],
+    *,
+    selector: str | dict[str, Any] | None = None,
+    pair_loss: dict[str, Any] | None = None,
+    target_groups: Sequence[int] | None = None,
+    selection_pass: dict[str, Any] | None = None,
+    schedule: dict[str, Any] | None = None,
+    photometry: str = 'loader',
+) -> dict[str, Any]:
+    """Return the entries of a config that turn its bases into a run with hard views.
+
+    The model is wrapped in ``HVSAlgorithm``; the training pipeline draws the candidates with the
+    baseline's own view pipelines, skips broken image files, and packs the geometry of the views.
+    Added are the hooks and the Runner that the configs of this package have, unless the baseline
+    chooses its own. Everything else stays as it is.
+
+    Args:
+        base: The complete config of the baseline; ``_base_`` inside a config file.
+        candidates: Views drawn per view pipeline of the baseline.
+        keep: Views kept per view pipeline.
+        selector, pair_loss, target_groups, selection_pass, schedule: Arguments of
+            :class:`hvs_mm.HVSAlgorithm`; ``None`` for its defaults.
+        photometry: ``'device'`` to change the colors of views on the device of the model,
+            ``'loader'`` to leave them where the baseline has them.
+
+    Returns:
+        Entries to merge over ``base``.
+
+    Raises:
+        TypeError: If ``candidates`` or ``keep`` is no list of integers.
+        ValueError: If they do not fit each other or the view pipelines, the model is no
+            self-supervised algorithm with a pair loss or selects views already, or the training
+            pipeline draws no views.
+    """
+    groups = ViewGroups(candidates, keep)
+    if photometry not in ('loader', 'device'):
+        raise ValueError(f"photometry={photometry!r} must be 'loader' or 'device'.")
+    model = base.get('model') or {}
+    _check_algorithm(model, pair_loss)
+    chosen = {
+        'selector': selector,
+        'pair_loss': pair_loss,
+        'target_groups': target_groups,
+        'selection_pass': selection_pass,
+        'schedule': schedule,
+    }
+    views = {'type': 'CandidateViews', 'num_views': list(groups.candidates)}
+    if photometry == 'device':
+        views['photometry'] = photometry
+    loader, steps = _hard_loader(base.get('train_dataloader') or {}, views)
+    hooks = {'finite_step': 'FiniteStepHook', 'selection': 'SelectionStatsHook'}
+    if 'LoadCheckedImage' in steps:
+        hooks['bad_images'] = 'BadImagesHook'
+    known_hooks = base.get('default_hooks') or {}
+    entries = {
+        'model': {
+            '_delete_': True,
+            'type': 'HVSAlgorithm',
+            'algorithm': deepcopy(model),
+            'candidates': list(groups.candidates),
+            'keep': list(groups.keep),
+            **{name: value for name, value in chosen.items() if value is not None},
+        },
+        'train_dataloader': loader,
+        'default_hooks': {
+            name: {'type': hook} for name, hook in hooks.items() if name not in known_hooks
+        },
+        'custom_imports': _imports(base.get('custom_imports') or {}),
+        'runner_type': base.get('runner_type') or _RUNNER,
+        'log_processor': {'mean_pattern': _MEAN_PATTERN, **(base.get('log_processor') or {})},
+    }
+    if photometry == 'device':
+        entries.update(_device_preprocessor(base, entries['model']['algorithm']))
+    return entries
+
+
+def _check_algorithm(model: Mapping[str, Any], pair_loss: dict[str, Any] | None) -> None:
+    known, name = registered_pair_losses(), class_name(model)
+    if name == 'HVSAlgorithm':
+        raise ValueError(
+            f'the config has hard views already, model.candidates={model.get("candidates")} and '
+            f'model.keep={model.get("keep")}: pass the config of its baseline.'
+        )
+    cls = MODELS.get(name) if name else None
+    if not (isinstance(cls, type) and issubclass(cls, BaseSelfSupervisor)):
+        raise ValueError(
+            f'model.type={model.get("type")!r} is no self-supervised algorithm of MMPretrain, so '
+            f'it has no views to select: pass the config that pretrains one of {sorted(known)}.'
+        )
+    if pair_loss is None and not any(base.__name__ in known for base in cls.__mro__):
+        raise ValueError(
+            f'model.type={name!r} has no pair loss. Algorithms that have one: {sorted(known)}. '
+            'For another one, pass pair_loss=dict(type=...); see docs/extend.md.'
+        )
+
+
+def _hard_loader(
+    loader: Mapping[str, Any], views: dict[str, Any]
+) -> tuple[dict[str, Any], set[str]]:
+    """The entries of the training loader, and the names of the steps in its pipelines."""
+    dataset = deepcopy(dict(loader.get('dataset') or {}))
+    if not dataset:
+        raise ValueError(
+            'the config has no train_dataloader with a dataset: pass the config of a training.'
+        )
+    steps: set[str] = set()
+    # In place: the data set may be one inside of wrappers such as RepeatDataset.
+    for key, inner in loaded_datasets({'train_dataloader': {'dataset': dataset}}, _LOADERS):
+        pipeline = list(inner.get('pipeline') or [])
+        inner['pipeline'] = [_hard_step(step, views) for step in pipeline]
+        drawing = [step for step in inner['pipeline'] if class_name(step) == 'CandidateViews']
+        if len(drawing) != 1:
+            raise ValueError(
+                f'{key}.pipeline has the steps {list(map(class_name, pipeline))}, expected '
+                'MultiView or CandidateViews once among them: draw views with '
+                "dict(type='MultiView', num_views=[...], transforms=[...])."
+            )
+        if len(views['num_views']) != len(drawing[0]['transforms']):
+            raise ValueError(
+                f'candidates={views["num_views"]} must have one number for each of the '
+                f'{len(drawing[0]["transforms"])} view pipelines of {key}.pipeline.'
+            )
+        steps.update(map(class_name, inner['pipeline']))
+    # MMEngine would pass the scope, which comes with `mmpretrain::`, to the function.
+    collate_fn = dict(loader.get('collate_fn') or {'type': 'default_collate'})
+    collate_fn.pop('_scope_', None)
+    if 'collate_fn' in loader:
+        collate_fn['_delete_'] = True
+    return {'collate_fn': collate_fn, 'dataset': {'_delete_': True, **dataset}}, steps
+
+
+def _hard_step(step: Any, views: dict[str, Any]) -> Any:
+    """The step of a pipeline that takes the place of a baseline's."""
+    name = class_name(step)
+    if name in ('MultiView', 'CandidateViews'):
+        return {**step, **views}
+    if name == 'LoadImageFromFile':
+        return {**step, 'type': 'LoadCheckedImage'}
+    if name == 'PackInputs':
+        packing = {**step, 'type': 'PackViews'}
+        if 'meta_keys' in step:
+            # What the baseline packs, and the geometry.
+            packing['meta_keys'] = sorted({*step['meta_keys'], *PackViews.DEFAULT_META_KEYS})
+        return packing
+    return step
+
+
+def _imports(custom_imports: Mapping[str, Any]) -> dict[str, Any]:
+    names = custom_imports.get('imports') or []
+    names = [names] if isinstance(names, str) else list(names)
+    return {
+        'imports': names if 'hvs_mm' in names else [*names, 'hvs_mm'],
+        'allow_failed_imports': custom_imports.get('allow_failed_imports', False),
+    }
+
+
+def _device_preprocessor(base: Mapping[str, Any], algorithm: dict[str, Any]) -> dict[str, Any]:
+    """The entries that let the preprocessor change the colors of views."""
+    own = algorithm.get('data_preprocessor')
+    name = class_name(own or base.get('data_preprocessor') or {})
+    if name not in ('', 'SelfSupDataPreprocessor', 'DevicePhotometry'):
+        raise ValueError(
+            f"photometry='device' takes the place of SelfSupDataPreprocessor, but "
+            f"data_preprocessor.type={name!r}: use photometry='loader'."
+        )
+    if own:
+        own['type'] = 'DevicePhotometry'
+        return {}
+    return {'data_preprocessor': {'type': 'DevicePhotometry'}}

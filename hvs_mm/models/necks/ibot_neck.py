@@ -1,0 +1,101 @@
+"""The projection of iBOT."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, ClassVar
+
+from mmengine.dist import get_world_size
+from mmpretrain.registry import MODELS
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import SyncBatchNorm, _BatchNorm
+
+from .dino_neck import DINONeck, WeightNormLinear
+
+
+@contextmanager
+def running_statistics(module: nn.Module) -> Iterator[None]:
+    """Let BatchNorm normalize with its running statistics, and leave these alone.
+
+    For a batch too small to have statistics of its own. SyncBN on several processes, which must
+    all take part, keeps normalizing with the statistics of their batches together.
+    """
+    norms = [
+        m
+        for m in module.modules()
+        if isinstance(m, _BatchNorm)
+        and m.training
+        and not (isinstance(m, SyncBatchNorm) and get_world_size() > 1)
+    ]
+    for norm in norms:
+        norm.eval()
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.train()
+
+
+@MODELS.register_module()
+class IBOTNeck(DINONeck):
+    """Projection of iBOT: one MLP for all tokens, prototypes shared or of two kinds.
+
+    Source: section 3.2 of `arXiv 2111.07832 <https://arxiv.org/abs/2111.07832>`_.
+
+    Args:
+        in_channels: Width of the backbone's tokens.
+        out_channels: Number of prototypes of the [CLS] token.
+        patch_out_channels: Number of prototypes of the patch tokens; by default ``out_channels``.
+        shared_head: Use the same prototypes for both.
+        **kwargs: As for :class:`DINONeck`.
+
+    Raises:
+        ValueError: If the prototypes are shared, but not equal in number.
+    """
+
+    algorithm: ClassVar[str] = 'IBOT'
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int = 8192,
+        patch_out_channels: int | None = None,
+        shared_head: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(in_channels, out_channels, **kwargs)
+        patch_out_channels = out_channels if patch_out_channels is None else patch_out_channels
+        if shared_head and patch_out_channels != out_channels:
+            raise ValueError(
+                f'patch_out_channels={patch_out_channels} differs from out_channels='
+                f'{out_channels}, but shared_head=True uses the same prototypes for both: make '
+                'them equal, or set shared_head=False.'
+            )
+        self.shared_head = shared_head
+        if not shared_head:
+            self.last_layer2 = WeightNormLinear(
+                self.last_layer.weight_v.shape[1],
+                patch_out_channels,
+                fixed_norm=not self.last_layer.weight_g.requires_grad,
+            )
+
+    def pool(self, x: Sequence[Tensor]) -> Tensor:
+        """The [CLS] token (B, C) of tokens (B, 1 + N, C), of which the last ones count."""
+        return x[-1][:, 0]
+
+    @property
+    def has_batch_norm(self) -> bool:
+        """Whether the logits of a token depend on the others of a batch."""
+        return any(isinstance(m, _BatchNorm) and m.training for m in self.mlp.modules())
+
+    def patch_logits(self, tokens: Tensor) -> Tensor:
+        """Map patch tokens (M, C) to logits (M, patch_out_channels).
+
+        BatchNorm normalizes fewer than two of them with its running statistics.
+        """
+        prototypes = self.last_layer if self.shared_head else self.last_layer2
+        if len(tokens) > 1:
+            return prototypes(self.project(tokens))
+        with running_statistics(self.mlp):
+            return prototypes(self.project(tokens))

@@ -1,0 +1,187 @@
+"""A study file: the runs to compare and how they are evaluated."""
+
+from __future__ import annotations
+
+import os.path as osp
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from hvs_mm.evaluation import KNNSettings
+
+from .schema import NAME, NUMBER, OPTIONS, TEXT, Kind, StudyError, check, expect, one_of, whole
+
+_WANTED = 'the path of a config; a method has these and cfg_options, nothing else'
+_METHOD = {'cfg_options?': OPTIONS, ...: Kind(TEXT.fits, _WANTED)}
+_ARM = {
+    'config': TEXT,
+    'cfg_options?': OPTIONS,
+    'candidates?': [whole(1)],
+    'per_method?': {...: OPTIONS},
+}
+_RUNS = {
+    'methods?': [TEXT],
+    'arms?': [TEXT],
+    'epochs': [whole(1)],
+    'seeds': [whole(0, 2**32 - 1)],
+}
+_ANY = Kind(lambda value: True, 'anything')
+_KNN = {f'{name}?': _ANY for name in KNNSettings.__dataclass_fields__}
+_KNN |= {'k?': whole(1), 'interval?': whole(1), 'temperature?': NUMBER, 'batch_size?': NUMBER}
+_LINEAR = Kind(
+    lambda value: value is None or isinstance(value, dict),
+    'dict(C=1.0), or None for no linear evaluation',
+)
+_STRENGTH = Kind(
+    lambda value: NUMBER.fits(value) and 0 < value < float('inf'), 'a positive number, such as 1.0'
+)
+_STUDY = {
+    'name': NAME,
+    'methods': {...: _METHOD},
+    'arms': {...: _ARM},
+    'cfg_options?': OPTIONS,
+    'runs': [_RUNS],
+    'evaluation?': {'knn?': _KNN, 'linear?': _LINEAR},
+    'threads?': whole(1),
+}
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """One run of a study; the seed decides weights, order of the images, and views."""
+
+    method: str
+    arm: str
+    epochs: int
+    seed: int
+
+    @property
+    def id(self) -> str:
+        """The name of the run in results and on the command line."""
+        return f'{self.method}-{self.arm}-e{self.epochs}-s{self.seed}'
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study, with the settings of its file checked and its configs found.
+
+    Attributes:
+        path: The study file.
+        name: Name of the study.
+        methods: For each method, config paths by name, and ``cfg_options``.
+        arms: For each arm, ``config``, and maybe ``cfg_options``, ``candidates``, ``per_method``.
+        options: Overrides for all runs, by dotted keys.
+        runs: All runs, those of the first seed first.
+        threads: Threads of each run.
+        knn: Settings of the k-NN classifier, with a single k.
+        interval: Epochs from one k-NN evaluation to the next.
+        linear_c: Inverse regularization strength of the linear classifier; ``None`` for none.
+    """
+
+    path: str
+    name: str
+    methods: dict[str, dict[str, Any]]
+    arms: dict[str, dict[str, Any]]
+    options: dict[str, Any]
+    runs: list[PlannedRun]
+    threads: int
+    knn: KNNSettings
+    interval: int
+    linear_c: float | None
+
+
+def read_study(path: str, root: str | Path | None = None) -> Study:
+    """Read a study file: Python, as MMEngine reads configs.
+
+    Args:
+        path: The study file.
+        root: Folder to look for configs in after the current one.
+
+    Raises:
+        FileNotFoundError: If the file does not exist.
+        StudyError: If a setting is missing, unknown or out of range.
+    """
+    if not osp.isfile(path):
+        raise FileNotFoundError(f'study {path!r} does not exist.')
+    folders = [Path(), *([Path(root)] if root else [])]
+    try:
+        return _parse(path, Config.fromfile(path).to_dict(), folders)
+    except SyntaxError as error:
+        raise StudyError(f'{path}: line {error.lineno}: {error.msg}') from error
+    except StudyError as error:
+        raise StudyError(f'{path}: {error}') from error
+
+
+def _parse(path: str, settings: dict[str, Any], folders: list[Path]) -> Study:
+    # A name with an underscore in front only helps to write the file.
+    settings = {key: value for key, value in settings.items() if not key.startswith('_')}
+    check('', settings, _STUDY)
+    methods, arms = settings['methods'], settings['arms']
+    for key in ('methods', 'arms'):
+        expect(settings[key], f'{key}={{}}: expected at least one name.')
+        for name in settings[key]:
+            check(key, name, NAME)
+    for name, method in methods.items():
+        where = f'methods.{name}'
+        names = sorted(method.keys() - {'cfg_options'})
+        expect(names, f'{where}={method!r} names no config: give it baseline=CONFIG.')
+        method.update({key: _find(f'{where}.{key}', method[key], folders) for key in names})
+    configs = one_of(sorted({key for method in methods.values() for key in method}))
+    for name, arm in arms.items():
+        check(f'arms.{name}.config', arm['config'], configs)
+        for method in arm.get('per_method', {}):
+            check(f'arms.{name}.per_method', method, one_of(methods))
+    evaluation = settings.get('evaluation', {})
+    linear = evaluation.get('linear', {})
+    check('evaluation.linear', linear or {}, {'C?': _STRENGTH})
+    knn = {'k': 20, 'interval': 1, 'num_workers': 0, **evaluation.get('knn', {})}
+    interval = knn.pop('interval')
+    try:
+        knn = KNNSettings(**knn)
+    except (TypeError, ValueError) as error:
+        raise StudyError(f'evaluation.knn: {error}') from error
+    return Study(
+        path=path,
+        name=settings['name'],
+        methods=methods,
+        arms=arms,
+        options=settings.get('cfg_options', {}),
+        runs=_runs(settings['runs'], methods, arms),
+        threads=settings.get('threads', 1),
+        knn=knn,
+        interval=interval,
+        linear_c=None if linear is None else float(linear.get('C', 1.0)),
+    )
+
+
+def _find(where: str, config: str, folders: list[Path]) -> str:
+    places = [folder / config for folder in folders]
+    looked = ' and '.join(str(place.parent.absolute()) for place in places)
+    found = [str(place) for place in places if place.is_file()]
+    expect(found, f'{where}={config!r}: there is no such file, looked in {looked}.')
+    return found[0]
+
+
+def _runs(
+    settings: list[dict[str, Any]], methods: dict[str, Any], arms: dict[str, Any]
+) -> list[PlannedRun]:
+    # A run that is named twice is made once.
+    found: dict[PlannedRun, None] = {}
+    for number, one in enumerate(settings):
+        one = {'methods': list(methods), 'arms': list(arms), **one}
+        for key, known in (('methods', methods), ('arms', arms)):
+            check(f'runs.{number}.{key}', one[key], [one_of(known)])
+        for method, arm in product(one['methods'], one['arms']):
+            config = arms[arm]['config']
+            expect(
+                config in methods[method],
+                f'runs.{number}: arm {arm!r} takes config={config!r}, which method {method!r} '
+                'does not have: name it there, or leave one of them out here.',
+            )
+        for seed, *others in product(*(one[k] for k in ('seeds', 'methods', 'arms', 'epochs'))):
+            found[PlannedRun(*others, seed)] = None
+    # A study that is stopped early has all arms of its first seeds.
+    return sorted(found, key=lambda run: run.seed)

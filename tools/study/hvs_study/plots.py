@@ -1,0 +1,121 @@
+"""Plots of a study: means over seeds, one panel for each method."""
+
+from __future__ import annotations
+
+import re
+from io import StringIO
+
+import matplotlib
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from hvs_mm.reports.curves import literally, look
+
+from .frames import by_cell, over_epochs
+from .schema import expect
+
+#: Inches. The layout is fixed: one computed from texts would differ between versions of a font.
+_PANEL, _HEIGHT, _LEFT, _GAP, _BOTTOM, _TOP, _LINE = 3.0, 2.6, 0.85, 0.7, 0.55, 0.35, 0.24
+_LEGEND_COLUMNS = 3
+_ACCURACY = 'k-NN accuracy (%)'
+
+
+def draw_accuracy_over_epochs(runs: pd.DataFrame) -> str:
+    """k-NN accuracy over the epochs, as an SVG: means over seeds with standard errors."""
+    return _draw(runs, 'curve', 'epoch', 'knn', 'epoch', _ACCURACY)
+
+
+def draw_accuracy_over_time(runs: pd.DataFrame, clock: str = 'cpu') -> str:
+    """k-NN accuracy over the time of training, as an SVG.
+
+    Args:
+        runs: Runs of :func:`load_runs`.
+        clock: ``'cpu'``, seconds of the processes, or ``'wall'``.
+
+    Raises:
+        StudyError: If there are runs without CPU time.
+    """
+    if clock == 'wall':
+        return _draw(runs, 'curve', 'seconds', 'knn', 'time of training (s)', _ACCURACY)
+    has_cpu = runs['cpu_seconds'].notna().all()
+    expect(has_cpu, "there are runs without CPU time: set clock='wall'.")
+    return _draw(runs, 'curve', 'cpu_seconds', 'knn', 'CPU time of training (s)', _ACCURACY)
+
+
+def draw_iou_over_epochs(runs: pd.DataFrame) -> str:
+    """IoU of kept crops minus that of all over the epochs, as an SVG."""
+    return _draw(runs, 'selection', 'epoch', 'iou_gap', 'epoch', 'IoU, kept minus all')
+
+
+def _draw(runs: pd.DataFrame, column: str, x: str, y: str, x_label: str, y_label: str) -> str:
+    cells = by_cell(runs)
+    # An arm looks the same in all plots of the same runs.
+    looks = {line: look(n) for n, line in enumerate(dict.fromkeys(cell[1:] for cell in cells))}
+    points = {cell: over_epochs(found, column) for cell, found in cells.items()}
+    cells = {cell: found for cell, found in cells.items() if y in points[cell]}
+    methods = list(dict.fromkeys(method for method, _, _ in cells))
+    lines = list(dict.fromkeys(cell[1:] for cell in cells))
+    has_lengths = len({epochs for _, epochs in lines}) > 1
+    width = _LEFT + max(len(methods), 1) * (_PANEL + _GAP)
+    bottom = _BOTTOM + -(-len(lines) // _LEGEND_COLUMNS) * _LINE
+    height = bottom + _HEIGHT + _TOP
+    # The same bytes each time, whatever a user's own settings are.
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams['svg.fonttype'] = 'none'
+        figure = Figure(figsize=(width, height))
+        for number, method in enumerate(methods):
+            left = (_LEFT + number * (_PANEL + _GAP)) / width
+            axes = figure.add_axes((left, bottom / height, _PANEL / width, _HEIGHT / height))
+            axes.set_title(method, fontsize=10, parse_math=False)
+            axes.set_xlabel(x_label)
+            if number == 0:
+                axes.set_ylabel(y_label)
+            if x == 'epoch':
+                axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+            axes.grid(color='0.92')
+            axes.set_axisbelow(True)
+            axes.spines[['top', 'right']].set_visible(False)
+            for (name, arm, epochs), found in cells.items():
+                if name == method:
+                    label = f'{arm}, {epochs} epochs' if has_lengths else arm
+                    shown = points[name, arm, epochs].assign(x=lambda p: p[x], y=lambda p: p[y])
+                    _draw_line(axes, shown, len(found), looks[arm, epochs], label)
+        handles = {line.get_label(): line for axes in figure.axes for line in axes.get_lines()}
+        if handles:
+            legend = figure.legend(
+                list(handles.values()),
+                list(handles),
+                loc='lower left',
+                bbox_to_anchor=(0.1 / width, 0.02),
+                ncols=_LEGEND_COLUMNS,
+                fontsize=8,
+                frameon=False,
+            )
+            literally(legend)
+        text = StringIO()
+        figure.savefig(text, format='svg', metadata={'Date': None, 'Creator': None})
+    return _with_plain_ids(re.sub(r'[ \t]+$', '', text.getvalue(), flags=re.MULTILINE))
+
+
+def _draw_line(
+    axes: Axes, points: pd.DataFrame, runs: int, style: dict[str, str], label: str
+) -> None:
+    """The mean over runs and a band of its standard error, in epochs that all runs have."""
+    by_epoch = points.dropna(subset=['x', 'y']).groupby('epoch')[['x', 'y']]
+    is_shown = by_epoch.size() == runs
+    mean = by_epoch.mean()[is_shown]
+    error = by_epoch.sem()['y'][is_shown].fillna(0)
+    axes.plot(mean['x'], mean['y'], markersize=3.5, linewidth=1.5, label=label, **style)
+    low, high = mean['y'] - error, mean['y'] + error
+    axes.fill_between(mean['x'], low, high, color=style['color'], alpha=0.15, linewidth=0)
+
+
+def _with_plain_ids(svg: str) -> str:
+    """Number what matplotlib names by hashes, of a salt and of how NumPy writes its numbers."""
+    names = dict.fromkeys(re.findall(r'\bid="([a-z][0-9a-f]{10})"', svg))
+    for number, name in enumerate(names):
+        svg = svg.replace(f'"{name}"', f'"id{number}"').replace(f'#{name}', f'#id{number}')
+    return svg

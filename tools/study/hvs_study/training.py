@@ -1,0 +1,244 @@
+"""One run of a study: train, evaluate, and record the result."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from torch import Tensor, nn
+
+from hvs_mm.engine import (
+    EqualBatchesHook,
+    build_runner,
+    check_batches,
+    preflight,
+    trust_checkpoints,
+)
+from hvs_mm.evaluation import KNNEvaluation, LabeledFeatures, extract_features
+
+from . import record
+from .config import config_hash, resolve_config
+from .plan import PlannedRun, Study
+
+#: More than the solver takes on features of some hundred dimensions.
+MAX_ITERATIONS = 5000
+#: Keys of the state of the hook in the message hub, and so in checkpoints.
+_CURVE, _STARTS = 'study_curve', 'study_starts'
+_COLUMNS = ('epoch', 'steps', 'images', 'seconds', 'cpu_seconds', 'loss', 'knn')
+
+
+class CurveHook(Hook):
+    """Measures training alone, and evaluates the features before it and between epochs.
+
+    Its state is in checkpoints: a run that resumes keeps its clocks and its curve, without the
+    time that was lost with a process.
+
+    Args:
+        evaluate: Returns the accuracy of a model in percent and leaves the model unchanged.
+        interval: Epochs from one evaluation to the next. The last epoch is always evaluated.
+        start: What to remember of this process; a run that broke off has several.
+
+    Attributes:
+        curve: Lists with one entry for each finished epoch, the first before training: ``epoch``,
+            ``steps``, ``images`` (each counts once, however many views it has), ``seconds`` of
+            training, ``cpu_seconds`` of the process over all its threads (``None`` with a GPU or
+            loader processes, whose work it would miss), ``loss`` (mean over the iterations of the
+            epoch with a finite one) and ``knn`` (top-1 accuracy in percent). ``None`` stands for
+            what was not measured.
+        starts: ``start`` of every process that the run had.
+    """
+
+    # The clock stops before other hooks act at the end of an epoch, and the checkpoint that is
+    # saved there holds the curve.
+    priority = 'HIGHEST'
+
+    def __init__(
+        self,
+        evaluate: Callable[[nn.Module], float],
+        interval: int = 1,
+        start: dict[str, Any] | None = None,
+    ) -> None:
+        self._evaluate = evaluate
+        self.interval = interval
+        self.curve: dict[str, list[Any]] = {}
+        self.starts = [start or {}]
+
+    def before_train(self, runner: Runner) -> None:
+        info = runner.message_hub.runtime_info
+        saved = info.get(_CURVE) if runner.iter else None
+        if saved:
+            self.starts = [*info.get(_STARTS, []), *self.starts]
+        runner.message_hub.update_info(_STARTS, self.starts)
+        has_workers = runner.train_dataloader.num_workers > 0
+        self._counts_cpu = not has_workers and not torch.cuda.is_available()
+        self.curve = {name: list(saved[name]) if saved else [] for name in _COLUMNS}
+        if not saved:
+            self._add(runner, 0, 0, 0, 0.0, 0.0, None, self._evaluate(runner.model))
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        self._losses: list[Tensor] = []
+        self._images = 0
+        self._started = _clocks()
+
+    def after_train_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: dict[str, Any] | None = None,
+        outputs: dict[str, Any] | None = None,
+    ) -> None:
+        self._images += len(data_batch['data_samples'])
+        loss = (outputs or {}).get('loss')
+        # FiniteStepHook has removed those that do not count.
+        if isinstance(loss, Tensor):
+            self._losses.append(loss.detach())
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        wall, cpu = (now - then for now, then in zip(_clocks(), self._started))
+        epoch = runner.epoch + 1
+        last = {name: values[-1] for name, values in self.curve.items()}
+        images, seconds = last['images'] + self._images, last['seconds'] + wall
+        cpu_seconds = (last['cpu_seconds'] or 0.0) + cpu
+        loss = torch.stack(self._losses).double().mean().item() if self._losses else None
+        is_due = epoch % self.interval == 0 or self.is_last_train_epoch(runner)
+        knn = self._evaluate(runner.model) if is_due else None
+        self._add(runner, epoch, runner.iter, images, seconds, cpu_seconds, loss, knn)
+
+    def _add(self, runner: Runner, *point: Any) -> None:
+        new = dict(zip(_COLUMNS, point, strict=True))
+        is_known = self._counts_cpu and None not in self.curve['cpu_seconds']
+        new['cpu_seconds'] = new['cpu_seconds'] if is_known else None
+        for name, value in new.items():
+            self.curve[name].append(value)
+        runner.message_hub.update_info(_CURVE, self.curve)
+        shown = '' if new['knn'] is None else f', k-NN {new["knn"]:.2f} %'
+        runner.logger.info(f'after epoch {new["epoch"]}: {new["seconds"]:.1f} s of training{shown}')
+
+
+def _clocks() -> tuple[float, float]:
+    """Seconds of the wall clock and of the process."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter(), time.process_time()
+
+
+def run_folder(work_dir: str | Path, run: PlannedRun, digest: str) -> Path:
+    """Folder of a run: one for each hash of its config, since other settings cannot resume it."""
+    return Path(work_dir) / f'{run.id}-{digest[:8]}'
+
+
+def perform_run(
+    study: Study,
+    run: PlannedRun,
+    work_dir: str | Path,
+    options: Mapping[str, Any],
+    jobs: int,
+    trust: bool = False,
+) -> dict[str, Any]:
+    """Train one run, from its newest checkpoint if it broke off, and evaluate it.
+
+    Args:
+        study: The study that plans the run.
+        run: The run.
+        work_dir: Folder of the study; the run has a folder in it.
+        options: Overrides of settings by dotted keys.
+        jobs: Runs at a time on this machine, for the record.
+        trust: Accept checkpoints even if reading them can run code.
+
+    Returns:
+        The record, see docs/studies.md.
+
+    Raises:
+        ValueError: If a setting does not exist or the config does not fit, among other errors of
+            the checks before a training.
+    """
+    torch.set_num_threads(study.threads)
+    # Before training: changes that are made while it runs are not in what it runs.
+    start = record.describe_start(jobs)
+    cfg = resolve_config(study, run, options)
+    digest = config_hash(cfg, study)
+    cfg.work_dir = str(run_folder(work_dir, run, digest))
+    cfg.resume = True
+    if trust:
+        trust_checkpoints(cfg)
+    preflight(cfg, trust)
+    # The images are the same in every epoch.
+    evaluate = KNNEvaluation(cfg, study.knn, in_memory=True)
+    hook = CurveHook(
+        lambda model: evaluate(model).accuracy[study.knn.k[0]].top1, study.interval, start
+    )
+    runner = build_runner(cfg)
+    runner.register_hook(EqualBatchesHook())
+    runner.register_hook(hook)
+    check_batches(runner.train_loop.dataloader)
+    runner.train()
+    linear, converged = None, None
+    if study.linear_c is not None:
+        loaders, network = evaluate.loaders, study.knn.network
+        features = [extract_features(runner.model, loader, network) for loader in loaders]
+        linear, converged = linear_accuracy(*features, study.linear_c)
+    curve = record.describe_curve(hook.curve)
+    result = {
+        'study': study.name,
+        'run': run.id,
+        **asdict(run),
+        'config_hash': digest,
+        **start,
+        # Of all its processes: the changes for any of them are in the weights.
+        'dirty': record.any_dirty(hook.starts),
+        'started': hook.starts[0]['started'],
+        'starts': hook.starts,
+        'versions': record.describe_versions(),
+        'threads': study.threads,
+        'seconds': curve['seconds'][-1],
+        'cpu_seconds': curve['cpu_seconds'][-1],
+        'steps': curve['steps'][-1],
+        'images': hook.curve['images'][-1],
+        'skipped_steps': runner.message_hub.get_info('skipped_steps') or 0,
+        'knn': curve['knn'][-1],
+        'linear': None if linear is None else round(linear, 3),
+        'linear_converged': converged,
+        'curve': curve,
+        'selection': record.describe_selection(cfg.work_dir),
+    }
+    return record.finite(result)
+
+
+def linear_accuracy(
+    bank: LabeledFeatures, queries: LabeledFeatures, c: float, max_iterations: int = MAX_ITERATIONS
+) -> tuple[float, bool]:
+    """Fit scikit-learn's ``LogisticRegression`` (L-BFGS) to features and classify others.
+
+    Every feature is standardized with mean and deviation over the bank, without which the
+    regularization would depend on the scale of a network.
+
+    Args:
+        bank: Features (N, D) to fit to.
+        queries: Features (M, D) to classify.
+        c: Inverse regularization strength.
+        max_iterations: Limit of the solver.
+
+    Returns:
+        Accuracy on the queries in percent, and whether the solver converged.
+    """
+    # Only the linear evaluation needs scikit-learn.
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    solver = LogisticRegression(C=c, max_iter=max_iterations, solver='lbfgs')
+    classifier = make_pipeline(StandardScaler(), solver)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter('always')
+        classifier.fit(bank.features.double().numpy(), bank.labels.numpy())
+    accuracy = classifier.score(queries.features.double().numpy(), queries.labels.numpy())
+    converged = not any(issubclass(one.category, ConvergenceWarning) for one in caught)
+    return 100 * float(accuracy), converged
