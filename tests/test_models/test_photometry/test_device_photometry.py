@@ -23,7 +23,7 @@ from PIL import Image, ImageFilter
 from torch import Tensor
 
 from hvs_mm.datasets import CandidateViews, PackViews, draw_examples
-from hvs_mm.engine.checks import preflight
+from hvs_mm.engine.checks.preflight import preflight
 from hvs_mm.models import DevicePhotometry
 from hvs_mm.models.photometry.batch import apply_photometry
 from hvs_mm.models.photometry.blur import blur_kernels
