@@ -3,14 +3,14 @@
 #   STACK=openmmlab   OpenMMLab's own releases in a second environment, instead of the OneDL forks
 #   PYTHON=python3.11 the interpreter for a new environment (3.10 to 3.12)
 #   VENV=path         where the environment lives
-#   JOBS=N            compilers that `make ops` and `make detection` start at a time, about 2 GB of memory each; one per core
-#   ARGS='...'        passed on to the demo or to pytest
+#   JOBS=N            processes that run tests or compile operators at a time, about 2 GB of memory each; one per core
+#   ARGS='...'        passed on to the demo or to pytest: ARGS='-n 0 --pdb tests/test_apis.py' debugs one file
 
 .DEFAULT_GOAL := help
 .ONESHELL:
 SHELL := /bin/sh
 .SHELLFLAGS := -euc
-.PHONY: help demo test soak lint format ops detection setup venv dist clean key
+.PHONY: help demo test test-all soak lint format ops detection setup venv dist clean key
 
 STACK ?= onedl
 PYTHON ?=
@@ -46,14 +46,21 @@ PACKAGE_KEY = $(CURDIR) $(shell cat setup.py pyproject.toml hvs_mm/version.py | 
 
 help: ## List the targets
 	@echo "make <target> [STACK=onedl|openmmlab] [PYTHON=...] [VENV=...] [ARGS='...']"
-	awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 # Upstream warns about optional parts that the demo does not use.
 demo: setup ## Train with hard views on built-in data and show the result (CPU, a minute)
 	@PYTHONWARNINGS=ignore exec "$(VENV_PYTHON)" tools/demo.py $(ARGS)
 
-test: setup ## Run the test suite
-	@exec "$(VENV_PYTHON)" -m pytest $(ARGS)
+# A process that has run its tests takes over half of what another has left: tests of a file mostly stay together, and
+# share its fixtures. More than 8 processes would only repeat the imports.
+PYTEST := -m pytest -n $(JOBS) --maxprocesses=8 --dist=worksteal
+
+test: setup ## Run the tests, but for the slow ones (a few minutes; ARGS=... for one file)
+	@exec "$(VENV_PYTHON)" $(PYTEST) -m 'not slow' $(ARGS)
+
+test-all: setup ## Run all tests
+	@exec "$(VENV_PYTHON)" $(PYTEST) $(ARGS)
 
 soak: setup ## Let a small run meet faults and check that it survives them (3 minutes; ARGS='--minutes 120')
 	@exec "$(VENV_PYTHON)" tools/dev/soak.py $(ARGS)

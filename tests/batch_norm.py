@@ -1,4 +1,4 @@
-"""BatchNorm over the samples of all processes, on the CPU: torch's SyncBN is for GPUs alone."""
+"""BatchNorm over the samples of all processes, on the CPU: torch's SyncBN needs a GPU."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 @MODELS.register_module()
 class CrossRankBN(_BatchNorm):
-    """The statistics as sums over processes, which must have batches of one size."""
+    """Sums its statistics over processes, whose batches must have the same size."""
 
     def _check_input_dim(self, x: Tensor) -> None:
         pass

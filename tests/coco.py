@@ -1,4 +1,4 @@
-"""A tiny data set in COCO's format."""
+"""A tiny data set in COCO format."""
 
 from __future__ import annotations
 

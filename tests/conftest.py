@@ -1,42 +1,27 @@
 from __future__ import annotations
 
-import gc
 import os
 
 # Before torch is imported, and for the processes that tests start: with tensors as small as here
-# threads cost more than they give, and suites and ranks run beside each other.
+# threads cost more than they give, and tests and ranks run side by side.
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 
-import mmengine.config.config
 import pytest
-import torch
-from mmengine.logging import MessageHub
-from mmengine.registry import DefaultScope
-from yapf.yapflib import yapf_api
 
-import hvs_mm  # noqa: F401  registers what the tests build from configs
+# Imports that take seconds stand in the fixtures: the process that hands out the tests needs none.
 
 
 @pytest.fixture(autouse=True, scope='session')
-def _quick_runners():
-    """Leave out what every Runner repeats, seconds of a test with a few steps.
-
-    It collects garbage, which is slow among all that the imports have left, and it formats its
-    config several times, of which no test needs the line breaks.
-    """
-    gc.collect()
-    gc.freeze()
-    with pytest.MonkeyPatch.context() as patch:
-        # MMEngine 0.10.7 has it by a name of its own, later ones import it when they need it.
-        for module in (yapf_api, mmengine.config.config):
-            patch.setattr(module, 'FormatCode', lambda text, **_: (text, True), raising=False)
-        yield
-    gc.unfreeze()
+def _package():
+    # Also registers the classes that tests build from configs.
+    import tests.short_cuts  # noqa: F401
 
 
 @pytest.fixture
 def no_runner():
     """Whatever runs of other tests have left in the hub: no iteration, the first epoch."""
+    from mmengine.logging import MessageHub
+
     hub = MessageHub.get_current_instance()
     before = {name: hub.get_info(name) for name in ('iter', 'epoch')}
     for name in before:
@@ -47,8 +32,12 @@ def no_runner():
 
 
 @pytest.fixture(autouse=True)
-def _mmpretrain_scope():
+def _mmpretrain_scope(_package):
     """Build from MMPretrain's registries, as the Runner does; the same seed for every test."""
+    import torch
+    from mmengine.logging import MessageHub
+    from mmengine.registry import DefaultScope
+
     torch.manual_seed(0)
     # BYOL reads the length of the run for its momentum schedule.
     MessageHub.get_current_instance().update_info('max_iters', 100)

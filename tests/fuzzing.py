@@ -25,10 +25,10 @@ def fuzz(name: str, examples: int, strategy: SearchStrategy, check: Callable[[An
     """Run a check on examples of a strategy.
 
     Args:
-        name: What is checked, for the report of a long run.
-        examples: How many in a test run.
+        name: Name of the check in the report of a long run.
+        examples: Number of examples in a test run.
         strategy: Gives the examples.
-        check: Raises if the package is wrong about one; else it tells what came of it.
+        check: Raises if the package is wrong about an example; otherwise returns the outcome.
     """
     seen: Counter[str] = Counter()
 
@@ -53,12 +53,12 @@ def fuzz(name: str, examples: int, strategy: SearchStrategy, check: Callable[[An
     if MINUTES:
         parts = ', '.join(f'{count} {what}' for what, count in seen.most_common())
         print(f'\nfuzzed {name}: {seen.total()} examples: {parts}')
-    # A check in which everything is refused, or nothing, says little.
+    # A check that refuses everything, or nothing, shows little.
     assert len(seen) > 1, seen
 
 
 class RefusedError(Exception):
-    """The package has refused what it was given, with an error that it documents."""
+    """The package has refused an input, with an error that it documents."""
 
 
 @contextmanager
@@ -68,7 +68,7 @@ def may_refuse(*names: str) -> Iterator[None]:
     Documented are ``ValueError`` and ``TypeError`` that the package itself raises.
 
     Args:
-        names: One of them must stand in the message, if any are given.
+        names: The message must contain one of them, if any are given.
     """
     try:
         yield

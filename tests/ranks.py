@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import faulthandler
 import multiprocessing
+import os
 import time
 from collections.abc import Callable
+from multiprocessing.forkserver import ensure_running
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,8 @@ import torch
 from torch import distributed
 from torch.multiprocessing import start_processes
 
-#: Seconds after which processes are taken to wait for each other forever. The slowest test took 52
+ROOT = Path(__file__).parents[1]
+#: Seconds after which processes count as waiting for each other forever. The slowest test took 52
 #: on busy cores.
 BOUND = 150
 
@@ -21,10 +24,17 @@ BOUND = 150
 def forkserver() -> Any:
     """The context of processes that are forked from a server that has imported the package.
 
-    Otherwise each would take seconds to import it; and what is forked from this process, which may
-    have threads, has their locks, that nobody opens.
+    Each process would otherwise take seconds to import it. A fork of this process, which may have
+    threads, could inherit locks that nobody releases.
     """
-    multiprocessing.set_forkserver_preload(['torch', 'hvs_mm', 'tests.tiny', 'tests.tiny_dino'])
+    multiprocessing.set_forkserver_preload(['tests.tiny', 'tests.tiny_dino', 'tests.short_cuts'])
+    # The server imports from its current folder, and a test may have changed that of this process.
+    folder = os.getcwd()
+    os.chdir(ROOT)
+    try:
+        ensure_running()
+    finally:
+        os.chdir(folder)
     return multiprocessing.get_context('forkserver')
 
 
@@ -36,11 +46,11 @@ def run_ranks(
     Args:
         function: Called with the rank and the arguments; importable by its name.
         world_size: Number of processes.
-        folder: An empty one, where they meet.
-        *arguments: Handed on.
+        folder: An empty folder, where they meet.
+        *arguments: Passed to the function.
 
     Raises:
-        TimeoutError: With what they were at, if they have not ended in time.
+        TimeoutError: If they have not ended in time; it shows where they stood.
         torch.multiprocessing.ProcessRaisedException: With the traceback of the first that failed.
     """
     forkserver()
@@ -57,7 +67,7 @@ def run_ranks(
             if time.monotonic() > deadline:
                 raise TimeoutError(f'ranks have not ended after {BOUND} s:\n{_stacks(folder)}')
     finally:
-        # Those that are left would keep this process from ending, too.
+        # The remaining ones would keep this process from ending.
         for process in context.processes:
             process.kill()
             process.join()

@@ -1,4 +1,4 @@
-"""What ends up in the wheel and the sdist, and whether an installed package finds its configs."""
+"""Contents of the wheel and the sdist; an installed package finds its configs."""
 
 from __future__ import annotations
 

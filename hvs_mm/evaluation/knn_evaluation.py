@@ -131,8 +131,7 @@ def knn_datasets(
     the run's config, else through :data:`CENTER_CROP`.
 
     Raises:
-        ValueError: If images are missing or have no labels, or the classes differ; with the setting
-            to change.
+        ValueError: If images are missing, have no labels, one each, or the classes differ.
     """
     bank, queries = (
         dict(type='CustomDataset', data_root=images) if isinstance(images, str) else images
@@ -158,7 +157,7 @@ def knn_datasets(
 
 
 def knn_loader(dataset: BaseDataset, batch_size: int, num_workers: int) -> DataLoader:
-    """A loader that gives every image to one process, in order."""
+    """A loader that gives every image to one process, in order; its workers end with it."""
     return DataLoader(
         dataset,
         batch_size,

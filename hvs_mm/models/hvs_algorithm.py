@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from mmpretrain.models.selfsup.base import BaseSelfSupervisor
 from mmpretrain.registry import MODELS
 from torch import Tensor, nn
 
@@ -32,7 +31,7 @@ from .checks import (
 )
 from .photometry.device_photometry import check_photometry_done
 from .selection_schedule import SCHEDULE_SETTINGS, SelectionSchedule
-from .transparent import TransparentWrapper
+from .transparent import TransparentWrapper, build_algorithm
 
 #: Where the settings that were arguments of their own are now: setting and key.
 _MOVED = {f'select_{key}': ('selection_pass', key) for key in PASS_SETTINGS} | {
@@ -115,7 +114,7 @@ class HVSAlgorithm(TransparentWrapper):
         pass_settings = check_settings('selection_pass', selection_pass, PASS_SETTINGS)
         schedule_settings = check_settings('schedule', schedule, SCHEDULE_SETTINGS)
         schedule = SelectionSchedule(**schedule_settings)
-        super().__init__(_build_algorithm(algorithm, data_preprocessor))
+        super().__init__(build_algorithm(algorithm, data_preprocessor))
         algorithm = self.algorithm
         pair_loss = build_pair_loss(pair_loss, algorithm)
         pair_loss.check(algorithm, groups)
@@ -313,31 +312,6 @@ def selecting_model(model: nn.Module) -> HVSAlgorithm:
             'or train HVSAlgorithm.'
         )
     return model
-
-
-def _build_algorithm(
-    algorithm: dict[str, Any] | nn.Module, data_preprocessor: dict[str, Any] | nn.Module | None
-) -> nn.Module:
-    expected = (
-        "the config of a self-supervised algorithm of MMPretrain, such as dict(type='SimSiam', "
-        '...), or a built one'
-    )
-    if isinstance(algorithm, nn.Module):
-        if data_preprocessor is not None:
-            raise ValueError(
-                'data_preprocessor was given together with a built algorithm, which has one '
-                'already: pass it where the algorithm is built.'
-            )
-    elif isinstance(algorithm, dict) and 'type' in algorithm:
-        config = dict(algorithm)
-        if data_preprocessor is not None:
-            config.setdefault('data_preprocessor', data_preprocessor)
-        algorithm = MODELS.build(config)
-    else:
-        raise TypeError(f'algorithm={algorithm!r} must be {expected}.')
-    if not isinstance(algorithm, BaseSelfSupervisor):
-        raise TypeError(f'algorithm is a {type(algorithm).__name__}, it must be {expected}.')
-    return algorithm
 
 
 def _reject(unknown: dict[str, Any]) -> None:

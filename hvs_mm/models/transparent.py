@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from mmengine.model import BaseModel
+from mmpretrain.models.selfsup.base import BaseSelfSupervisor
+from mmpretrain.registry import MODELS
 from torch import nn
 
 #: What makes up the state of a module. Shared with the wrapped algorithm, not copied.
@@ -79,3 +81,34 @@ class TransparentWrapper(BaseModel):
         if not self._is_init:
             self.algorithm.init_weights()
             self._is_init = True
+
+
+def build_algorithm(
+    algorithm: dict[str, Any] | nn.Module, data_preprocessor: dict[str, Any] | nn.Module | None
+) -> nn.Module:
+    """Build the algorithm to wrap from its config, or check one that is built.
+
+    Raises:
+        TypeError: If it is no self-supervised algorithm.
+        ValueError: If a ``data_preprocessor`` is given for one that is built.
+    """
+    expected = (
+        "the config of a self-supervised algorithm of MMPretrain, such as dict(type='SimSiam', "
+        '...), or a built one'
+    )
+    if isinstance(algorithm, nn.Module):
+        if data_preprocessor is not None:
+            raise ValueError(
+                'data_preprocessor was given together with a built algorithm, which has one '
+                'already: pass it where the algorithm is built.'
+            )
+    elif isinstance(algorithm, dict) and 'type' in algorithm:
+        config = dict(algorithm)
+        if data_preprocessor is not None:
+            config.setdefault('data_preprocessor', data_preprocessor)
+        algorithm = MODELS.build(config)
+    else:
+        raise TypeError(f'algorithm={algorithm!r} must be {expected}.')
+    if not isinstance(algorithm, BaseSelfSupervisor):
+        raise TypeError(f'algorithm is a {type(algorithm).__name__}, it must be {expected}.')
+    return algorithm

@@ -52,7 +52,7 @@ def make_rows(runs: Sequence[Run], k: int) -> tuple[list[Row], list[str]]:
 
     Args:
         runs: The runs.
-        k: Number of neighbors.
+        k: Neighbors of the k-NN accuracy.
 
     Returns:
         The rows in the order of the runs, and notes to print with them, one sentence each.
@@ -113,7 +113,7 @@ def terminal_table(rows: Sequence[Row], k: int) -> Table:
 
 
 def markdown_table(rows: Sequence[Row], k: int) -> str:
-    """The comparison as a table of Markdown, arguments as above."""
+    """The comparison as a table of Markdown."""
     return markdown_rows(table_cells(rows, k), len(_TEXT))
 
 

@@ -91,6 +91,15 @@ class _ExtremeSelector(Selector):
         """Values to sort in descending order: the better, the higher; non-finite ones last."""
         return torch.where(values.isfinite(), self._sign * values, -torch.inf)
 
+    def _best(self, scores: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """The best of (B, C) combinations, (B,), and the parts of the record about its score."""
+        # torch.argmax returns the first of equal values.
+        choice = self._rank_key(scores).argmax(1)
+        return choice, {
+            'score': scores.gather(1, choice[:, None])[:, 0],
+            'nonfinite': 1 - scores.isfinite().to(scores.dtype).mean(1),
+        }
+
     def _search_all(
         self, pair_loss: Tensor, groups: ViewGroups, weights: ScoreWeights
     ) -> Selection:
@@ -111,18 +120,16 @@ class _ExtremeSelector(Selector):
         diagonal = weights.diagonal * diagonal_means(pair_loss, targets) if weights.diagonal else 0
         scores = weights.cross * best / terms + diagonal
         means = weights.cross * mean / terms + diagonal
-        # torch.argmax returns the first of equal values.
-        choice = self._rank_key(scores).argmax(1)
+        choice, record = self._best(scores)
         # (B, C, kept) at the chosen c -> (B, kept)
         indices = torch.cat(picks, dim=2)[torch.arange(len(choice), device=choice.device), choice]
         return Selection(
             indices=indices,
-            score=scores.gather(1, choice[:, None])[:, 0],
             pair_loss=pair_loss,
             mean_score=finite_mean(means),
             target_choice=choice,
-            nonfinite=1 - scores.isfinite().to(scores.dtype).mean(1),
             groups=groups,
+            **record,
         )
 
     def _search_some(
@@ -131,16 +138,15 @@ class _ExtremeSelector(Selector):
         numbers = sorted(random.sample(range(groups.num_combinations()), count))
         combinations = [groups.combination(number) for number in numbers]
         scores = combination_scores(pair_loss, combinations, groups, weights)
-        choice = self._rank_key(scores).argmax(1)
+        choice, record = self._best(scores)
         indices = index_tensor(combinations, pair_loss.device)[choice]
         return Selection(
             indices=indices,
-            score=scores.gather(1, choice[:, None])[:, 0],
             pair_loss=pair_loss,
             mean_score=finite_mean(scores),
             target_choice=_target_choice(indices, groups),
-            nonfinite=1 - scores.isfinite().to(scores.dtype).mean(1),
             groups=groups,
+            **record,
         )
 
 

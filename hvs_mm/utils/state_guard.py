@@ -28,8 +28,8 @@ class StateGuard:
             updated by a hook between the passes and is not guarded.
     """
 
-    # Counters of writes (`_version`) do not tell what has changed: writes through `.data`, those of
-    # BatchNorm to its statistics and of MMEngine to its averages do not raise them (torch 2.10).
+    # Version counters (`_version`) do not show all changes: writes through `.data`, BatchNorm's to
+    # its statistics and MMEngine's to its averages do not raise them (torch 2.5, 2.10).
 
     def __init__(self, model: nn.Module, averages: bool = False) -> None:
         self._model = model
@@ -38,6 +38,7 @@ class StateGuard:
         self._places: dict[str, tuple[dict[str, Tensor | None], str, Tensor | None]] = {}
         self._copies: dict[str, Tensor] = {}
 
+    @torch.compiler.disable
     @torch.no_grad()
     def take(self, skip: Collection[nn.Module] = ()) -> None:
         """Copy what the next passes may change.
@@ -73,6 +74,7 @@ class StateGuard:
         }
         return {n: v for n, v in found.items() if v is not None and v.is_floating_point()}
 
+    @torch.compiler.disable
     @torch.no_grad()
     def restore(self) -> None:
         """Put everything back to where it was at :meth:`take`."""

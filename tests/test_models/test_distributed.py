@@ -193,7 +193,9 @@ def train_alone(case: Case, ranks: list[list[dict[str, Any]]]) -> list[dict[str,
     return steps
 
 
-@pytest.fixture(scope='module', params=[2, 4], ids=['2 processes', '4 processes'])
+@pytest.fixture(
+    scope='module', params=[2, pytest.param(4, marks=pytest.mark.slow)], ids='{} processes'.format
+)
 def runs(request, tmp_path_factory) -> dict[str, list[list[dict[str, Any]]]]:
     """What every process did in every step of every case."""
     world_size, folder = request.param, tmp_path_factory.mktemp('processes')

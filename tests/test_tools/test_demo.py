@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
-from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+from tests.tools import ROOT, run_tool
+
 OPTIONS = (
     'train_dataloader.dataset.num_samples=128',
     'train_dataloader.batch_size=32',
@@ -17,13 +14,7 @@ OPTIONS = (
 
 
 def test_demo(tmp_path):
-    process = subprocess.run(
-        [sys.executable, 'tools/demo.py', '--work-dir', tmp_path, '--cfg-options', *OPTIONS],
-        cwd=ROOT,
-        env={**os.environ, 'COLUMNS': '200'},
-        capture_output=True,
-        text=True,
-    )
+    process = run_tool('demo', '--work-dir', tmp_path, '--cfg-options', *OPTIONS, COLUMNS='200')
     assert process.returncode == 0, process.stderr
     output = process.stdout
     assert re.search(r'epoch 2/2 .* loss -?\d.* score kept -?\d.* of all -?\d', output)

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
+from functools import cache
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-# Up to five trainings a test, which take minutes on busy cores.
-pytestmark = pytest.mark.timeout(900)
-ROOT = Path(__file__).parents[2]
+from tests.tools import ROOT, ToolProcess, rank_environments, run_tool
+
 BATCHES, EPOCHS, INTERVAL = 6, 3, 3
 LAST = BATCHES * EPOCHS
+#: Seconds in which every run ends. The slowest took 20 on busy cores.
+BOUND = 200
 
 CONFIG = """
 _base_ = {base!r}
@@ -30,25 +30,14 @@ default_hooks = dict(
     # Another number than that of the checkpoints: what was not logged yet must not be lost.
     logger=dict(interval=5),
     selection=dict(interval=5),
-    panel=dict(interval=100),
+    # To draw a panel takes longer than all the iterations.
+    panel={panel},
     checkpoint=dict(by_epoch=False, interval={interval}, max_keep_ckpts=2),
     kill=dict(type='KillHook', folder={faults!r}, **{kills!r}))
 randomness = dict(seed={seed})
 """
-SIMCLR = """
-model = dict(
-    algorithm=dict(
-        _delete_=True,
-        type='SimCLR',
-        backbone={{_base_.model.algorithm.backbone}},
-        neck=dict(
-            type='NonLinearNeck', in_channels=64, hid_channels=32, out_channels=16, num_layers=2),
-        head=dict(
-            type='ContrastiveHead', loss=dict(type='CrossEntropyLoss'), temperature=0.1)))
-optim_wrapper = dict(_delete_=True, type='OptimWrapper', optimizer=dict(type='SGD', lr=0.05))
-"""
-#: What a log says of times and of the machine.
-_OF_THE_MACHINE = ('time', 'memory', 'eta')
+#: Parts of the names of entries that differ between runs: times and memory.
+_VARYING = ('time', 'memory', 'eta')
 
 
 def write_config(
@@ -57,51 +46,62 @@ def write_config(
     workers: int = 0,
     seed: int | None = 0,
     images: int = 4 * BATCHES,
+    panel: str = 'None',
     **kills: Any,
 ) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    base = 'simsiam' if method == 'simclr' else method
-    text = CONFIG.format(
-        base=str(ROOT / 'configs' / 'demo' / f'hvs_{base}.py'),
-        workers=workers,
-        images=images,
-        epochs=EPOCHS,
-        interval=INTERVAL,
-        faults=str(folder),
-        kills=kills,
-        seed=seed,
-    )
     path = folder / 'config.py'
-    path.write_text(text + (SIMCLR if method == 'simclr' else ''))
+    path.write_text(
+        CONFIG.format(
+            base=str(ROOT / 'configs' / 'demo' / f'hvs_{method}.py'),
+            workers=workers,
+            images=images,
+            epochs=EPOCHS,
+            panel=panel,
+            interval=INTERVAL,
+            faults=str(folder),
+            kills=kills,
+            seed=seed,
+        )
+    )
     return path
 
 
-def train(
-    config: Path, *arguments: str, processes: int | None = None
-) -> subprocess.CompletedProcess:
-    env = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(ROOT)}
-    command = [sys.executable]
-    if processes is not None:
-        command += ['-m', 'torch.distributed.run', '--standalone', f'--nproc_per_node={processes}']
-        arguments = ('--launcher', 'pytorch', *arguments)
-    command += ['tools/train.py', config, '--work-dir', config.parent / 'run']
-    return subprocess.run(
-        [str(part) for part in (*command, *arguments)],
-        cwd=ROOT,
-        env=env,
-        capture_output=True,
-        text=True,
-    )
+def train(config: Path, *arguments: str) -> CompletedProcess:
+    return run_tool('train', config, '--work-dir', config.parent / 'run', *arguments, timeout=BOUND)
+
+
+def train_two(config: Path, *arguments: str) -> list[CompletedProcess]:
+    """Train in two processes, none of which waits for the other forever."""
+    arguments = ('--launcher', 'pytorch', '--work-dir', str(config.parent / 'run'), *arguments)
+    ranks = [
+        ToolProcess('train', config, *arguments, **environment)
+        for environment in rank_environments(2)
+    ]
+    return [rank.wait(BOUND) for rank in ranks]
 
 
 def train_through(config: Path, deaths: list[int]) -> list[str]:
-    """Train, and resume after every death. What the processes said."""
+    """Train, and resume after every death; returns the output of the processes."""
     said = []
     for number, expected in enumerate([*deaths, 0]):
         process = train(config, *(['--resume'] if number else []))
         said.append(process.stdout + process.stderr)
         assert process.returncode == expected, said[-1]
     return said
+
+
+@pytest.fixture(scope='module')
+def unharmed(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Configs of runs that nothing has happened to, which are trained once a method."""
+
+    @cache
+    def run(method: str) -> Path:
+        config = write_config(tmp_path_factory.mktemp('unharmed') / method, method)
+        train_through(config, [])
+        return config
+
+    return run
 
 
 def final(config: Path) -> dict[str, Any]:
@@ -124,10 +124,10 @@ def flat(value: Any, name: str = '') -> dict[str, Any]:
 
 
 def assert_same(one: dict[str, Any], other: dict[str, Any]) -> None:
-    """Bit for bit, but for what is of the machine."""
+    """Bit for bit, but for times and memory."""
     one, other = flat(one), flat(other)
-    kept = {k for k in one if not any(word in k for word in _OF_THE_MACHINE)}
-    assert kept == {k for k in other if not any(word in k for word in _OF_THE_MACHINE)}
+    kept = {k for k in one if not any(word in k for word in _VARYING)}
+    assert kept == {k for k in other if not any(word in k for word in _VARYING)}
     assert len(kept) > 100
     differing = [name for name in kept if not np.array_equal(one[name], other[name])]
     assert not differing
@@ -135,7 +135,7 @@ def assert_same(one: dict[str, Any], other: dict[str, Any]) -> None:
 
 def states(checkpoint: dict[str, Any]) -> dict[str, Any]:
     hub = checkpoint['message_hub']
-    # Paths and what is of the machine.
+    # Paths differ.
     info = {k: v for k, v in hub['runtime_info'].items() if 'ckpt' not in k and k != 'cfg'}
     return {
         'weights': checkpoint['state_dict'],
@@ -154,7 +154,7 @@ def logs(config: Path) -> dict[tuple[int, bool], dict[str, float]]:
         for line in path.read_text().splitlines():
             entry = json.loads(line)
             found[entry['step'], 'selection/images' in entry] = {
-                k: v for k, v in entry.items() if not any(w in k for w in _OF_THE_MACHINE)
+                k: v for k, v in entry.items() if not any(w in k for w in _VARYING)
             }
     return found
 
@@ -167,26 +167,29 @@ RANDOM = int(np.random.default_rng(7).integers(INTERVAL, LAST))
 KILLED = -signal.SIGKILL
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
-    ('method', 'workers', 'kills', 'deaths'),
+    ('method', 'settings', 'deaths'),
     [
         # Twice in a row, and while a checkpoint is written.
         (
             'simsiam',
-            2,
-            {'after': [FIRST, SECOND], 'writing': [LAST - INTERVAL]},
+            {'workers': 2, 'after': [FIRST, SECOND], 'writing': [LAST - INTERVAL]},
             [KILLED, KILLED, -signal.SIGXFSZ],
         ),
         # Right behind the end of an epoch.
-        ('dino', 0, {'after': [BATCHES + 1, 2 * BATCHES]}, [KILLED] * 2),
-        ('ibot', 2, {'after': [RANDOM]}, [KILLED]),
+        ('dino', {'after': [BATCHES + 1, 2 * BATCHES]}, [KILLED] * 2),
+        # The panel selects views, too.
+        pytest.param(
+            'ibot',
+            {'workers': 2, 'panel': 'dict(interval=100)', 'after': [RANDOM]},
+            [KILLED],
+            marks=pytest.mark.slow,
+        ),
     ],
 )
-def test_a_killed_run_ends_as_if_it_had_not_been(tmp_path, method, workers, kills, deaths):
-    whole = write_config(tmp_path / 'whole', method)
-    train_through(whole, [])
-    killed = write_config(tmp_path / 'killed', method, workers, **kills)
+def test_a_killed_run_ends_as_if_it_had_not_been(tmp_path, unharmed, method, settings, deaths):
+    whole = unharmed(method)
+    killed = write_config(tmp_path / 'killed', method, **settings)
     said = train_through(killed, deaths)
     assert 'resumed epoch' in said[-1]
     assert_same(states(final(whole)), states(final(killed)))
@@ -201,7 +204,7 @@ def test_a_killed_run_ends_as_if_it_had_not_been(tmp_path, method, workers, kill
 @pytest.mark.parametrize(
     ('method', 'kills', 'deaths'),
     [
-        # Not the process that saves: it is ended by the launcher. Statistics of both are under way.
+        # Not the process that saves. Statistics of both are under way.
         ('simsiam', {'after': [FIRST], 'rank': 1}, 1),
         ('dino', {'after': [BATCHES + 2], 'writing': [2 * BATCHES]}, 2),
     ],
@@ -209,15 +212,18 @@ def test_a_killed_run_ends_as_if_it_had_not_been(tmp_path, method, workers, kill
 def test_two_processes_of_which_one_is_killed(tmp_path, method, kills, deaths):
     images = 2 * 4 * BATCHES
     whole = write_config(tmp_path / 'whole', method, images=images)
-    process = train(whole, processes=2)
-    assert process.returncode == 0, process.stderr
+    for process in train_two(whole):
+        assert process.returncode == 0, process.stderr
     killed = write_config(tmp_path / 'killed', method, images=images, **kills)
     for number in range(deaths):
-        assert train(killed, *['--resume'] * bool(number), processes=2).returncode != 0
+        # The other one ends with an error.
+        processes = train_two(killed, *['--resume'] * bool(number))
+        assert sorted(process.returncode < 0 for process in processes) == [False, True]
+        assert all(process.returncode for process in processes)
         assert not (killed.parent / 'run' / f'iter_{LAST}.pth').exists()
-    process = train(killed, '--resume', processes=2)
-    assert process.returncode == 0, process.stderr
-    assert 'resumed epoch' in process.stdout + process.stderr
+    first, second = train_two(killed, '--resume')
+    assert first.returncode == second.returncode == 0, first.stderr + second.stderr
+    assert 'resumed epoch' in first.stdout + first.stderr
     assert_same(states(final(whole)), states(final(killed)))
     assert logs(whole) == logs(killed)
 
@@ -232,15 +238,12 @@ def test_a_run_without_a_seed_goes_on_with_its_own(tmp_path):
     assert logs(whole) == logs(killed)
 
 
-@pytest.mark.slow
-def test_damaged_checkpoints_and_a_full_disk(tmp_path):
-    whole = write_config(tmp_path / 'whole', 'simsiam')
-    train_through(whole, [])
+def test_damaged_checkpoints_and_a_full_disk(tmp_path, unharmed):
+    whole = unharmed('simsiam')
     config = write_config(tmp_path / 'faulty', 'simsiam', after=[10], full=[15])
     work_dir = config.parent / 'run'
 
-    train_through_one = train(config)
-    assert train_through_one.returncode == KILLED
+    assert train(config).returncode == KILLED
     # Half of the newest is gone; the pointer to it, too.
     newest, before = work_dir / 'iter_9.pth', work_dir / 'iter_6.pth'
     newest.write_bytes(newest.read_bytes()[: newest.stat().st_size // 2])

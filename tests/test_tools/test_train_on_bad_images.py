@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
 from tests.hostile_images import bad_images, good_images, plain_images, write
+from tests.tools import run_tool
 
-ROOT = Path(__file__).parents[2]
 CONFIG = 'configs/cifar10/hvs_simsiam_resnet18.py'
 
 
 def train(work_dir, data, *options):
     # The network is ImageNet's: an eighth of its width trains in seconds.
-    command = [
-        sys.executable, 'tools/train.py', CONFIG, '--work-dir', work_dir, '--cfg-options',
+    return run_tool(
+        'train', CONFIG, '--work-dir', work_dir, '--cfg-options',
         f'train_dataloader.dataset.data_root={data}', 'train_dataloader.batch_size=8',
         'train_dataloader.num_workers=2', 'default_hooks.logger.interval=1',
         'model.algorithm.backbone.stem_channels=8', 'model.algorithm.backbone.base_channels=8',
@@ -28,11 +24,7 @@ def train(work_dir, data, *options):
         'model.algorithm.neck.out_channels=32', 'model.algorithm.head.predictor.in_channels=32',
         'model.algorithm.head.predictor.hid_channels=16',
         'model.algorithm.head.predictor.out_channels=32', *options,
-    ]  # fmt: skip
-    env = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(ROOT)}
-    return subprocess.run(
-        [str(part) for part in command], cwd=ROOT, env=env, capture_output=True, text=True
-    )
+    )  # fmt: skip
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from itertools import product
 
 import pytest
 import torch
@@ -18,11 +19,10 @@ from tests.tiny_dino import (
     random_samples,
 )
 
-pytestmark = pytest.mark.slow
 METHODS = ['SimSiam', 'SimCLR', 'BYOL', 'DINO', 'IBOT']
-#: What upstream's own losses do, with or without selection.
+#: Graph breaks in upstream's own losses, with or without selection.
 UPSTREAM = {'SimCLR': 'aten.masked_select', 'BYOL': 'ata-dependent branching|control flow'}
-#: How torch tells that a function is left to Python on purpose: 2.10, 2.5.
+#: Messages of torch 2.10 and 2.5 about functions that are left to Python on purpose.
 ON_PURPOSE = ('torch.compiler.disable', '_dynamo.disable')
 #: torch 2.5 cannot look into functions that these decorate.
 OLD_TORCH = torch.__version__ < '2.6'
@@ -45,15 +45,22 @@ def _fresh_compiler():
     torch._dynamo.reset()
 
 
-@pytest.mark.parametrize('name', METHODS)
-def test_a_compiled_step(name):
-    """The same loss and gradients; graphs end only where the step asks what the host knows."""
+# Graphs are Dynamo's, whatever the backend. One method has the gradients of AOTAutograd, too.
+@pytest.mark.parametrize(
+    ('name', 'backend'),
+    [
+        ('DINO', 'eager'),
+        pytest.param('DINO', 'aot_eager', marks=pytest.mark.slow),
+        *(pytest.param(n, 'eager', marks=pytest.mark.slow) for n in METHODS if n != 'DINO'),
+    ],
+)
+def test_a_compiled_step(name, backend):
+    """The same loss and gradients; graphs end only where the step reads values of the host."""
     model, views, samples = build(name)
     expected_model = deepcopy(model)
     torch.manual_seed(1)
     expected = expected_model.loss(views, samples)
-    # What the compiler generates is torch's business; its graphs are ours.
-    compiled = torch.compile(lambda: model.loss(views, samples), backend='aot_eager')
+    compiled = torch.compile(lambda: model.loss(views, samples), backend=backend)
     torch.manual_seed(1)
     ours = compiled()
     torch.testing.assert_close(ours['loss'], expected['loss'], rtol=1e-4, atol=1e-5)
@@ -71,6 +78,7 @@ def test_a_compiled_step(name):
             assert any(text in reason for text in allowed), reason
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     'options',
     [
@@ -86,7 +94,7 @@ def test_a_compiled_step_that_selects_for_less(options):
     model = HVSAlgorithm(plain.algorithm, plain.candidates, plain.keep, **options)
     expected_model = deepcopy(model)
     # As users write it: a bound method.
-    compiled = torch.compile(model.loss, backend='aot_eager')
+    compiled = torch.compile(model.loss, backend='eager')
     for step in range(3):
         torch.manual_seed(step)
         expected = expected_model.loss(views)
@@ -99,8 +107,16 @@ def test_a_compiled_step_that_selects_for_less(options):
     assert not counters['frames'].get('recompile_limit')
 
 
-@pytest.mark.parametrize('stage', ['forward', 'pair_loss', 'pick', 'gather'])
-@pytest.mark.parametrize('name', METHODS)
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ('name', 'stage'),
+    [
+        *product(METHODS, ['forward', 'pair_loss']),
+        # One code for all methods; only iBOT's scores have a diagonal.
+        *product(['DINO', 'IBOT'], ['pick']),
+        ('DINO', 'gather'),
+    ],
+)
 @pytest.mark.skipif(
     OLD_TORCH, reason='torch 2.5 ends graphs at decorators of MMCV: runs on the default stack'
 )
@@ -136,7 +152,7 @@ def test_every_stage_is_one_graph(name, stage):
         }[stage]
     with torch.no_grad():
         # Raises at anything that would end the graph.
-        torch.compile(work, fullgraph=True, backend='aot_eager')()
+        torch.compile(work, fullgraph=True, backend='eager')()
 
 
 @pytest.mark.parametrize('name', ['SimSiam', 'SimCLR', 'BYOL'])
@@ -158,6 +174,7 @@ def test_channels_last(name):
     assert all(seen)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', ['SimSiam', 'DINO'])
 def test_a_run_with_all_of_it(name, tmp_path):
     """A Runner that compiles, with a fused optimizer: the weights of a plain run."""

@@ -34,7 +34,7 @@ class LastLayersVisionTransformer(VisionTransformer):
         super().__init__(**{**kwargs, 'out_type': 'cls_token', 'out_indices': -1})
         if not 1 <= last_layers <= self.num_layers:
             raise ValueError(
-                f'last_layers={last_layers} must lie in 1 to {self.num_layers}, the number of '
+                f'last_layers={last_layers} must be from 1 to {self.num_layers}, the number of '
                 'layers of this transformer.'
             )
         if not self.final_norm:

@@ -81,7 +81,7 @@ class IBOTNeck(DINONeck):
             )
 
     def pool(self, x: Sequence[Tensor]) -> Tensor:
-        """The [CLS] token (B, C) of tokens (B, 1 + N, C), of which the last ones count."""
+        """The [CLS] token (B, C) of tokens (B, 1 + N, C); the last ones count."""
         return x[-1][:, 0]
 
     @property

@@ -9,28 +9,20 @@ from mmpretrain.registry import TASK_UTILS
 from torch import Tensor, nn
 
 from ...losses.byol import byol_pair_loss
-from ..groups import ViewGroups
-from .base import PairLoss, forward_views
-from .cosine import cosine_loss_factors, project_and_predict
+from .base import forward_views
+from .cosine import CosinePairLoss, cosine_loss_factors, project_and_predict
 
 
 @TASK_UTILS.register_module()
-class BYOLPairLoss(PairLoss):
+class BYOLPairLoss(CosinePairLoss):
     """Pair loss of ``mmpretrain.models.BYOL``.
 
     Upstream updates the target network at the start of its ``loss``. Selection must not, so it
-    reads the target of the step before; only ahead of the very first update, when the target
-    holds weights of its own that the update is about to overwrite with the online ones, does it
-    read the online network instead.
+    reads the target of the step before. Before the very first update, which overwrites the target's
+    own initial weights with the online ones, it reads the online network instead.
     """
 
     algorithms = ('BYOL',)
-    num_kept = 2
-    all_targets = True
-
-    def check(self, algorithm: nn.Module, groups: ViewGroups) -> None:
-        super().check(algorithm, groups)
-        cosine_loss_factors(algorithm.head)
 
     def forward(
         self, algorithm: nn.Module, views: Sequence[Tensor], num_targets: int

@@ -6,7 +6,19 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from .base import forward_views
+from ..groups import ViewGroups
+from .base import PairLoss, forward_views
+
+
+class CosinePairLoss(PairLoss):
+    """Base of the pair losses of two views that predict each other."""
+
+    num_kept = 2
+    all_targets = True
+
+    def check(self, algorithm: nn.Module, groups: ViewGroups) -> None:
+        super().check(algorithm, groups)
+        cosine_loss_factors(algorithm.head)
 
 
 def cosine_loss_factors(head: nn.Module) -> tuple[float, float]:

@@ -8,22 +8,14 @@ from mmpretrain.registry import TASK_UTILS
 from torch import Tensor, nn
 
 from ...losses.simsiam import simsiam_pair_loss
-from ..groups import ViewGroups
-from .base import PairLoss
-from .cosine import cosine_loss_factors, project_and_predict
+from .cosine import CosinePairLoss, cosine_loss_factors, project_and_predict
 
 
 @TASK_UTILS.register_module()
-class SimSiamPairLoss(PairLoss):
+class SimSiamPairLoss(CosinePairLoss):
     """Pair loss of ``mmpretrain.models.SimSiam``."""
 
     algorithms = ('SimSiam',)
-    num_kept = 2
-    all_targets = True
-
-    def check(self, algorithm: nn.Module, groups: ViewGroups) -> None:
-        super().check(algorithm, groups)
-        cosine_loss_factors(algorithm.head)
 
     def forward(
         self, algorithm: nn.Module, views: Sequence[Tensor], num_targets: int

@@ -61,8 +61,8 @@ def test_it_is_frozen():
 @pytest.mark.parametrize(
     ('settings', 'message'),
     [
-        ({'last_layers': 6}, 'last_layers=6 must lie in 1 to 5'),
-        ({'last_layers': 0}, 'last_layers=0 must lie in 1 to 5'),
+        ({'last_layers': 6}, 'last_layers=6 must be from 1 to 5'),
+        ({'last_layers': 0}, 'last_layers=0 must be from 1 to 5'),
         ({'final_norm': False}, 'final_norm=False'),
     ],
 )
