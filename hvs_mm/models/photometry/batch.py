@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -27,18 +26,9 @@ _FUNCTIONS = {
 }
 
 
-class _Group(NamedTuple):
-    """Images that go through the same operation together.
-
-    Attributes:
-        name: Name of the operation.
-        rows: (n,) int64, positions of the images.
-        values: (n, w) float32, values of the operation for each image.
-    """
-
-    name: str
-    rows: np.ndarray
-    values: np.ndarray
+#: Images that go through an operation together: its name, their positions (n,) int64, and its
+#: values (n, w) float32.
+_Group = tuple[str, np.ndarray, np.ndarray]
 
 
 def require_kornia() -> None:
@@ -114,7 +104,7 @@ def _plan(steps: np.ndarray) -> list[_Group]:
         for code, name in enumerate(OPERATIONS, start=1):
             rows = np.flatnonzero(step[:, 0] == code)
             if len(rows):
-                groups.append(_Group(name, rows, _values(name, step[rows, 1:])))
+                groups.append((name, rows, _values(name, step[rows, 1:])))
     return groups
 
 
@@ -134,19 +124,22 @@ def _values(name: str, recorded: np.ndarray) -> np.ndarray:
 def _apply(images: Tensor, groups: Sequence[_Group]) -> Tensor:
     if not groups:
         return images
-    # One transfer for all groups: (total n) and (total n w, and the weights of gray)
-    rows = np.concatenate([group.rows for group in groups])
-    values = np.concatenate([*(group.values.ravel() for group in groups), np.float32(colors.LUMA)])
-    rows = to_device(torch.from_numpy(rows), images.device)
-    values = to_device(torch.from_numpy(values), images.device)
-    *values, luma = values.split([*(group.values.size for group in groups), len(colors.LUMA)])
-    rows = rows.split([len(group.rows) for group in groups])
+    names, rows, values = zip(*groups)
+    # One transfer each for all groups, the weights of gray among the values.
+    on_device = _send(rows, images.device)
+    *settings, luma = _send([*values, np.float32(colors.LUMA)], images.device)
     images = images.flip(1).float()
-    for group, where, what in zip(groups, rows, values):
-        what = what.view(group.values.shape)
-        if len(group.rows) == len(images):
-            images = _FUNCTIONS[group.name](images, what, luma)
+    for name, where, what in zip(names, on_device, settings):
+        if len(where) == len(images):
+            images = _FUNCTIONS[name](images, what, luma)
         else:
-            changed = _FUNCTIONS[group.name](images.index_select(0, where), what, luma)
+            changed = _FUNCTIONS[name](images.index_select(0, where), what, luma)
             images.index_copy_(0, where, changed)
     return images.to(torch.uint8).flip(1)
+
+
+def _send(arrays: Sequence[np.ndarray], device: torch.device) -> list[Tensor]:
+    """Copy arrays of one type to a device, in one transfer."""
+    flat = torch.from_numpy(np.concatenate([array.ravel() for array in arrays]))
+    parts = to_device(flat, device).split([array.size for array in arrays])
+    return [part.view(array.shape) for part, array in zip(parts, arrays)]
