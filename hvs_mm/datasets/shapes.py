@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from functools import cache, lru_cache
 from typing import Any, ClassVar
 
@@ -232,9 +232,9 @@ class ShapesDataset(BaseDataset):
             longer dataset begins with the images of a shorter one.
         img_size: Side of the images in pixels, at least 16.
         seed: Selects another set of images, at least 0.
-        pipeline: Transforms or their configs.
         metainfo: Meta information; ``classes`` may rename all classes.
-        indices, serialize_data, test_mode, lazy_init, max_refetch: See MMEngine's ``BaseDataset``.
+        **kwargs: Further arguments of MMEngine's ``BaseDataset``, such as ``pipeline``, except for
+            those about files.
 
     Raises:
         ValueError: If ``split`` is unknown, a number is too small or no integer, or
@@ -255,13 +255,8 @@ class ShapesDataset(BaseDataset):
         num_samples: int | None = None,
         img_size: int = 64,
         seed: int = 0,
-        pipeline: Sequence[dict | Callable] = (),
         metainfo: Mapping | None = None,
-        indices: int | Sequence[int] | None = None,
-        serialize_data: bool = True,
-        test_mode: bool = False,
-        lazy_init: bool = False,
-        max_refetch: int = 1000,
+        **kwargs: Any,
     ) -> None:
         if split not in list(_SPLITS):
             raise ValueError(f'split={split!r} must be one of {list(_SPLITS)}.')
@@ -276,16 +271,7 @@ class ShapesDataset(BaseDataset):
             raise ValueError(
                 f"metainfo['classes']={names!r} must name {len(CLASSES)} classes, not {len(names)}."
             )
-        super().__init__(
-            ann_file='',
-            metainfo=metainfo,
-            indices=indices,
-            serialize_data=serialize_data,
-            pipeline=pipeline,
-            test_mode=test_mode,
-            lazy_init=lazy_init,
-            max_refetch=max_refetch,
-        )
+        super().__init__(ann_file='', data_root='', data_prefix='', metainfo=metainfo, **kwargs)
 
     def load_data_list(self) -> list[dict[str, int]]:
         """``img_id`` and ``gt_label`` of every image; no image is drawn."""

@@ -8,6 +8,7 @@ from typing import Any
 import cv2
 import mmcv
 import numpy as np
+from mmcv.image.io import imread_flags
 from mmcv.transforms import LoadImageFromFile
 from mmengine import fileio
 from mmpretrain.registry import TRANSFORMS
@@ -20,13 +21,7 @@ from .image_headers import declared_size
 MAX_PIXELS = 2**30 // 4 // 3
 _CHOICES = {
     'bad_images': ('skip', 'error'),
-    'color_type': (
-        'color',
-        'color_ignore_orientation',
-        'grayscale',
-        'grayscale_ignore_orientation',
-        'unchanged',
-    ),
+    'color_type': tuple(imread_flags),
     'imdecode_backend': ('cv2', 'pillow'),
 }
 #: Errors of the machine, which every other file would meet, too.

@@ -68,7 +68,7 @@ def _jpeg_size(content: bytes) -> tuple[int, int]:
         raise ValueError('no image: a JPEG that declares no size')
     # Anything may follow a whole image, such as the video of a phone. Within the pixels a byte 0xFF
     # is always followed by 0 or the number of a restart.
-    if not content.endswith(_END) and content.find(_END, position) < 0:
+    if not content.endswith(_END) and content.find(_END, found.start()) < 0:
         raise ValueError('truncated: the end of the JPEG is missing')
     return size
 

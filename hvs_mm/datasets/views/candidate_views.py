@@ -68,10 +68,7 @@ class CandidateViews(BaseTransform):
             raise TypeError(f'num_views={num_views!r} must be an integer or a list of them.')
         if not all(count >= 1 for count in counts):
             raise ValueError(f'num_views={num_views!r}: every count must be at least 1.')
-        if not _is_list(transforms) or not all(
-            _is_list(pipeline) and all(isinstance(one, dict) or callable(one) for one in pipeline)
-            for pipeline in transforms
-        ):
+        if not _is_list(transforms) or not all(map(_is_list, transforms)):
             raise TypeError(
                 'transforms must be a list of pipelines, each a list of transforms: write '
                 'transforms=[view_pipeline] for a single one.'
@@ -105,19 +102,18 @@ class CandidateViews(BaseTransform):
         # A transform that works in place must fail, not leak its changes into the other views.
         shared = image.view()
         shared.flags.writeable = False
-        images, geometries, operations = [], [], []
+        views = []
         for pipeline, count in zip(self.pipelines, self.num_views):
             for _ in range(count):
                 view = self._draw(pipeline, {**results, 'img': shared})
                 if view is None:
                     return None
-                image = view['img']
-                if isinstance(image, np.ndarray) and not image.flags.writeable:
-                    image = image.copy()
-                images.append(image)
-                geometries.append(view[GEOMETRY_KEY])
-                operations.append(view[OPERATIONS_KEY])
-        results['img'] = images
+                if isinstance(view['img'], np.ndarray) and not view['img'].flags.writeable:
+                    view['img'] = view['img'].copy()
+                views.append(view)
+        geometries = [view[GEOMETRY_KEY] for view in views]
+        operations = [view[OPERATIONS_KEY] for view in views]
+        results['img'] = [view['img'] for view in views]
         results['view_boxes'] = np.array([g.box for g in geometries], dtype=np.float32)
         results['view_flips'] = np.array([g.flipped for g in geometries], dtype=bool)
         results['view_sizes'] = np.array([g.size for g in geometries], dtype=np.int64)

@@ -103,20 +103,16 @@ def _plan(steps: np.ndarray) -> list[_Group]:
     for step in steps.swapaxes(0, 1):
         for code, name in enumerate(OPERATIONS, start=1):
             rows = np.flatnonzero(step[:, 0] == code)
-            if len(rows):
-                groups.append((name, rows, _values(name, step[rows, 1:])))
+            if not len(rows):
+                continue
+            values = step[rows, 1:] if name == 'grayscale' else step[rows, 1:2]
+            if name == 'blur':
+                values = blur_kernels(values[:, 0]).astype(np.float32)
+            elif name == 'hue':
+                # Truncated, as in MMCV.
+                values = np.trunc(values * np.float32(255))
+            groups.append((name, rows, values))
     return groups
-
-
-def _values(name: str, recorded: np.ndarray) -> np.ndarray:
-    if name == 'grayscale':
-        return recorded
-    if name == 'blur':
-        return blur_kernels(recorded[:, 0]).astype(np.float32)
-    if name == 'hue':
-        # Truncated, as in MMCV.
-        return np.trunc(recorded[:, :1] * np.float32(255))
-    return recorded[:, :1]
 
 
 @full_precision
