@@ -68,7 +68,10 @@ class CandidateViews(BaseTransform):
             raise TypeError(f'num_views={num_views!r} must be an integer or a list of them.')
         if not all(count >= 1 for count in counts):
             raise ValueError(f'num_views={num_views!r}: every count must be at least 1.')
-        if not _is_list(transforms) or not all(map(_is_list, transforms)):
+        if not _is_list(transforms) or not all(
+            _is_list(pipeline) and all(isinstance(one, dict) or callable(one) for one in pipeline)
+            for pipeline in transforms
+        ):
             raise TypeError(
                 'transforms must be a list of pipelines, each a list of transforms: write '
                 'transforms=[view_pipeline] for a single one.'

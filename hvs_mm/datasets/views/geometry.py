@@ -20,8 +20,7 @@ class ViewGeometry:
     """The part of the original image that a view shows, in which orientation and size.
 
     Args:
-        height: Height of the original image in pixels.
-        width: Its width.
+        height, width: Size of the original image in pixels.
 
     Attributes:
         box: ``[x1, y1, x2, y2]`` in pixels of the original image, upper bounds exclusive, so that

@@ -26,11 +26,6 @@ _FUNCTIONS = {
 }
 
 
-#: Images that go through an operation together: its name, their positions (n,) int64, and its
-#: values (n, w) float32.
-_Group = tuple[str, np.ndarray, np.ndarray]
-
-
 def require_kornia() -> None:
     """Raise an ``ImportError`` with the way out if kornia cannot be imported."""
     try:
@@ -97,8 +92,12 @@ def _check(views: Sequence[Tensor], operations: np.ndarray) -> None:
         )
 
 
-def _plan(steps: np.ndarray) -> list[_Group]:
-    """Group the images that need the same operation at a step, step by step, for (N, K, 4)."""
+def _plan(steps: np.ndarray) -> list[tuple[str, np.ndarray, np.ndarray]]:
+    """Group the images that need the same operation at a step, step by step, for (N, K, 4).
+
+    Returns:
+        Operations with the positions (n,) int64 of their images and their values (n, w) float32.
+    """
     groups = []
     for step in steps.swapaxes(0, 1):
         for code, name in enumerate(OPERATIONS, start=1):
@@ -117,7 +116,7 @@ def _plan(steps: np.ndarray) -> list[_Group]:
 
 @full_precision
 @torch.no_grad()
-def _apply(images: Tensor, groups: Sequence[_Group]) -> Tensor:
+def _apply(images: Tensor, groups: Sequence[tuple[str, np.ndarray, np.ndarray]]) -> Tensor:
     if not groups:
         return images
     names, rows, values = zip(*groups)

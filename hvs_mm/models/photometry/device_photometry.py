@@ -22,11 +22,8 @@ class DevicePhotometry(SelfSupDataPreprocessor):
     alone would give, up to a few gray levels (docs/performance.md). A batch of one tensor, as in
     evaluation, holds no views and is only normalized.
 
-    Args:
-        **kwargs: ``mean``, ``std``, ``to_rgb``, see MMPretrain's ``SelfSupDataPreprocessor``.
-
-    Raises:
-        ImportError: If kornia is not installed.
+    Takes the arguments of MMPretrain's ``SelfSupDataPreprocessor``, and raises an ``ImportError``
+    if kornia is not installed.
     """
 
     def __init__(self, **kwargs: Any) -> None:
