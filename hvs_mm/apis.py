@@ -16,8 +16,7 @@ _PREFIX = 'hvs_mm::'
 def get_config(name: str) -> Config:
     """Load a config that came with the package, wherever it is installed.
 
-    MMEngine's own ``get_config`` (0.10.7 and 0.10.12) knows a fixed list of packages and wants a
-    folder in the name; it gets the names of other packages.
+    MMEngine's ``get_config``, which knows a fixed list of packages, loads those of other packages.
 
     Args:
         name: E.g. ``'hvs_mm::hvs_simsiam_100e.py'`` or ``'hvs_mm::demo/hvs_simsiam.py'``.
@@ -49,24 +48,16 @@ def on_data_set(base: Mapping[str, Any]) -> dict[str, Any]:
     A config file writes ``globals().update(on_data_set(_base_))``, see ``configs/benchmarks``.
 
     Args:
-        base: The bases of the config: a recipe with ``train_pipeline`` and ``test_pipeline``,
-            which load an image in their first step, and a data set with ``num_classes``,
-            ``train_set``, ``test_set`` and ``load_image``, the step that takes the first one's
-            place.
-
-    Returns:
-        Entries to merge over ``base``.
+        base: The bases of the config: a recipe with ``train_pipeline`` and ``test_pipeline``, and a
+            data set with ``num_classes``, ``train_set``, ``test_set`` and ``load_image``, which
+            takes the place of the first step of both pipelines.
     """
-
-    def loader(part: str) -> dict[str, Any]:
-        pipeline = [base['load_image'], *base[f'{part}_pipeline'][1:]]
-        dataset = {'_delete_': True, **base[f'{part}_set'], 'pipeline': pipeline}
-        return deepcopy({'dataset': dataset})
-
-    return {
+    entries = {
         'model': {'head': {'num_classes': base['num_classes']}},
         'data_preprocessor': {'num_classes': base['num_classes']},
-        'train_dataloader': loader('train'),
-        'val_dataloader': loader('test'),
-        'test_dataloader': loader('test'),
     }
+    for loader, part in (('train', 'train'), ('val', 'test'), ('test', 'test')):
+        pipeline = [base['load_image'], *base[f'{part}_pipeline'][1:]]
+        dataset = {'_delete_': True, **base[f'{part}_set'], 'pipeline': pipeline}
+        entries[f'{loader}_dataloader'] = deepcopy({'dataset': dataset})
+    return entries

@@ -8,11 +8,10 @@ A config file takes over the entries that :func:`hard_views` returns for its bas
 
     globals().update(hard_views(_base_, candidates=[4], keep=[2]))
 
-The file makes the call itself, not a base and not the Runner. MMEngine shows a base neither the
-file that inherits it nor the other bases. A Runner would be too late: whatever reads a config
-(``Config.fromfile``, ``--cfg-options model.selector=random``, a dump, ``mim train``) must see all
-of it. The import must come after ``_base_``: MMEngine takes a file that begins with the
-import of a package for a pure Python config.
+The file makes the call itself: a base sees neither the file that inherits it nor the other bases,
+and a Runner would be too late, as ``--cfg-options``, a dump and ``mim train`` must see all of the
+config. The import must come after ``_base_``: MMEngine takes a file that begins with the import of
+a package for a pure Python config.
 
 In Python, :func:`harden` does the same to a whole config.
 """
@@ -32,13 +31,8 @@ from .apis import get_config
 from .datasets import PackViews
 from .engine.checks.dataset_checks import loaded_datasets
 from .selection import ViewGroups
-from .selection.pair_losses.base import registered_pair_losses
+from .selection.pair_losses.base import default_pair_loss, registered_pair_losses
 from .utils.class_name import class_name
-
-# As in configs/_base_/hvs.py, for baselines that do not inherit it.
-_RUNNER = 'mmpretrain.ReliableRunner'
-_MEAN_PATTERN = r'.*(loss|time|data_time|grad_norm|hvs|cls_term|patch_term).*'
-_LOADERS = ('train_dataloader',)
 
 
 def harden(
@@ -52,13 +46,11 @@ def harden(
     Args:
         config: The baseline: a config, a file, or a name for :func:`hvs_mm.get_config`, such as
             ``'mmpretrain::simsiam/simsiam_resnet50_8xb32-coslr-100e_in1k.py'``. It stays as it is.
-        candidates: Views drawn per view pipeline of the baseline.
-        keep: Views kept per view pipeline.
-        **settings: Further arguments of :func:`hard_views`.
+        candidates, keep, **settings: See :func:`hard_views`.
 
     Raises:
         FileNotFoundError: If there is no such config.
-        TypeError, ValueError: As in :func:`hard_views`.
+        TypeError, ValueError: See :func:`hard_views`.
 
     Examples:
         >>> cfg = harden('hvs_mm::baselines/dino_vit-small_100e.py', [2, 2, 16], [1, 1, 8])
@@ -79,28 +71,27 @@ def hard_views(
     candidates: Sequence[int],
     keep: Sequence[int],
     *,
-    selector: str | dict[str, Any] | None = None,
+    photometry: str = 'loader',
     pair_loss: dict[str, Any] | None = None,
+    selector: str | dict[str, Any] | None = None,
     target_groups: Sequence[int] | None = None,
     selection_pass: dict[str, Any] | None = None,
     schedule: dict[str, Any] | None = None,
-    photometry: str = 'loader',
 ) -> dict[str, Any]:
     """Return the entries of a config that turn its bases into a run with hard views.
 
     The model is wrapped in ``HVSAlgorithm``; the training pipeline draws the candidates with the
     baseline's own view pipelines, skips broken image files, and packs the geometry of the views.
-    Added are the hooks and the Runner that the configs of this package have, unless the baseline
-    chooses its own. Everything else stays as it is.
+    Hooks and :func:`runtime_settings` are added, unless the baseline chooses its own.
 
     Args:
         base: The complete config of the baseline; ``_base_`` inside a config file.
         candidates: Views drawn per view pipeline of the baseline.
         keep: Views kept per view pipeline.
-        selector, pair_loss, target_groups, selection_pass, schedule: Arguments of
-            :class:`hvs_mm.HVSAlgorithm`; ``None`` for its defaults.
         photometry: ``'device'`` to change the colors of views on the device of the model,
             ``'loader'`` to leave them where the baseline has them.
+        pair_loss, selector, target_groups, selection_pass, schedule: Arguments of
+            :class:`hvs_mm.HVSAlgorithm`; ``None`` for its defaults.
 
     Returns:
         Entries to merge over ``base``.
@@ -114,9 +105,14 @@ def hard_views(
     groups = ViewGroups(candidates, keep)
     if photometry not in ('loader', 'device'):
         raise ValueError(f"photometry={photometry!r} must be 'loader' or 'device'.")
-    model = base.get('model') or {}
-    _check_algorithm(model, pair_loss)
-    chosen = {
+    algorithm = deepcopy(base.get('model') or {})
+    _check_algorithm(algorithm, pair_loss)
+    model = {
+        '_delete_': True,
+        'type': 'HVSAlgorithm',
+        'algorithm': algorithm,
+        'candidates': list(groups.candidates),
+        'keep': list(groups.keep),
         'selector': selector,
         'pair_loss': pair_loss,
         'target_groups': target_groups,
@@ -126,35 +122,44 @@ def hard_views(
     views = {'type': 'CandidateViews', 'num_views': list(groups.candidates)}
     if photometry == 'device':
         views['photometry'] = photometry
-    loader, steps = _hard_loader(base.get('train_dataloader') or {}, views)
+    loader, checks_images = _hard_loader(base.get('train_dataloader') or {}, views)
     hooks = {'finite_step': 'FiniteStepHook', 'selection': 'SelectionStatsHook'}
-    if 'LoadCheckedImage' in steps:
+    if checks_images:
         hooks['bad_images'] = 'BadImagesHook'
-    known_hooks = base.get('default_hooks') or {}
-    entries = {
-        'model': {
-            '_delete_': True,
-            'type': 'HVSAlgorithm',
-            'algorithm': deepcopy(model),
-            'candidates': list(groups.candidates),
-            'keep': list(groups.keep),
-            **{name: value for name, value in chosen.items() if value is not None},
-        },
+    own_hooks = base.get('default_hooks') or {}
+    return {
+        'model': {name: value for name, value in model.items() if value is not None},
         'train_dataloader': loader,
-        'default_hooks': {
-            name: {'type': hook} for name, hook in hooks.items() if name not in known_hooks
-        },
-        'custom_imports': _imports(base.get('custom_imports') or {}),
-        'runner_type': base.get('runner_type') or _RUNNER,
-        'log_processor': {'mean_pattern': _MEAN_PATTERN, **(base.get('log_processor') or {})},
+        'default_hooks': {name: {'type': hooks[name]} for name in hooks if name not in own_hooks},
+        **runtime_settings(base),
+        **(_device_preprocessor(base, algorithm) if photometry == 'device' else {}),
     }
-    if photometry == 'device':
-        entries.update(_device_preprocessor(base, entries['model']['algorithm']))
-    return entries
+
+
+def runtime_settings(base: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the entries of a config that every run needs, whatever its method.
+
+    Args:
+        base: The config to merge them over; its own choices stay.
+    """
+    imports = base.get('custom_imports') or {}
+    names = imports.get('imports') or []
+    names = [names] if isinstance(names, str) else list(names)
+    # Average the entries of selection and of iBOT's loss, as MMEngine does for losses.
+    mean_pattern = r'.*(loss|time|data_time|grad_norm|hvs|cls_term|patch_term).*'
+    return {
+        'custom_imports': {
+            'imports': names if 'hvs_mm' in names else [*names, 'hvs_mm'],
+            'allow_failed_imports': imports.get('allow_failed_imports', False),
+        },
+        # Resumes a killed run exactly where it stopped.
+        'runner_type': base.get('runner_type') or 'mmpretrain.ReliableRunner',
+        'log_processor': {'mean_pattern': mean_pattern, **(base.get('log_processor') or {})},
+    }
 
 
 def _check_algorithm(model: Mapping[str, Any], pair_loss: dict[str, Any] | None) -> None:
-    known, name = registered_pair_losses(), class_name(model)
+    name = class_name(model)
     if name == 'HVSAlgorithm':
         raise ValueError(
             f'the config has hard views already, model.candidates={model.get("candidates")} and '
@@ -164,73 +169,58 @@ def _check_algorithm(model: Mapping[str, Any], pair_loss: dict[str, Any] | None)
     if not (isinstance(cls, type) and issubclass(cls, BaseSelfSupervisor)):
         raise ValueError(
             f'model.type={model.get("type")!r} is no self-supervised algorithm of MMPretrain, so '
-            f'it has no views to select: pass the config that pretrains one of {sorted(known)}.'
+            'it has no views to select: pass the config that pretrains one of '
+            f'{sorted(registered_pair_losses())}.'
         )
-    if pair_loss is None and not any(base.__name__ in known for base in cls.__mro__):
-        raise ValueError(
-            f'model.type={name!r} has no pair loss. Algorithms that have one: {sorted(known)}. '
-            'For another one, pass pair_loss=dict(type=...); see docs/extend.md.'
-        )
+    if pair_loss is None:
+        default_pair_loss(cls, f'model.type={name!r}')
 
 
-def _hard_loader(
-    loader: Mapping[str, Any], views: dict[str, Any]
-) -> tuple[dict[str, Any], set[str]]:
-    """The entries of the training loader, and the names of the steps in its pipelines."""
-    dataset = deepcopy(dict(loader.get('dataset') or {}))
-    if not dataset:
+def _hard_loader(loader: Mapping[str, Any], views: dict[str, Any]) -> tuple[dict[str, Any], bool]:
+    """The entries of the training loader, and whether it checks image files."""
+    if not loader.get('dataset'):
         raise ValueError(
             'the config has no train_dataloader with a dataset: pass the config of a training.'
         )
-    steps: set[str] = set()
+    dataset, steps = deepcopy(dict(loader['dataset'])), set()
     # In place: the data set may be one inside of wrappers such as RepeatDataset.
-    for key, inner in loaded_datasets({'train_dataloader': {'dataset': dataset}}, _LOADERS):
-        pipeline = list(inner.get('pipeline') or [])
-        inner['pipeline'] = [_hard_step(step, views) for step in pipeline]
-        drawing = [step for step in inner['pipeline'] if class_name(step) == 'CandidateViews']
-        if len(drawing) != 1:
-            raise ValueError(
-                f'{key}.pipeline has the steps {list(map(class_name, pipeline))}, expected '
-                'MultiView or CandidateViews once among them: draw views with '
-                "dict(type='MultiView', num_views=[...], transforms=[...])."
-            )
-        if len(views['num_views']) != len(drawing[0]['transforms']):
-            raise ValueError(
-                f'candidates={views["num_views"]} must have one number for each of the '
-                f'{len(drawing[0]["transforms"])} view pipelines of {key}.pipeline.'
-            )
+    wrapped = {'train_dataloader': {'dataset': dataset}}
+    for key, inner in loaded_datasets(wrapped, ['train_dataloader']):
+        inner['pipeline'] = _hard_pipeline(f'{key}.pipeline', inner.get('pipeline') or [], views)
         steps.update(map(class_name, inner['pipeline']))
     # MMEngine would pass the scope, which comes with `mmpretrain::`, to the function.
     collate_fn = dict(loader.get('collate_fn') or {'type': 'default_collate'})
     collate_fn.pop('_scope_', None)
     if 'collate_fn' in loader:
         collate_fn['_delete_'] = True
-    return {'collate_fn': collate_fn, 'dataset': {'_delete_': True, **dataset}}, steps
+    entries = {'collate_fn': collate_fn, 'dataset': {'_delete_': True, **dataset}}
+    return entries, 'LoadCheckedImage' in steps
 
 
-def _hard_step(step: Any, views: dict[str, Any]) -> Any:
-    """The step of a pipeline that takes the place of a baseline's."""
-    name = class_name(step)
-    if name in ('MultiView', 'CandidateViews'):
-        return {**step, **views}
-    if name == 'LoadImageFromFile':
-        return {**step, 'type': 'LoadCheckedImage'}
-    if name == 'PackInputs':
-        packing = {**step, 'type': 'PackViews'}
-        if 'meta_keys' in step:
-            # What the baseline packs, and the geometry.
-            packing['meta_keys'] = sorted({*step['meta_keys'], *PackViews.DEFAULT_META_KEYS})
-        return packing
-    return step
-
-
-def _imports(custom_imports: Mapping[str, Any]) -> dict[str, Any]:
-    names = custom_imports.get('imports') or []
-    names = [names] if isinstance(names, str) else list(names)
-    return {
-        'imports': names if 'hvs_mm' in names else [*names, 'hvs_mm'],
-        'allow_failed_imports': custom_imports.get('allow_failed_imports', False),
-    }
+def _hard_pipeline(key: str, pipeline: Sequence[Any], views: dict[str, Any]) -> list[Any]:
+    names, hard = list(map(class_name, pipeline)), []
+    for name, step in zip(names, pipeline):
+        if name in ('MultiView', 'CandidateViews'):
+            drawing = step = {**step, **views}
+        elif name == 'LoadImageFromFile':
+            step = {**step, 'type': 'LoadCheckedImage'}
+        elif name == 'PackInputs':
+            step = {**step, 'type': 'PackViews'}
+            if 'meta_keys' in step:
+                # What the baseline packs, and the geometry.
+                step['meta_keys'] = sorted({*step['meta_keys'], *PackViews.DEFAULT_META_KEYS})
+        hard.append(step)
+    if names.count('MultiView') + names.count('CandidateViews') != 1:
+        raise ValueError(
+            f'{key} has the steps {names}, expected MultiView or CandidateViews once among them: '
+            "draw views with dict(type='MultiView', num_views=[...], transforms=[...])."
+        )
+    if len(views['num_views']) != len(drawing['transforms']):
+        raise ValueError(
+            f'candidates={views["num_views"]} must have one number for each of the '
+            f'{len(drawing["transforms"])} view pipelines of {key}.'
+        )
+    return hard
 
 
 def _device_preprocessor(base: Mapping[str, Any], algorithm: dict[str, Any]) -> dict[str, Any]:

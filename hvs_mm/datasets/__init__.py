@@ -1,6 +1,6 @@
 from .block_masks import BlockMasks
 from .loading.checked_image import LoadCheckedImage
-from .loading.examples import Examples, draw_example_batches, draw_examples, whole_batches
+from .loading.examples import Examples, draw_examples
 from .shapes import ShapesDataset
 from .views.candidate_views import CandidateViews
 from .views.geometry import ViewGeometry
@@ -14,7 +14,5 @@ __all__ = [
     'PackViews',
     'ShapesDataset',
     'ViewGeometry',
-    'draw_example_batches',
     'draw_examples',
-    'whole_batches',
 ]

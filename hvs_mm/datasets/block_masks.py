@@ -24,8 +24,7 @@ def block_mask(height: int, width: int, ratio: float, rng: Any) -> np.ndarray:
     The share is an upper bound: a rectangle that would exceed it is not placed.
 
     Args:
-        height: Patches in a column.
-        width: Patches in a row.
+        height, width: Patches in a column and in a row.
         ratio: Share of patches to mask, in [0, 1).
         rng: Source of random numbers with ``uniform`` and ``randint``, as ``numpy.random``.
 
@@ -107,10 +106,8 @@ class BlockMasks(BaseTransform):
     def draw_ratio(self) -> float:
         """Draw the share of masked patches of one view."""
         # Upstream's transforms draw from numpy's global generator, which workers seed.
-        drawn = [
-            np.random.uniform(share - spread, share + spread)  # noqa: NPY002
-            for share, spread in zip(self.ratios, self.spreads)
-        ]
+        ratios, spreads = np.array(self.ratios), np.array(self.spreads)
+        drawn = np.random.uniform(ratios - spreads, ratios + spreads)  # noqa: NPY002
         return drawn[np.random.randint(len(drawn))]  # noqa: NPY002
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from functools import cache, lru_cache
 from typing import Any, ClassVar
 
@@ -106,17 +106,13 @@ def _unit_outlines() -> tuple[list[np.ndarray], ...]:
     shapes = []
     for raw in _OUTLINES.values():
         outlines = [np.asarray(outline, dtype=np.float64) for outline in raw]
-        areas, moments = [], []
+        area, moment = 0.0, 0.0
         for outline in outlines:
             following = np.roll(outline, -1, axis=0)
             cross = outline[:, 0] * following[:, 1] - following[:, 0] * outline[:, 1]
-            area = float(cross.sum()) / 2.0
-            areas.append(area)
-            moments.append(
-                area * (((outline + following) * cross[:, None]).sum(axis=0) / (6.0 * area))
-            )
-        centroid = sum(moments) / sum(areas)
-        shapes.append([(outline - centroid) / math.sqrt(abs(sum(areas))) for outline in outlines])
+            area += cross.sum() / 2.0
+            moment += ((outline + following) * cross[:, None]).sum(axis=0) / 6.0
+        shapes.append([(outline - moment / area) / math.sqrt(abs(area)) for outline in outlines])
     return tuple(shapes)
 
 
@@ -223,16 +219,12 @@ class ShapesDataset(BaseDataset):
 
     An image shows several copies of one shape, and nothing but that shape tells its class. Every
     image depends only on ``seed``, ``split``, its number and ``img_size``: it is bit-identical in
-    every run, process and worker, and no global random state is read or changed. Methods that only
-    read annotations draw nothing.
+    every run, process and worker, and no global random state is read or changed.
 
     A pipeline starts with its first augmentation, without ``LoadCheckedImage``. It gets ``img``,
     (img_size, img_size, 3) uint8, BGR; ``img_shape`` and ``ori_shape``; ``img_id``, the number of
     the image in its split, whatever ``indices`` selects; ``gt_label``, ``img_id % 10``; and
     ``sample_idx``, the position in this dataset.
-
-    Raw pixels say next to nothing about the class: of the val images, 20 nearest neighbors among
-    the train images classify 12.0 % right by color and 17.4 % by gray level; chance is 10 %.
 
     Args:
         split: ``'train'`` or ``'val'``. No image belongs to both.
@@ -240,9 +232,9 @@ class ShapesDataset(BaseDataset):
             longer dataset begins with the images of a shorter one.
         img_size: Side of the images in pixels, at least 16.
         seed: Selects another set of images, at least 0.
-        pipeline: Transforms or their configs.
         metainfo: Meta information; ``classes`` may rename all classes.
-        indices, serialize_data, test_mode, lazy_init, max_refetch: See MMEngine's ``BaseDataset``.
+        **kwargs: Further arguments of MMEngine's ``BaseDataset``, such as ``pipeline``, except for
+            those about files.
 
     Raises:
         ValueError: If ``split`` is unknown, a number is too small or no integer, or
@@ -263,13 +255,8 @@ class ShapesDataset(BaseDataset):
         num_samples: int | None = None,
         img_size: int = 64,
         seed: int = 0,
-        pipeline: Sequence[dict | Callable] = (),
         metainfo: Mapping | None = None,
-        indices: int | Sequence[int] | None = None,
-        serialize_data: bool = True,
-        test_mode: bool = False,
-        lazy_init: bool = False,
-        max_refetch: int = 1000,
+        **kwargs: Any,
     ) -> None:
         if split not in list(_SPLITS):
             raise ValueError(f'split={split!r} must be one of {list(_SPLITS)}.')
@@ -284,16 +271,7 @@ class ShapesDataset(BaseDataset):
             raise ValueError(
                 f"metainfo['classes']={names!r} must name {len(CLASSES)} classes, not {len(names)}."
             )
-        super().__init__(
-            ann_file='',
-            metainfo=metainfo,
-            indices=indices,
-            serialize_data=serialize_data,
-            pipeline=pipeline,
-            test_mode=test_mode,
-            lazy_init=lazy_init,
-            max_refetch=max_refetch,
-        )
+        super().__init__(ann_file='', data_root='', data_prefix='', metainfo=metainfo, **kwargs)
 
     def load_data_list(self) -> list[dict[str, int]]:
         """``img_id`` and ``gt_label`` of every image; no image is drawn."""

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from _example_batches import draw_example_batches, whole_batches
 from _pair_loss_plot import draw_pair_loss
 from _pair_properties import (
     Correlation,
@@ -32,7 +33,6 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
-from hvs_mm.datasets import draw_example_batches, whole_batches
 from hvs_mm.engine import (
     add_example_options,
     check_picture,

@@ -21,13 +21,13 @@ from copy import deepcopy
 from typing import Any
 
 import torch
+from _example_batches import draw_example_batches, whole_batches
 from _trained_run import load_run
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
 from rich.console import Console
 from rich.table import Table
 
-from hvs_mm.datasets import draw_example_batches, whole_batches
 from hvs_mm.engine import add_example_options, one_line_errors, tool_parser, write_json
 from hvs_mm.evaluation import count_operations
 from hvs_mm.models import HVSAlgorithm, SelectionPass, SelectionSchedule, is_random

@@ -8,6 +8,7 @@ from typing import Any
 import cv2
 import mmcv
 import numpy as np
+from mmcv.image.io import imread_flags
 from mmcv.transforms import LoadImageFromFile
 from mmengine import fileio
 from mmpretrain.registry import TRANSFORMS
@@ -20,13 +21,7 @@ from .image_headers import declared_size
 MAX_PIXELS = 2**30 // 4 // 3
 _CHOICES = {
     'bad_images': ('skip', 'error'),
-    'color_type': (
-        'color',
-        'color_ignore_orientation',
-        'grayscale',
-        'grayscale_ignore_orientation',
-        'unchanged',
-    ),
+    'color_type': tuple(imread_flags),
     'imdecode_backend': ('cv2', 'pillow'),
 }
 #: Errors of the machine, which every other file would meet, too.
@@ -78,12 +73,7 @@ class LoadCheckedImage(LoadImageFromFile):
         for (name, known), value in zip(_CHOICES.items(), values):
             if value not in known:
                 raise ValueError(f'{name}={value!r} must be one of {list(known)}.')
-        super().__init__(
-            to_float32=to_float32,
-            color_type=color_type,
-            imdecode_backend=imdecode_backend,
-            backend_args=backend_args,
-        )
+        super().__init__(to_float32, color_type, imdecode_backend, backend_args=backend_args)
         self.max_pixels = check_whole('max_pixels', max_pixels)
         self.bad_images = bad_images
         self.max_in_row = check_whole('max_in_row', max_in_row)
@@ -100,8 +90,14 @@ class LoadCheckedImage(LoadImageFromFile):
         """
         path = results['img_path']
         try:
-            image = self.decode(self._read(path))
-        except _BadImageError as error:
+            content = fileio.get(path, backend_args=self.backend_args)
+        except OSError as error:
+            if error.errno in _MACHINE_ERRORS:
+                raise
+            return self._refuse(BadImage(str(path), f'cannot be read: {error.strerror or error}'))
+        try:
+            image = self.decode(content)
+        except ValueError as error:
             return self._refuse(BadImage(str(path), str(error)))
         self._in_row.clear()
         if self._unreported:
@@ -118,12 +114,9 @@ class LoadCheckedImage(LoadImageFromFile):
             ValueError: If the image is bad; the message gives the reason.
             MemoryError: If there is no memory for the image.
         """
-        try:
-            width, height = declared_size(content)
-        except ValueError as error:
-            raise _BadImageError(str(error)) from error
+        width, height = declared_size(content)
         if width * height > self.max_pixels:
-            raise _BadImageError(
+            raise ValueError(
                 f'too large: declares {width} x {height} pixels, max_pixels={self.max_pixels}'
             )
         try:
@@ -134,18 +127,10 @@ class LoadCheckedImage(LoadImageFromFile):
         except Exception as error:
             if isinstance(error, cv2.error) and error.code == cv2.Error.StsNoMem:
                 raise MemoryError(str(error)) from error
-            raise _BadImageError(f'cannot be decoded: {error}') from error
+            raise ValueError(f'cannot be decoded: {error}') from error
         if image is None:
-            raise _BadImageError(f'cannot be decoded by {self.imdecode_backend}')
+            raise ValueError(f'cannot be decoded by {self.imdecode_backend}')
         return image
-
-    def _read(self, path: str) -> bytes:
-        try:
-            return fileio.get(path, backend_args=self.backend_args)
-        except OSError as error:
-            if error.errno in _MACHINE_ERRORS:
-                raise
-            raise _BadImageError(f'cannot be read: {error.strerror or error}') from error
 
     def _refuse(self, image: BadImage) -> None:
         if self.bad_images == 'error':
@@ -166,7 +151,3 @@ class LoadCheckedImage(LoadImageFromFile):
         settings = ('max_pixels', 'bad_images', 'max_in_row', 'color_type', 'imdecode_backend')
         listed = ', '.join(f'{name}={getattr(self, name)!r}' for name in settings)
         return f'{type(self).__name__}({listed})'
-
-
-class _BadImageError(ValueError):
-    """The reason why an image is bad."""

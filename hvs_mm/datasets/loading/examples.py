@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from copy import copy
 from typing import Any, NamedTuple
 
@@ -65,36 +65,6 @@ def draw_examples(dataset: BaseDataset, positions: Sequence[int], seed: int = 0)
     images, samples = zip(*drawn)
     batch = default_collate(samples)
     return Examples(list(images), batch['inputs'], batch['data_samples'])
-
-
-def draw_example_batches(
-    dataset: BaseDataset, images: int, batch_size: int, seed: int
-) -> Iterator[tuple[int, Examples]]:
-    """Draw candidate views of random images in batches; see :func:`whole_batches`.
-
-    Yields:
-        The seed of the batch's views, and the batch.
-    """
-    # The images of many data sets are sorted by class.
-    order = np.random.default_rng(seed).permutation(len(dataset)).tolist()
-    for start in range(0, images, batch_size):
-        # A seed of its own for each batch, or all would have the same crops.
-        yield seed + start, draw_examples(dataset, order[start : start + batch_size], seed + start)
-
-
-def whole_batches(dataset: BaseDataset, images: int, batch_size: int) -> int:
-    """Round a number of images, ``--images``, down to whole batches that the data set has.
-
-    Raises:
-        ValueError: If there is no whole batch.
-    """
-    number = min(images, len(dataset)) // batch_size * batch_size
-    if number < 1:
-        raise ValueError(
-            f'--images {images}: of the {len(dataset)} images of the data set this makes no '
-            f'batch of {batch_size}. Ask for more, or give a smaller --batch-size.'
-        )
-    return number
 
 
 def _draw(dataset: Any, position: int) -> tuple[np.ndarray, dict[str, Any]]:

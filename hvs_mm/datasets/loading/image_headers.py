@@ -7,6 +7,7 @@ reads the headers of all other formats.
 from __future__ import annotations
 
 import io
+import re
 import warnings
 
 from PIL import Image
@@ -19,7 +20,8 @@ _START_OF_SCAN = 0xDA
 _END = b'\xff\xd9'
 #: Markers without a length: TEM, RST0 to RST7, SOI.
 _ALONE = frozenset([0x01, *range(0xD0, 0xD9)])
-_CUT_JPEG = 'truncated: the JPEG ends before its pixels begin'
+#: Like libjpeg, pass over anything that is no marker.
+_MARKER = re.compile(rb'\xff([^\x00\xff])')
 
 
 def declared_size(content: bytes) -> tuple[int, int]:
@@ -49,32 +51,24 @@ def _jpeg_size(content: bytes) -> tuple[int, int]:
     OpenCV and Pillow refuse a JPEG that just stops, but accept one padded with zeros, as an
     interrupted download leaves it. The standard demands an end marker, T.81 B.2.1, which both lack.
     """
-    size = None
-    position = 2
-    while True:
-        # Like libjpeg, pass over anything that is no marker.
-        position = content.find(b'\xff', position)
-        marker = content[position + 1] if 0 <= position <= len(content) - 4 else _END[1]
+    size, marker, position = None, None, 2
+    while marker != _START_OF_SCAN:
+        found = _MARKER.search(content, position)
+        marker = found[1][0] if found else _END[1]
         if marker == _END[1]:
-            raise ValueError(_CUT_JPEG)
-        if marker in (0x00, 0xFF):
-            position += 1
-        elif marker in _ALONE:
-            position += 2
-        else:
-            if marker in _START_OF_FRAME and size is None:
-                frame = content[position + 5 : position + 9]
-                if len(frame) < 4:
-                    raise ValueError(_CUT_JPEG)
-                size = int.from_bytes(frame[2:], 'big'), int.from_bytes(frame[:2], 'big')
-            if marker == _START_OF_SCAN:
-                break
-            position += 2 + int.from_bytes(content[position + 2 : position + 4], 'big')
+            raise ValueError('truncated: the JPEG ends before its pixels begin')
+        position = found.end()
+        if marker in _START_OF_FRAME and size is None:
+            # Behind the length and the precision.
+            frame = content[position + 3 : position + 7]
+            size = int.from_bytes(frame[2:], 'big'), int.from_bytes(frame[:2], 'big')
+        if marker not in _ALONE:
+            position += int.from_bytes(content[position : position + 2], 'big')
     if size is None:
         raise ValueError('no image: a JPEG that declares no size')
     # Anything may follow a whole image, such as the video of a phone. Within the pixels a byte 0xFF
     # is always followed by 0 or the number of a restart.
-    if not content.endswith(_END) and content.find(_END, position) < 0:
+    if not content.endswith(_END) and content.find(_END, found.start()) < 0:
         raise ValueError('truncated: the end of the JPEG is missing')
     return size
 

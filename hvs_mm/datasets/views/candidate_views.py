@@ -9,10 +9,9 @@ import numpy as np
 from mmcv.transforms import BaseTransform, Compose
 from mmpretrain.registry import TRANSFORMS
 
-from ...selection.statistics.color import ViewColors
 from ...utils.arguments import is_whole
 from ...utils.photometry_operations import PHOTOMETRY_FIELD, pack_operations
-from .colors import COLORS_KEY, OPERATIONS_KEY
+from .colors import OPERATIONS_KEY, colors_after
 from .geometry import GEOMETRY_KEY, GEOMETRY_TRANSFORMS, ViewGeometry
 from .pipelines import build_pipeline, names
 from .view_transform import Results, image_size
@@ -24,11 +23,8 @@ class CandidateViews(BaseTransform):
 
     Takes the arguments of MMPretrain's ``MultiView`` and draws the same views from the same
     random numbers in a fraction of the time, without a copy of the image per view, and records
-    where every view lies and how its colors were changed.
-
-    Crops that Pillow resizes, ``ColorJitter`` and ``GaussianBlur`` use faster operations than
-    upstream (:mod:`hvs_mm.datasets.views.pixels`): a few pixels differ by one level of 256, hardly
-    any by two.
+    where every view lies and how its colors were changed. A few pixels differ by one level of 256
+    from upstream's, hardly any by two: :mod:`hvs_mm.datasets.views.pixels` is faster than Pillow.
 
     **Required Keys:** ``img``, an ndarray (H, W, 3).
 
@@ -109,31 +105,29 @@ class CandidateViews(BaseTransform):
         # A transform that works in place must fail, not leak its changes into the other views.
         shared = image.view()
         shared.flags.writeable = False
-        images, geometries, colors, operations = [], [], [], []
+        views = []
         for pipeline, count in zip(self.pipelines, self.num_views):
             for _ in range(count):
                 view = self._draw(pipeline, {**results, 'img': shared})
                 if view is None:
                     return None
-                image = view['img']
-                if isinstance(image, np.ndarray) and not image.flags.writeable:
-                    image = image.copy()
-                images.append(image)
-                geometries.append(view[GEOMETRY_KEY])
-                colors.append(view[COLORS_KEY])
-                operations.append(view[OPERATIONS_KEY])
-        results['img'] = images
+                if isinstance(view['img'], np.ndarray) and not view['img'].flags.writeable:
+                    view['img'] = view['img'].copy()
+                views.append(view)
+        geometries = [view[GEOMETRY_KEY] for view in views]
+        operations = [view[OPERATIONS_KEY] for view in views]
+        results['img'] = [view['img'] for view in views]
         results['view_boxes'] = np.array([g.box for g in geometries], dtype=np.float32)
         results['view_flips'] = np.array([g.flipped for g in geometries], dtype=bool)
         results['view_sizes'] = np.array([g.size for g in geometries], dtype=np.int64)
-        results['view_colors'] = np.array([c.values() for c in colors], dtype=np.float32)
+        colors = [colors_after(changes).values() for changes in operations]
+        results['view_colors'] = np.array(colors, dtype=np.float32)
         if self.on_device:
             results[PHOTOMETRY_FIELD] = pack_operations(operations)
         return results
 
     def _draw(self, pipeline: Compose, view: Results) -> Results | None:
         view[GEOMETRY_KEY] = ViewGeometry(*view['img'].shape[:2])
-        view[COLORS_KEY] = ViewColors()
         view[OPERATIONS_KEY] = []
         for transform in pipeline:
             try:

@@ -21,9 +21,7 @@ from .pixels.color_tables import (
 from .pixels.hue import adjust_hue
 from .view_transform import Results, ViewTransform, is_color_image
 
-#: Key of the record of a view's colors, :class:`ViewColors`, in the results of a pipeline.
-COLORS_KEY = 'view_color_changes'
-#: Key of the operations that are left to the device, a list.
+#: Key of the operations that change a view's colors, a list, in the results of a pipeline.
 OPERATIONS_KEY = 'view_operations'
 
 _FAST = {
@@ -48,18 +46,17 @@ class ColorTransform(ViewTransform):
 
     def transform(self, results: Results) -> Results:
         self.operations = self.draw()
-        image = results['img']
-        if self.on_device:
+        if OPERATIONS_KEY in results:
             results[OPERATIONS_KEY].extend(self.operations)
-        elif not self.exact and self.has_fast() and is_color_image(image):
-            for name, *values in self.operations:
-                image = _FAST[name](image, *values)
-            results['img'] = image
-        else:
+        if self.on_device:
+            return results
+        image = results['img']
+        if self.exact or not self.has_fast() or not is_color_image(image):
             # Upstream asks for random numbers, and gets those that were drawn.
-            results = super().transform(results)
-        if COLORS_KEY in results:
-            _record(results[COLORS_KEY], self.operations)
+            return super().transform(results)
+        for name, *values in self.operations:
+            image = _FAST[name](image, *values)
+        results['img'] = image
         return results
 
     def draw(self) -> list[Operation]:
@@ -71,7 +68,9 @@ class ColorTransform(ViewTransform):
         return True
 
 
-def _record(colors: ViewColors, operations: list[Operation]) -> None:
+def colors_after(operations: list[Operation]) -> ViewColors:
+    """How operations change the colors of a view."""
+    colors = ViewColors()
     for name, value, *_ in operations:
         if name == 'hue':
             colors.hue += value
@@ -82,6 +81,7 @@ def _record(colors: ViewColors, operations: list[Operation]) -> None:
             setattr(colors, name, 1.0)
         else:
             setattr(colors, name, getattr(colors, name) * value)
+    return colors
 
 
 class ColorJitter(ColorTransform, mmpretrain_transforms.ColorJitter):

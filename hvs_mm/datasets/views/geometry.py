@@ -12,8 +12,6 @@ from mmpretrain.datasets import transforms as mmpretrain_transforms
 from .pixels.resizing import INTERPOLATIONS, flip, resize
 from .view_transform import Results, ViewTransform, image_size, is_color_image
 
-#: (height, width) in pixels.
-Size = tuple[int, int]
 #: Key of the record of a view's geometry, :class:`ViewGeometry`, in the results of a pipeline.
 GEOMETRY_KEY = 'view_geometry'
 
@@ -22,8 +20,7 @@ class ViewGeometry:
     """The part of the original image that a view shows, in which orientation and size.
 
     Args:
-        height: Height of the original image in pixels.
-        width: Its width.
+        height, width: Size of the original image in pixels.
 
     Attributes:
         box: ``[x1, y1, x2, y2]`` in pixels of the original image, upper bounds exclusive, so that
@@ -75,7 +72,7 @@ class GeometryTransform(ViewTransform):
         """Draw random numbers and change the image."""
         return super().transform(results)
 
-    def record(self, geometry: ViewGeometry, size: Size, results: Results) -> None:
+    def record(self, geometry: ViewGeometry, size: tuple[int, int], results: Results) -> None:
         """Update the geometry, given the size before the transform and its results."""
         geometry.resize(*results['img'].shape[:2])
 
@@ -97,13 +94,13 @@ class _RandomWindow(GeometryTransform):
         self._window = super().rand_crop_params(img)
         return self._window
 
-    def record(self, geometry: ViewGeometry, size: Size, results: Results) -> None:
+    def record(self, geometry: ViewGeometry, size: tuple[int, int], results: Results) -> None:
         top, left, height, width = self._window
         top_border, left_border = self._border(size)
         geometry.crop(top - top_border, left - left_border, height, width)
         geometry.resize(*results['img'].shape[:2])
 
-    def _border(self, size: Size) -> tuple[int, int]:
+    def _border(self, size: tuple[int, int]) -> tuple[int, int]:
         return 0, 0
 
 
@@ -133,7 +130,7 @@ class EfficientNetRandomCrop(_RandomWindow, mmpretrain_transforms.EfficientNetRa
 class RandomCrop(_RandomWindow, mmpretrain_transforms.RandomCrop):
     """Always upstream's code."""
 
-    def _border(self, size: Size) -> tuple[int, int]:
+    def _border(self, size: tuple[int, int]) -> tuple[int, int]:
         # ``padding`` is one number, (left/right, top/bottom) or (left, top, right, bottom);
         # ``pad_if_needed`` then adds the same on both sides.
         padding = self.padding or 0
@@ -147,7 +144,7 @@ class RandomCrop(_RandomWindow, mmpretrain_transforms.RandomCrop):
 class CenterCrop(GeometryTransform, mmcv.transforms.CenterCrop):
     """Always upstream's code."""
 
-    def record(self, geometry: ViewGeometry, size: Size, results: Results) -> None:
+    def record(self, geometry: ViewGeometry, size: tuple[int, int], results: Results) -> None:
         height, width = results['img'].shape[:2]
         # Rounded as upstream does; a border of auto_pad lies below and to the right.
         top, left = (max(0, round((size[0] - height) / 2)), max(0, round((size[1] - width) / 2)))
@@ -176,7 +173,7 @@ class RandomFlip(GeometryTransform, mmcv.transforms.RandomFlip):
         else:
             results['img'] = flip(results['img'], results['flip_direction'])
 
-    def record(self, geometry: ViewGeometry, size: Size, results: Results) -> None:
+    def record(self, geometry: ViewGeometry, size: tuple[int, int], results: Results) -> None:
         if results['flip']:
             geometry.flip(results['flip_direction'])
 

@@ -29,8 +29,7 @@ def build_pipeline(
     """Build the pipeline of a group of views, which records what it does to them.
 
     Args:
-        transforms: Configs or built transforms, also inside wrappers such as ``RandomApply``. They
-            are not changed.
+        transforms: Configs or built transforms, also inside wrappers; they are not changed.
         exact, on_device: See :class:`ViewTransform`.
 
     Raises:
@@ -79,28 +78,29 @@ def _check_device(pipeline: Compose) -> None:
     """Check that the views stay the same if the device changes the colors last."""
     changed_by = None
     for transform in _leaves(pipeline):
-        name = _name(transform)
-        if isinstance(transform, ColorTransform):
+        name, problem = _name(transform), None
+        if isinstance(transform, RandomGrayscale) and not transform.has_fast():
+            problem = (
+                f'RandomGrayscale has keep_channels={transform.keep_channels}, '
+                f'{len(transform.channel_weights)} channel_weights and color_format='
+                f"{transform.color_format!r}. Set keep_channels=True, 3 weights and 'bgr' or 'rgb'"
+            )
+        elif isinstance(transform, ColorTransform):
             changed_by = name
         elif not isinstance(transform, GeometryTransform):
-            raise ValueError(
-                f"photometry='device' in CandidateViews: the device cannot do {name}. It does "
-                f'{names(COLOR_TRANSFORMS)}, also inside {names(_WRAPPERS[1:])}; the loader crops, '
-                f'resizes and flips with {names(GEOMETRY_TRANSFORMS)}. Leave {name} out, or set '
-                "photometry='loader'."
+            problem = (
+                f'the device cannot do {name}. It does {names(COLOR_TRANSFORMS)}, also inside '
+                f'{names(_WRAPPERS[1:])}; the loader crops, resizes and flips with '
+                f'{names(GEOMETRY_TRANSFORMS)}. Leave {name} out'
             )
         elif changed_by is not None and not isinstance(transform, RandomFlip):
-            raise ValueError(
-                f"photometry='device' in CandidateViews: {name} comes after {changed_by}, but the "
-                'loader crops and resizes before the device changes colors. Put '
-                f"{name} in front, or set photometry='loader'."
+            problem = (
+                f'{name} comes after {changed_by}, but the loader crops and resizes before the '
+                f'device changes colors. Put {name} in front'
             )
-        if isinstance(transform, RandomGrayscale) and not transform.has_fast():
+        if problem:
             raise ValueError(
-                f"photometry='device' in CandidateViews: RandomGrayscale with "
-                f'keep_channels={transform.keep_channels}, {len(transform.channel_weights)} '
-                f'channel_weights and color_format={transform.color_format!r}: the device needs '
-                "keep_channels=True, 3 weights and 'bgr' or 'rgb'; or set photometry='loader'."
+                f"photometry='device' in CandidateViews: {problem}, or set photometry='loader'."
             )
 
 

@@ -15,7 +15,7 @@ class ViewTransform:
     """Mixed into an upstream transform, in front of it.
 
     A subclass draws the random numbers of the upstream class in the same order, applies them in
-    one of several ways, and records what it did to the view. It has no settings of its own.
+    one of several ways, and records what it did to the view.
 
     Attributes:
         exact: Compute every pixel with upstream's own code. Otherwise a faster operation is used
@@ -28,12 +28,7 @@ class ViewTransform:
 
     @classmethod
     def from_upstream(cls, transform: BaseTransform, exact: bool, on_device: bool) -> ViewTransform:
-        """Make one of our transforms with the settings of a built upstream transform.
-
-        Args:
-            transform: An instance of the upstream class, or of ``cls``. It is not changed.
-            exact, on_device: See the attributes.
-        """
+        """Make one of our transforms with the settings of one of upstream's, or of ``cls``."""
         ours = cls.__new__(cls)
         ours.__dict__.update(vars(transform), exact=exact, on_device=on_device)
         return ours

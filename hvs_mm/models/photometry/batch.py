@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -25,20 +24,6 @@ _FUNCTIONS = {
     'solarize': colors.solarize,
     'blur': lambda images, kernels, luma: blur(images, kernels),
 }
-
-
-class _Group(NamedTuple):
-    """Images that go through the same operation together.
-
-    Attributes:
-        name: Name of the operation.
-        rows: (n,) int64, positions of the images.
-        values: (n, w) float32, values of the operation for each image.
-    """
-
-    name: str
-    rows: np.ndarray
-    values: np.ndarray
 
 
 def require_kornia() -> None:
@@ -107,46 +92,49 @@ def _check(views: Sequence[Tensor], operations: np.ndarray) -> None:
         )
 
 
-def _plan(steps: np.ndarray) -> list[_Group]:
-    """Group the images that need the same operation at a step, step by step, for (N, K, 4)."""
+def _plan(steps: np.ndarray) -> list[tuple[str, np.ndarray, np.ndarray]]:
+    """Group the images that need the same operation at a step, step by step, for (N, K, 4).
+
+    Returns:
+        Operations with the positions (n,) int64 of their images and their values (n, w) float32.
+    """
     groups = []
     for step in steps.swapaxes(0, 1):
         for code, name in enumerate(OPERATIONS, start=1):
             rows = np.flatnonzero(step[:, 0] == code)
-            if len(rows):
-                groups.append(_Group(name, rows, _values(name, step[rows, 1:])))
+            if not len(rows):
+                continue
+            values = step[rows, 1:] if name == 'grayscale' else step[rows, 1:2]
+            if name == 'blur':
+                values = blur_kernels(values[:, 0]).astype(np.float32)
+            elif name == 'hue':
+                # Truncated, as in MMCV.
+                values = np.trunc(values * np.float32(255))
+            groups.append((name, rows, values))
     return groups
-
-
-def _values(name: str, recorded: np.ndarray) -> np.ndarray:
-    if name == 'grayscale':
-        return recorded
-    if name == 'blur':
-        return blur_kernels(recorded[:, 0]).astype(np.float32)
-    if name == 'hue':
-        # Truncated, as in MMCV.
-        return np.trunc(recorded[:, :1] * np.float32(255))
-    return recorded[:, :1]
 
 
 @full_precision
 @torch.no_grad()
-def _apply(images: Tensor, groups: Sequence[_Group]) -> Tensor:
+def _apply(images: Tensor, groups: Sequence[tuple[str, np.ndarray, np.ndarray]]) -> Tensor:
     if not groups:
         return images
-    # One transfer for all groups: (total n) and (total n w, and the weights of gray)
-    rows = np.concatenate([group.rows for group in groups])
-    values = np.concatenate([*(group.values.ravel() for group in groups), np.float32(colors.LUMA)])
-    rows = to_device(torch.from_numpy(rows), images.device)
-    values = to_device(torch.from_numpy(values), images.device)
-    *values, luma = values.split([*(group.values.size for group in groups), len(colors.LUMA)])
-    rows = rows.split([len(group.rows) for group in groups])
+    names, rows, values = zip(*groups)
+    # One transfer each for all groups, the weights of gray among the values.
+    on_device = _send(rows, images.device)
+    *settings, luma = _send([*values, np.float32(colors.LUMA)], images.device)
     images = images.flip(1).float()
-    for group, where, what in zip(groups, rows, values):
-        what = what.view(group.values.shape)
-        if len(group.rows) == len(images):
-            images = _FUNCTIONS[group.name](images, what, luma)
+    for name, where, what in zip(names, on_device, settings):
+        if len(where) == len(images):
+            images = _FUNCTIONS[name](images, what, luma)
         else:
-            changed = _FUNCTIONS[group.name](images.index_select(0, where), what, luma)
+            changed = _FUNCTIONS[name](images.index_select(0, where), what, luma)
             images.index_copy_(0, where, changed)
     return images.to(torch.uint8).flip(1)
+
+
+def _send(arrays: Sequence[np.ndarray], device: torch.device) -> list[Tensor]:
+    """Copy arrays of one type to a device, in one transfer."""
+    flat = torch.from_numpy(np.concatenate([array.ravel() for array in arrays]))
+    parts = to_device(flat, device).split([array.size for array in arrays])
+    return [part.view(array.shape) for part, array in zip(parts, arrays)]

@@ -19,10 +19,10 @@ def blur_kernels(sigmas: np.ndarray) -> np.ndarray:
     The three are convolved into one filter here.
 
     Args:
-        sigmas: (N,) standard deviations in pixels, at least 0.
+        sigmas: (N,) standard deviations in pixels, at least 0; 0 gives the identity.
 
     Returns:
-        (N, taps) float64 that add up to 1; 0 gives the identity.
+        (N, taps) float64 that add up to 1.
     """
     variance = sigmas.astype(np.float64) ** 2 / _PASSES
     whole = np.floor((np.sqrt(12 * variance + 1) - 1) / 2)
@@ -44,11 +44,9 @@ def blur_kernels(sigmas: np.ndarray) -> np.ndarray:
 
 
 def blur(images: Tensor, kernels: Tensor) -> Tensor:
-    """Filter each image along both axes with a kernel of its own; borders are repeated.
+    """Filter images (N, 3, H, W), 0 to 255, along both axes with kernels (N, taps), all float32.
 
-    Args:
-        images: (N, 3, H, W) float32 gray levels, 0 to 255.
-        kernels: (N, taps) float32, from :func:`blur_kernels`.
+    Borders are repeated.
     """
     from kornia.filters import filter2d_separable
 

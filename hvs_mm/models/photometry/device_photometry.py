@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from mmpretrain.models.utils import SelfSupDataPreprocessor
 from mmpretrain.registry import MODELS
 from torch import Tensor
@@ -23,11 +22,8 @@ class DevicePhotometry(SelfSupDataPreprocessor):
     alone would give, up to a few gray levels (docs/performance.md). A batch of one tensor, as in
     evaluation, holds no views and is only normalized.
 
-    Args:
-        **kwargs: ``mean``, ``std``, ``to_rgb``, see MMPretrain's ``SelfSupDataPreprocessor``.
-
-    Raises:
-        ImportError: If kornia is not installed.
+    Takes the arguments of MMPretrain's ``SelfSupDataPreprocessor``, and raises an ``ImportError``
+    if kornia is not installed.
     """
 
     def __init__(self, **kwargs: Any) -> None:
@@ -40,7 +36,7 @@ class DevicePhotometry(SelfSupDataPreprocessor):
         Args:
             data: ``inputs``, S tensors (B, 3, H, W) uint8, BGR, one per view, and
                 ``data_samples``, B data samples. Both are left unchanged.
-            training: Passed to upstream.
+            training: Upstream's.
 
         Returns:
             ``inputs``, S tensors (B, 3, H, W) float32, and ``data_samples``, copies without the
@@ -52,7 +48,15 @@ class DevicePhotometry(SelfSupDataPreprocessor):
         """
         if isinstance(data['inputs'], Tensor):
             return super().forward(data, training)
-        operations = stack_operations([_operations(sample) for sample in data['data_samples']])
+        records = [getattr(sample, PHOTOMETRY_FIELD, None) for sample in data['data_samples']]
+        if any(record is None for record in records):
+            raise ValueError(
+                f'DevicePhotometry: the data samples have no {PHOTOMETRY_FIELD!r}, which says what '
+                "to do to the views. Set photometry='device' in CandidateViews and pack the views "
+                'with PackViews, with its default meta_keys; or set data_preprocessor.type='
+                "'SelfSupDataPreprocessor'."
+            )
+        operations = stack_operations(records)
         views = apply_photometry(self.cast_data(list(data['inputs'])), operations)
         result = super().forward({'inputs': views, 'data_samples': data['data_samples']}, training)
         for sample in result['data_samples']:
@@ -61,29 +65,10 @@ class DevicePhotometry(SelfSupDataPreprocessor):
 
 
 def check_photometry_done(data_samples: Sequence[Any] | None) -> None:
-    """Check that the preprocessor has changed the colors if the loader left that to it.
-
-    Args:
-        data_samples: Data samples from the preprocessor.
-
-    Raises:
-        ValueError: If it has not.
-    """
+    """Raise a ``ValueError`` if the preprocessor left the operations in the data samples."""
     if data_samples and hasattr(data_samples[0], PHOTOMETRY_FIELD):
         raise ValueError(
             "CandidateViews has photometry='device' and leaves color jitter, blur and the like to "
             'the preprocessor, which ignores them: set data_preprocessor.type='
             "'DevicePhotometry', or photometry='loader'."
         )
-
-
-def _operations(sample: Any) -> np.ndarray:
-    record = getattr(sample, PHOTOMETRY_FIELD, None)
-    if record is None:
-        raise ValueError(
-            f'DevicePhotometry: the data samples have no {PHOTOMETRY_FIELD!r}, which says what to '
-            "do to the views. Set photometry='device' in CandidateViews and pack the views with "
-            'PackViews, with its default meta_keys; or set data_preprocessor.type='
-            "'SelfSupDataPreprocessor'."
-        )
-    return record

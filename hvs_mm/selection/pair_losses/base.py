@@ -181,6 +181,27 @@ def registered_pair_losses() -> dict[str, type[PairLoss]]:
     return found
 
 
+def default_pair_loss(algorithm: type, name: str) -> type[PairLoss]:
+    """The pair loss registered for an algorithm's class or the nearest of its bases.
+
+    Args:
+        algorithm: The class.
+        name: How an error names it.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    known = registered_pair_losses()
+    for cls in algorithm.__mro__:
+        if cls.__name__ in known:
+            return known[cls.__name__]
+    raise ValueError(
+        f'{name} has no pair loss. Algorithms that have one: {sorted(known)}. For another one, '
+        'derive from hvs_mm.selection.PairLoss, register the class in '
+        'mmpretrain.registry.TASK_UTILS and pass pair_loss=dict(type=...); see docs/extend.md.'
+    )
+
+
 def build_pair_loss(pair_loss: dict[str, Any] | PairLoss | None, algorithm: nn.Module) -> PairLoss:
     """Build a pair loss, by default the one registered for the algorithm's type.
 
@@ -195,17 +216,8 @@ def build_pair_loss(pair_loss: dict[str, Any] | PairLoss | None, algorithm: nn.M
     """
     if isinstance(pair_loss, PairLoss):
         return pair_loss
-    known = registered_pair_losses()
     if pair_loss is None:
-        for cls in type(algorithm).__mro__:
-            if cls.__name__ in known:
-                return known[cls.__name__]()
-        raise ValueError(
-            f'{type(algorithm).__name__} has no pair loss. Algorithms that have one: '
-            f'{sorted(known)}. For another one, derive from hvs_mm.selection.PairLoss, register '
-            'the class in mmpretrain.registry.TASK_UTILS and pass pair_loss=dict(type=...); see '
-            'docs/extend.md.'
-        )
+        return default_pair_loss(type(algorithm), type(algorithm).__name__)()
     if not isinstance(pair_loss, dict) or 'type' not in pair_loss:
         raise TypeError(
             f'pair_loss={pair_loss!r} must be None, a dict with a "type", or a PairLoss.'
@@ -215,6 +227,6 @@ def build_pair_loss(pair_loss: dict[str, Any] | PairLoss | None, algorithm: nn.M
     if not (isinstance(cls, type) and issubclass(cls, PairLoss)):
         raise ValueError(
             f'pair_loss={name!r} is not a registered pair loss. Registered: '
-            f'{sorted({cls.__name__ for cls in known.values()})}.'
+            f'{sorted({cls.__name__ for cls in registered_pair_losses().values()})}.'
         )
     return TASK_UTILS.build(pair_loss)

@@ -17,15 +17,11 @@ _ONE = np.ones(1, dtype=np.float32)
 
 
 def gaussian_blur(image: np.ndarray, sigma: float) -> np.ndarray:
-    """As Pillow's ``ImageFilter.GaussianBlur(sigma)``, which rounds after every pass.
+    """Blur (H, W, 3) uint8 as Pillow's ``GaussianBlur(sigma)``, which rounds after every pass.
 
-    Args:
-        image: (H, W, 3) uint8; beyond its border lie the pixels of the border.
-        sigma: Standard deviation in pixels, at least 0.
-
-    Returns:
-        (H, W, 3) uint8. Sums halfway between two levels may be rounded unlike in Pillow: hardly
-        ever for a random ``sigma``, more often where weights are simple fractions.
+    ``sigma`` is the standard deviation in pixels, at least 0. Sums halfway between two levels may
+    be rounded unlike in Pillow: hardly ever for a random ``sigma``, more often where weights are
+    simple fractions.
     """
     kernel = box_kernel(sigma)
     for across, down in ((kernel, _ONE), (_ONE, kernel)):
@@ -38,14 +34,10 @@ def gaussian_blur(image: np.ndarray, sigma: float) -> np.ndarray:
 
 
 def box_kernel(sigma: float) -> np.ndarray:
-    """Weights of one pass: equal except for the outermost ones, which are smaller.
+    """Weights (2 r + 3,) float32 of one pass: equal except for the outermost ones.
 
-    Args:
-        sigma: Standard deviation after all passes.
-
-    Returns:
-        (2 r + 3,) float32, with sum 1 and variance ``sigma**2 / 3``: multiples of 2**-24, as
-        Pillow's fixed point numbers.
+    Their sum is 1, their variance ``sigma**2 / 3``. They are multiples of 2**-24, as Pillow's fixed
+    point numbers.
     """
     variance = sigma**2 / _PASSES
     inner = math.floor((math.sqrt(12 * variance + 1) - 1) / 2)

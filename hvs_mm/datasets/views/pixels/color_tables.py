@@ -50,9 +50,7 @@ def adjust_saturation(image: np.ndarray, factor: float) -> np.ndarray:
 def to_grayscale(image: np.ndarray, *weights: float) -> np.ndarray:
     """As MMCV's ``RandomGrayscale`` with ``keep_channels=True``, bit for bit.
 
-    Args:
-        image: (H, W, 3) uint8.
-        weights: One per channel; they add up to 1.
+    There is one weight per channel, and they add up to 1.
     """
     # Upstream's terms in upstream's order: it cuts their sum to an integer, and the sums of gray
     # pixels are integers but for rounding.

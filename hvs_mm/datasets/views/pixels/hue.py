@@ -19,9 +19,7 @@ import numpy as np
 def adjust_hue(image: np.ndarray, shift: float) -> np.ndarray:
     """As ``mmcv.adjust_hue(image, shift, backend='pillow')``, bit for bit.
 
-    Args:
-        image: (H, W, 3) uint8, BGR.
-        shift: Share of the color circle, in [-0.5, 0.5].
+    The image is (H, W, 3) uint8, BGR; the shift a share of the color circle, in [-0.5, 0.5].
     """
     hue, lacking = _tables()
     b, g, r = cv2.split(image)

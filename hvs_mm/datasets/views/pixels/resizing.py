@@ -18,19 +18,14 @@ _CV2_FLIPS = {'horizontal': 1, 'vertical': 0, 'diagonal': -1}
 
 
 def resize(image: np.ndarray, size: tuple[int, int], interpolation: str) -> np.ndarray:
-    """Resize with antialiasing, as ``mmcv.imresize(..., backend='pillow')``.
+    """Resize (H, W, 3) uint8 with antialiasing, as ``mmcv.imresize(..., backend='pillow')``.
 
     PyTorch's own resampling of 8-bit images has Pillow's filters and Pillow's two passes, each
     rounded, with weights of 16 bits: bilinear values differ from Pillow's by one level at most,
     bicubic ones by two. Pillow takes over on processors without these vector instructions.
 
-    Args:
-        image: (H, W, 3) uint8; of a window of a larger image, nothing outside is read.
-        size: (height, width) in pixels.
-        interpolation: ``'bilinear'`` or ``'bicubic'``.
-
     Returns:
-        (height, width, 3) uint8, contiguous, no view of ``image``.
+        (height, width, 3) uint8 of ``size``, contiguous, no view of ``image``.
     """
     # PyTorch warns about read-only arrays, and Pillow is slow on windows.
     image = image.copy()
@@ -41,11 +36,7 @@ def resize(image: np.ndarray, size: tuple[int, int], interpolation: str) -> np.n
     pixels = torch.from_numpy(image).unsqueeze(0)
     # (1, H, W, 3) -> (1, 3, H, W)
     resized = F.interpolate(
-        pixels.permute(0, 3, 1, 2),
-        size=tuple(size),
-        mode=interpolation,
-        align_corners=False,
-        antialias=True,
+        pixels.permute(0, 3, 1, 2), tuple(size), mode=interpolation, antialias=True
     )
     # (1, 3, h, w) -> (h, w, 3)
     return np.ascontiguousarray(resized[0].permute(1, 2, 0).numpy())
