@@ -1,3 +1,4 @@
+# ruff: noqa: F401 -- these imports are the public names of the room.
 from .checks.checkpoint_checks import resumed_checkpoint
 from .checks.overrides import check_overrides
 from .checks.preflight import preflight, preflight_test
@@ -38,54 +39,3 @@ from .runners.cpu_distributed import CPUDistributedDataParallel, prepare_cpu_dis
 from .runners.reliable_runner import ReliableRunner
 from .runners.resumable_loop import ResumableEpochLoop
 from .runners.trained_model import load_selecting_model
-
-__all__ = [
-    'AutocastOptimWrapper',
-    'BadImagesHook',
-    'CPUDistributedDataParallel',
-    'CheckpointError',
-    'CheckpointTrustHook',
-    'CosineWeightDecay',
-    'EqualBatchesHook',
-    'FiniteStepHook',
-    'GradientHook',
-    'NonFiniteError',
-    'ProgressHook',
-    'ReliableRunner',
-    'ResumableEpochLoop',
-    'SafeCheckpointHook',
-    'ScalarHistoryHook',
-    'SelectionStatsHook',
-    'TeacherHook',
-    'add_config_options',
-    'add_example_options',
-    'add_trust_option',
-    'build_model',
-    'build_runner',
-    'build_training_dataset',
-    'build_trusted_model',
-    'check_batches',
-    'check_example_options',
-    'check_overrides',
-    'check_picture',
-    'check_trust',
-    'clip_each_gradient',
-    'cosine_schedule',
-    'error_line',
-    'load_selecting_model',
-    'merge_options',
-    'one_line_errors',
-    'output_file',
-    'parse_launched',
-    'preflight',
-    'preflight_test',
-    'prepare_cpu_distributed',
-    'read_config',
-    'read_merged_config',
-    'resumed_checkpoint',
-    'set_work_dir',
-    'step_was_skipped',
-    'tool_parser',
-    'trust_checkpoints',
-    'write_json',
-]

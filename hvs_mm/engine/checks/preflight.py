@@ -25,9 +25,7 @@ from .work_dir import check_work_dir
 def preflight(cfg: Config, trust: bool = False) -> None:
     """Check the settings of a training run, its data sets and its checkpoints.
 
-    Args:
-        cfg: The complete config.
-        trust: Read checkpoints even if reading them can run code.
+    With ``trust`` checkpoints are read even if reading them can run code.
 
     Raises:
         FileNotFoundError: If a data set or checkpoint is missing.

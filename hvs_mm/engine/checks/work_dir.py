@@ -9,22 +9,14 @@ from mmengine.config import Config
 
 
 def check_work_dir(cfg: Config) -> None:
-    """Check that the work dir exists or can be made, without making it.
-
-    Raises:
-        ValueError: If the work dir, or the folder that it would be made in, is a file or not
-            writable.
-    """
+    """Check that the work dir can be written to, or made where it is missing; do not make it."""
     work_dir = cfg.get('work_dir')
     if not work_dir:
         return
     found = Path(os.path.abspath(work_dir))
     while not os.path.lexists(found):
         found = found.parent
-    if not found.is_dir():
-        reason = f'{found} is no folder'
-    elif not os.access(found, os.W_OK | os.X_OK):
-        reason = f'{found} cannot be written to'
-    else:
+    if found.is_dir() and os.access(found, os.W_OK | os.X_OK):
         return
-    raise ValueError(f'work_dir={work_dir}: {reason}. Name another folder with --work-dir.')
+    reason = 'cannot be written to' if found.is_dir() else 'is no folder'
+    raise ValueError(f'work_dir={work_dir}: {found} {reason}. Name another folder with --work-dir.')

@@ -5,9 +5,8 @@ from __future__ import annotations
 import os.path as osp
 from typing import Any
 
-import torch
 from mmengine.dataset import ClassBalancedDataset, ConcatDataset, RepeatDataset
-from mmengine.dist import all_gather_object, all_reduce, get_world_size, is_main_process
+from mmengine.dist import all_gather_object, get_world_size, is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop, Runner
 from mmpretrain.registry import HOOKS
@@ -92,10 +91,12 @@ class BadImagesHook(Hook):
             self._update(runner)
 
     def _update(self, runner: Runner) -> None:
-        seen, skipped = self._exchange()
+        parts = all_gather_object((self._seen, self._skipped))
+        self._seen, self._skipped = 0, []
+        skipped = [image for _, part in parts for image in part]
         files = self._state['files']
         current = self._state['seen'] // self._pass_length
-        self._state['seen'] += seen
+        self._state['seen'] += sum(seen for seen, _ in parts)
         new: dict[str, BadImage] = {}
         for image in skipped:
             if image.path not in files:
@@ -109,18 +110,6 @@ class BadImagesHook(Hook):
         if skipped:
             found = sum(last == current for last in files.values())
             self._end_if_too_many(runner, skipped, found)
-
-    def _exchange(self) -> tuple[int, list[BadImage]]:
-        """Collect from all processes what they saw and skipped since the last exchange."""
-        seen, skipped = self._seen, self._skipped
-        self._seen, self._skipped = 0, []
-        if get_world_size() > 1:
-            numbers = torch.tensor([seen, len(skipped)])
-            all_reduce(numbers, 'sum')
-            seen, num_skipped = numbers.tolist()
-            if num_skipped:
-                skipped = [image for part in all_gather_object(skipped) for image in part]
-        return seen, skipped
 
     def _report(self, runner: Runner, new: list[BadImage]) -> None:
         path = osp.join(runner.log_dir, _LIST)

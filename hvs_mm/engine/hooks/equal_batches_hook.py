@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -14,9 +16,11 @@ from torch import distributed
 from torch.utils.data import BatchSampler, DataLoader
 
 from ...models.checks import ViewsError
+from ...weights.pretrained_backbone import list_some
 from ..runners.cpu_distributed import configured_timeout
 from ..runners.seeded_draws import SeededSampler
 
+_IMAGES_IN = 'have different numbers of images in'
 _SAME_SIZE = (
     'Gradients are averaged over processes as if all had as many images, and SimCLR joins their '
     'batches: with other sizes results would be wrong.'
@@ -58,10 +62,7 @@ def loader_sizes(loader: DataLoader) -> LoaderSizes:
 def check_batches(loader: DataLoader) -> None:
     """Check that a loader gives batches, and in all processes as many of the same sizes.
 
-    All processes must call it together.
-
-    Args:
-        loader: The loader of this process.
+    All processes must call it together, each with its loader.
 
     Raises:
         ViewsError: In every process, if the lengths of the data sets or the numbers or sizes of
@@ -74,42 +75,35 @@ def check_batches(loader: DataLoader) -> None:
         'if only the last batch differs.'
     )
     images, batches, sizes, lasts = zip(*found)
-    if len(set(images)) > 1:
-        raise ViewsError(
-            f'the processes see data sets of different lengths: {_by_rank(images)} images. They '
-            'share one data set by the indices of its images, so all need the same files: compare '
-            'train_dataloader.dataset.data_root on the machines.'
-        )
-    if len(set(batches)) > 1:
-        raise ViewsError(
-            f'the processes have different numbers of batches in an epoch: {_by_rank(batches)}. '
-            f'Those with more would wait for the others for ever. {way_out}'
-        )
+    _check_same(
+        images,
+        'see data sets of different lengths: {} images. They share one data set by the indices of '
+        'its images, so all need the same files: compare train_dataloader.dataset.data_root on the '
+        'machines.',
+    )
+    _check_same(
+        batches,
+        'have different numbers of batches in an epoch: {}. Those with more would wait for the '
+        f'others for ever. {way_out}',
+    )
     if batches[0] == 0:
         raise ViewsError(
             f'an epoch has no batch: {images[0]} images for {len(found)} process(es) with '
             f'train_dataloader.batch_size={loader.batch_size} and drop_last={loader.drop_last}. '
             'Lower the batch size, set train_dataloader.drop_last=False, or give more images.'
         )
-    for numbers, which in ((sizes, 'batches'), (lasts, 'the last batch of an epoch')):
-        if len(set(numbers)) > 1:
-            raise ViewsError(
-                f'the processes have different numbers of images in {which}: {_by_rank(numbers)}. '
-                f'{_SAME_SIZE} {way_out}'
-            )
+    _check_same(sizes, f'{_IMAGES_IN} batches: {{}}. {_SAME_SIZE} {way_out}')
+    _check_same(lasts, f'{_IMAGES_IN} the last batch of an epoch: {{}}. {_SAME_SIZE} {way_out}')
 
 
-def _by_rank(numbers: Any) -> str:
-    """The numbers of all processes, grouped by value."""
-    ranks: dict[Any, list[int]] = {}
+def _check_same(numbers: Sequence[int | None], difference: str) -> None:
+    """Raise a ``ViewsError`` if the numbers of the processes, ``{}`` in its text, differ."""
+    ranks: dict[int | None, list[str]] = defaultdict(list)
     for rank, number in enumerate(numbers):
-        ranks.setdefault(number, []).append(rank)
-    return ', '.join(f'{number} on rank(s) {_some(own)}' for number, own in ranks.items())
-
-
-def _some(ranks: list[int]) -> str:
-    shown = ', '.join(map(str, ranks[:8]))
-    return shown if len(ranks) <= 8 else f'{shown} and {len(ranks) - 8} more'
+        ranks[number].append(str(rank))
+    if len(ranks) > 1:
+        found = [f'{number} on rank(s) {list_some(own, 8)}' for number, own in ranks.items()]
+        raise ViewsError(f'the processes {difference.format(", ".join(found))}')
 
 
 @HOOKS.register_module()
@@ -132,7 +126,6 @@ class EqualBatchesHook(Hook):
     def before_train(self, runner: Runner) -> None:
         loader = runner.train_loop.dataloader
         check_batches(loader)
-        self._group: distributed.ProcessGroup | None = None
         self._compares = get_world_size() > 1 and loader_sizes(loader).batch_size is None
         if self._compares:
             # The default group may use NCCL, which needs tensors on GPUs.
@@ -147,11 +140,9 @@ class EqualBatchesHook(Hook):
         own = torch.tensor([len(data_batch['data_samples'])])
         found = [torch.empty_like(own) for _ in range(get_world_size())]
         distributed.all_gather(found, own, group=self._group)
-        sizes = torch.cat(found).tolist()
-        if len(set(sizes)) > 1:
-            raise ViewsError(
-                f'the processes have different numbers of images in batch {batch_idx}: '
-                f'{_by_rank(sizes)}. {_SAME_SIZE} They come from '
-                f'{type(runner.train_loop.dataloader.batch_sampler).__name__}, '
-                'train_dataloader.batch_sampler: let it give all processes the same number.'
-            )
+        sampler = type(runner.train_loop.dataloader.batch_sampler).__name__
+        _check_same(
+            torch.cat(found).tolist(),
+            f'{_IMAGES_IN} batch {batch_idx}: {{}}. {_SAME_SIZE} They come from {sampler}, '
+            'train_dataloader.batch_sampler: let it give all processes the same number.',
+        )

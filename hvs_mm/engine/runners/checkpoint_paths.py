@@ -94,9 +94,8 @@ class CheckpointPaths:
 def latest_readable_checkpoint(paths: CheckpointPaths) -> str | None:
     """Return the last checkpoint of a run that is not damaged, if any, and warn of damaged ones.
 
-    MMEngine's ``find_latest_checkpoint`` takes the checkpoint that the file ``last_checkpoint``
-    names, whatever its state, and none if a process died while it wrote that file. Here the order
-    is:
+    MMEngine's ``find_latest_checkpoint`` takes the one that the file ``last_checkpoint`` names,
+    whatever its state, and none if a process died while it wrote that file. Here the order is:
 
     1. checkpoints with higher numbers than the named one, if they are newer, too: a process died
        between writing the two;
@@ -131,17 +130,16 @@ def agreed_checkpoint(paths: CheckpointPaths) -> str | None:
     Raises:
         ValueError: In all processes, if there are checkpoints but none can be read.
     """
-    found: list[str | None] = [None, None]
+    found: list[Any] = [None]
     if is_main_process():
         try:
-            found[0] = latest_readable_checkpoint(paths)
+            found = [latest_readable_checkpoint(paths)]
         except ValueError as error:
-            found[1] = str(error)
+            found = [error]
     broadcast_object_list(found)
-    path, reason = found
-    if reason is not None:
-        raise ValueError(reason)
-    return path
+    if isinstance(found[0], ValueError):
+        raise found[0]
+    return found[0]
 
 
 def _last_first(paths: CheckpointPaths) -> list[Path]:
@@ -154,19 +152,17 @@ def _last_first(paths: CheckpointPaths) -> list[Path]:
     if named.parent != Path(paths.folder):
         # Saved there with another setting.
         parsed |= CheckpointPaths(paths.work_dir, str(named.parent)).checkpoints()
-    template, number = parsed.pop(named, (None, 0))
+    template, number = parsed.setdefault(named, (None, 0))
 
     def rank(path: Path) -> tuple[Any, ...]:
         its_template, its_number = parsed[path]
-        if its_template == template and its_number < number:
+        if path == named or (its_template == template and its_number < number):
             return 1, its_number
         if its_template == template and _modified(path)[0] >= _modified(named)[0]:
             return 2, its_number
         return 0, _modified(path)
 
-    order = sorted(parsed, key=rank, reverse=True)
-    ahead = sum(rank(path)[0] == 2 for path in order)
-    return [*order[:ahead], named, *order[ahead:]]
+    return sorted(parsed, key=rank, reverse=True)
 
 
 def _warn_of_disagreement(newest: Path, parsed: Mapping[Path, tuple[str, int]]) -> None:
