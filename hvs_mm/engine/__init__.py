@@ -15,7 +15,12 @@ from .hooks.selection_stats_hook import SelectionStatsHook
 from .hooks.teacher_hook import TeacherHook, cosine_schedule
 from .optim.autocast_optim_wrapper import AutocastOptimWrapper
 from .optim.weight_decay import CosineWeightDecay
-from .runners.building import build_model, build_runner, build_training_dataset
+from .runners.building import (
+    build_model,
+    build_runner,
+    build_training_dataset,
+    load_selecting_model,
+)
 from .runners.checkpoint_paths import CheckpointError
 from .runners.command_line import (
     add_config_options,
@@ -38,4 +43,3 @@ from .runners.command_line import (
 from .runners.cpu_distributed import CPUDistributedDataParallel, prepare_cpu_distributed
 from .runners.reliable_runner import ReliableRunner
 from .runners.resumable_loop import ResumableEpochLoop
-from .runners.trained_model import load_selecting_model

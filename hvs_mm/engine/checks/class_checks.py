@@ -35,11 +35,10 @@ def check_classes(cfg: Config, model: nn.Module, loaders: Sequence[str]) -> None
                     f'{option}={found}, or name other data.'
                 )
     preprocessor = getattr(model, 'data_preprocessor', None)
-    mixed = getattr(preprocessor, 'num_classes', None)
-    if getattr(preprocessor, 'batch_augments', None) is None or mixed is None:
-        return
+    mixes = getattr(preprocessor, 'batch_augments', None) is not None
+    mixed = getattr(preprocessor, 'num_classes', None) if mixes else None
     for option, number in heads.items():
-        if mixed != number:
+        if mixed not in (None, number):
             raise ValueError(
                 f'data_preprocessor.num_classes={mixed}, but {option}={number}: labels of '
                 'mixed images need the same number, set --cfg-options '

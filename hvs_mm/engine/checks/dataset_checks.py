@@ -48,15 +48,10 @@ def check_datasets(cfg: Config, loaders: Sequence[str]) -> dict[str, int]:
 
 
 def count_images(config: Any, key: str, listed: dict[str, int]) -> int | None:
-    """Count the images that a configured data set draws in an epoch.
+    """Count the images that the data set under the option ``key`` draws in an epoch.
 
-    Args:
-        config: Config of the data set.
-        key: Its option.
-        listed: Numbers of images from :func:`check_datasets`.
-
-    Returns:
-        The number; ``None`` for an unknown wrapper or a data set that is not downloaded yet.
+    ``listed`` are the numbers from :func:`check_datasets`. The number is ``None`` for an unknown
+    wrapper or a data set that is not downloaded yet.
     """
     if 'datasets' in config:
         keys = [f'{key}.datasets.{number}' for number in range(len(config['datasets']))]
@@ -135,28 +130,25 @@ def _list_folder(dataset: Any, key: str) -> int | None:
     """Count the images in the folder that a data set is going to list, if it lists one."""
     if not isinstance(dataset, CustomDataset) or dataset.ann_file:
         return None
-    folder = dataset.img_prefix
+    folder, with_label = dataset.img_prefix, dataset.with_label
     if not osp.isdir(folder):
         return None
     try:
         # With labels each folder is a class, and files next to these folders are ignored.
-        number = _count_files(folder, dataset, {}, only_below=dataset.with_label)
+        number = _count_files(folder, dataset, {}, only_below=with_label)
     except ValueError as error:
         raise ValueError(f'{key}: {error}') from error
     if not number:
-        where = 'in class folders below' if dataset.with_label else 'below'
         raise ValueError(
-            f'{key}: there are no images {where} {folder!r}, no names that end in '
-            f'{sorted(dataset.extensions)}. See docs/datasets.md for the structure of the folder.'
+            f'{key}: there are no images {"in class folders " if with_label else ""}below '
+            f'{folder!r}, no names that end in {sorted(dataset.extensions)}. See docs/datasets.md '
+            'for the structure of the folder.'
         )
     return number
 
 
 def _count_files(
-    folder: str,
-    dataset: CustomDataset,
-    parents: dict[tuple[int, int], str],
-    only_below: bool = False,
+    folder: str, dataset: Any, parents: dict[tuple[int, int], str], only_below: bool = False
 ) -> int:
     """Count the images below a folder as ``CustomDataset`` lists them, links included.
 
@@ -173,7 +165,7 @@ def _count_files(
         if error.filename != folder:
             reason = f'{error.filename!r} leads nowhere ({error.strerror}). Remove it'
         raise ValueError(f'{reason}, or name the images in a file: ann_file.') from error
-    identity = (status.st_dev, status.st_ino)
+    identity = status.st_dev, status.st_ino
     if identity in parents:
         raise ValueError(
             f'{_last_link(folder)} leads back to {parents[identity]!r}, in which it lies: the '
@@ -185,14 +177,9 @@ def _count_files(
     for entry, is_folder in entries:
         if is_folder:
             number += _count_files(entry.path, dataset, parents)
-        elif (
-            not only_below
-            and not entry.name.startswith('.')
-            and dataset.is_valid_file(entry.name)
-            # False for a link to a missing file.
-            and entry.is_file()
-        ):
-            number += 1
+        elif not only_below and not entry.name.startswith('.'):
+            # A link to a missing file is no file.
+            number += dataset.is_valid_file(entry.name) and entry.is_file()
     return number
 
 

@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import torch
 from mmengine.dataset import DefaultSampler, InfiniteSampler
 from mmengine.dist import all_gather_object, get_world_size
 from mmengine.hooks import Hook
@@ -28,17 +27,13 @@ _SAME_SIZE = (
 
 
 class LoaderSizes(NamedTuple):
-    """Sizes of the batches of a loader as far as they are known in advance, else ``None``.
+    """Sizes of the batches of a loader as far as they are known in advance, else ``None``."""
 
-    Attributes:
-        images: Length of the data set, if the processes share one.
-        batches: Number of batches in an epoch.
-        batch_size: Images in all batches but the last.
-        last: Images in the last batch.
-    """
-
+    #: Length of the data set, if the processes share one.
     images: int | None
+    #: Number of batches in an epoch.
     batches: int | None
+    #: Images in all batches but the last, and in the last one.
     batch_size: int | None
     last: int | None
 
@@ -110,11 +105,10 @@ def _check_same(numbers: Sequence[int | None], difference: str) -> None:
 class EqualBatchesHook(Hook):
     """Ends a run of several processes whose batches differ in number or size.
 
-    Acts before training, see :func:`check_batches`. With a custom batch sampler, whose batch sizes
-    are unknown before, it also compares the sizes in every iteration. That happens between the
-    hosts, without waiting for a GPU; a process that is missing for ``env_cfg.dist_cfg.timeout``
-    seconds, 600 by default, ends the others. With torch's own batch sampler an iteration costs
-    nothing.
+    Acts before training, see :func:`check_batches`. Only with a custom batch sampler, whose batch
+    sizes are unknown before, it also compares the sizes in every iteration, between the hosts,
+    without waiting for a GPU. A process that is missing for ``env_cfg.dist_cfg.timeout`` seconds,
+    600 by default, ends the others.
 
     Raises:
         ViewsError: In every process, if the batches differ.
@@ -126,8 +120,8 @@ class EqualBatchesHook(Hook):
     def before_train(self, runner: Runner) -> None:
         loader = runner.train_loop.dataloader
         check_batches(loader)
-        self._compares = get_world_size() > 1 and loader_sizes(loader).batch_size is None
-        if self._compares:
+        self._group: distributed.ProcessGroup | None = None
+        if get_world_size() > 1 and loader_sizes(loader).batch_size is None:
             # The default group may use NCCL, which needs tensors on GPUs.
             timeout = configured_timeout(runner.cfg)
             self._group = distributed.new_group(backend='gloo', timeout=timeout)
@@ -135,14 +129,11 @@ class EqualBatchesHook(Hook):
     def before_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: dict[str, Any] | None = None
     ) -> None:
-        if not self._compares:
+        if self._group is None:
             return
-        own = torch.tensor([len(data_batch['data_samples'])])
-        found = [torch.empty_like(own) for _ in range(get_world_size())]
-        distributed.all_gather(found, own, group=self._group)
         sampler = type(runner.train_loop.dataloader.batch_sampler).__name__
         _check_same(
-            torch.cat(found).tolist(),
+            all_gather_object(len(data_batch['data_samples']), self._group),
             f'{_IMAGES_IN} batch {batch_idx}: {{}}. {_SAME_SIZE} They come from {sampler}, '
             'train_dataloader.batch_sampler: let it give all processes the same number.',
         )

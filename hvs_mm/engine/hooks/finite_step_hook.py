@@ -17,7 +17,7 @@ from ...utils.arguments import check_whole
 from ...utils.state_guard import StateGuard
 from ...utils.unwrap_model import unwrap_model
 from ..optim.finiteness import finite_gradients, finite_values, first_nonfinite
-from ..runners.checkpoint_paths import CheckpointPaths, latest_readable_checkpoint
+from ..runners.checkpoint_paths import last_good_checkpoint
 
 
 class NonFiniteError(RuntimeError):
@@ -44,9 +44,8 @@ class FiniteStepHook(Hook):
     parameters without a gradient, as torch's and LARS do. Each step synchronizes with the device
     once, as a loss scaler does.
 
-    A skipped step is reported in a warning. Its losses do not enter the log's means.
-    ``skipped_steps`` in the log, once there is one, counts since the start of the run, over all
-    resumed parts.
+    A warning reports each skipped step. Its losses do not enter the log's means. ``skipped_steps``
+    in the log, once there is one, counts over all resumed parts of the run.
 
     Args:
         max_consecutive: Stop the run with a :class:`NonFiniteError` after so many skipped steps
@@ -100,9 +99,7 @@ class FiniteStepHook(Hook):
             runner.optim_wrapper.optimizer.register_step_pre_hook(self._before_step),
         ]
 
-    def before_train_iter(
-        self, runner: Runner, batch_idx: int, data_batch: Any | None = None
-    ) -> None:
+    def before_train_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
         if self._is_first_of_step:
             self._snapshot.take()
             #: () bool on the device: whether nothing in the iterations of this step was bad.
@@ -127,8 +124,7 @@ class FiniteStepHook(Hook):
         parameters = [p for group in optimizer.param_groups for p in group['params']]
         gradients = [p.grad for p in parameters if p.grad is not None]
         finite = finite_gradients(gradients, self._device) & self._clipped_a_finite_norm(gradients)
-        flags = [self._losses_are_finite, finite, self._buffers_are_finite()]
-        flags = torch.stack(flags).float()
+        flags = torch.stack([self._losses_are_finite, finite, self._buffers_are_finite()]).float()
         # One process alone may have a bad loss without a gradient, or a bad buffer.
         all_reduce(flags, 'min')
         self._causes = self._name_causes(*flags.tolist())
@@ -151,9 +147,8 @@ class FiniteStepHook(Hook):
         self._is_first_of_step = True
         if self._causes is None:
             # The loss scaler has found bad gradients and not called the optimizer.
-            self._causes = self._name_causes(
-                bool(self._losses_are_finite), True, bool(self._buffers_are_finite())
-            )
+            buffers = self._buffers_are_finite()
+            self._causes = self._name_causes(self._losses_are_finite, True, buffers)
             scaler = getattr(runner.optim_wrapper, 'loss_scaler', None)
             scale = '' if scaler is None else f' (the loss scale becomes {scaler.get_scale():g})'
             self._causes.append(f'gradients{scale}')
@@ -177,7 +172,7 @@ class FiniteStepHook(Hook):
     def _buffers_are_finite(self) -> Tensor:
         return finite_values(list(self._watched_buffers().values()), self._device)
 
-    def _name_causes(self, losses: float, gradients: float, buffers: float) -> list[str]:
+    def _name_causes(self, losses: Any, gradients: Any, buffers: Any) -> list[str]:
         """List for the message what is not finite; empty if everything is."""
         firsts = {} if losses else {'loss': None}
         if not gradients:
@@ -221,11 +216,7 @@ class FiniteStepHook(Hook):
         )
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        """Check the weights: a step on finite numbers may have made them infinite.
-
-        Raises:
-            NonFiniteError: If a parameter is not finite.
-        """
+        """Check the weights: a step on finite numbers may have made them infinite."""
         if self._model is None:
             return
         named = [(name, value.detach()) for name, value in self._model.named_parameters()]
@@ -255,14 +246,9 @@ def _drop_nonfinite(outputs: dict[str, Any] | None) -> None:
 
 
 def _last_checkpoint(runner: Runner) -> str:
-    path = None
     # MMEngine sets this before it writes the file.
-    if runner.message_hub.get_info('last_ckpt') is not None:
-        try:
-            path = latest_readable_checkpoint(CheckpointPaths.from_runner(runner))
-        except ValueError:
-            # No other checkpoint can be resumed, either.
-            pass
+    has_any = runner.message_hub.get_info('last_ckpt') is not None
+    path = last_good_checkpoint(runner) if has_any else None
     if path is None:
         return 'There is no checkpoint of this run yet.'
     return f'The last checkpoint, of finite numbers, is {path}; continue from it with --resume.'

@@ -19,12 +19,8 @@ def clip_each_gradient(parameters: list[nn.Parameter], max_norm: float) -> None:
     """Scale the gradient of every tensor to a norm of at most ``max_norm``.
 
     As the code published with DINO does: tensor by tensor, unlike
-    ``torch.nn.utils.clip_grad_norm_``, which scales all by their common norm. No device
-    synchronization.
-
-    Args:
-        parameters: Those without a gradient are skipped.
-        max_norm: Largest norm of a single gradient.
+    ``torch.nn.utils.clip_grad_norm_``, which scales all by their common norm. Parameters without a
+    gradient are skipped. No device synchronization.
     """
     gradients: list[Tensor] = [p.grad for p in parameters if p.grad is not None]
     if gradients:

@@ -39,8 +39,7 @@ class SelectionStatsHook(Hook):
     Acts after every training iteration, where it only stores the selection, and computes and logs
     after every ``interval`` iterations of an epoch and at its end, as MMEngine's ``LoggerHook``
     counts. The statistics cover the images of all processes since the last entry for which views
-    were selected; if there are none, nothing is logged. Losses, weights and random states stay
-    unchanged.
+    were selected; without any, nothing is logged. Losses, weights and random states stay unchanged.
 
     The log line gets, through MMEngine's ``MessageHub``:
 

@@ -8,6 +8,7 @@ import os.path as osp
 import re
 import zipfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -31,12 +32,9 @@ class CheckpointError(Exception):
 
 @dataclass(frozen=True)
 class CheckpointPaths:
-    """The folder and the names of a run's checkpoints.
+    """The work dir of a run, the folder of its checkpoints, and their names in that folder.
 
-    Attributes:
-        work_dir: Work dir of the run, with the file that names the last checkpoint.
-        folder: Folder of the checkpoints.
-        names: Their names relative to the folder, with ``{}`` for the epoch or the iteration.
+    The names have ``{}`` in place of the epoch or the iteration.
     """
 
     work_dir: str
@@ -121,6 +119,13 @@ def latest_readable_checkpoint(paths: CheckpointPaths) -> str | None:
             f'--resume: no checkpoint of {paths.work_dir} can be read. {" ".join(damaged)} Name '
             'another one with --resume CHECKPOINT, or move them away to start from scratch.'
         )
+    return None
+
+
+def last_good_checkpoint(runner: Runner) -> str | None:
+    """The last checkpoint of a run for a message; ``None`` if there is none that can be read."""
+    with suppress(ValueError):
+        return latest_readable_checkpoint(CheckpointPaths.from_runner(runner))
     return None
 
 
