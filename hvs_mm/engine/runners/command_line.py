@@ -173,5 +173,5 @@ def error_line(error: Exception) -> str:
     # str() of a KeyError is its repr: quoted, with escaped newlines.
     text = str(error.args[0] if isinstance(error, KeyError) else error)
     if isinstance(error, ImportError) and ('mmdet' in text or 'mmcv' in text):
-        text += ': detection needs MMDetection and compiled operators of MMCV: "make detection".'
+        text += ': detection needs MMDetection and compiled MMCV operators, run "make detection".'
     return f'error: {printable(" ".join(text.split()))}'
