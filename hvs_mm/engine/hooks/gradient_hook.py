@@ -40,7 +40,7 @@ class GradientHook(Hook):
     Args:
         clip: Largest norm of the gradient of one tensor. ``None`` does not clip.
         freeze: Regular expression; parameters whose name contains a match are frozen.
-        freeze_epochs: Number of epochs in which they are frozen. Defaults to 0.
+        freeze_epochs: Number of epochs in which they are frozen.
 
     Raises:
         ValueError: If ``clip`` is not positive or ``freeze_epochs`` negative; before training, if

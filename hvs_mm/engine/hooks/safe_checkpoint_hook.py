@@ -26,8 +26,8 @@ class SafeCheckpointHook(CheckpointHook):
     ``max_keep_ckpts=1`` a full disk, or a process that is killed while it writes, leaves none.
     Unfinished files of such a process are removed when training starts.
 
-    The hook removes only what this run has saved: a run that resumes from a checkpoint of another
-    folder leaves that folder alone, whatever the checkpoint says.
+    A run that resumes from a checkpoint of another folder leaves that folder alone, whatever the
+    checkpoint says.
 
     Raises:
         ValueError: If ``max_keep_ckpts`` is neither positive nor -1, which keeps all checkpoints.

@@ -47,7 +47,7 @@ def build_training_dataset(cfg: Config) -> BaseDataset:
 
     Raises:
         FileNotFoundError: If the images do not exist.
-        ValueError: If the config has no ``train_dataloader``, or the data set rejects its settings.
+        ValueError: If the config has no such data set, or the data set rejects its settings.
     """
     if not cfg.get(_KEY, {}).get('dataset'):
         raise ValueError(

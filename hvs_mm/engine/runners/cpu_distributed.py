@@ -14,9 +14,8 @@ from torch import distributed, nn
 
 from ...utils.arguments import is_number
 
-#: Seconds that processes wait for each other: torch's default with NCCL. Its default with gloo,
-#: 30 minutes, is long for a process that hangs. A healthy one makes the others wait while it
-#: writes a checkpoint or starts the workers of its loader.
+#: Seconds that processes wait for each other, for example while one writes a checkpoint: torch's
+#: default with NCCL. Its default with gloo, 30 minutes, is long for a process that hangs.
 _TIMEOUT = 600
 
 
