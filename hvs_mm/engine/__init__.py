@@ -1,3 +1,4 @@
+# ruff: noqa: F401 -- these imports are the public names of the room.
 from .checks.checkpoint_checks import resumed_checkpoint
 from .checks.overrides import check_overrides
 from .checks.preflight import preflight, preflight_test
@@ -14,7 +15,12 @@ from .hooks.selection_stats_hook import SelectionStatsHook
 from .hooks.teacher_hook import TeacherHook, cosine_schedule
 from .optim.autocast_optim_wrapper import AutocastOptimWrapper
 from .optim.weight_decay import CosineWeightDecay
-from .runners.building import build_model, build_runner, build_training_dataset
+from .runners.building import (
+    build_model,
+    build_runner,
+    build_training_dataset,
+    load_selecting_model,
+)
 from .runners.checkpoint_paths import CheckpointError
 from .runners.command_line import (
     add_config_options,
@@ -37,55 +43,3 @@ from .runners.command_line import (
 from .runners.cpu_distributed import CPUDistributedDataParallel, prepare_cpu_distributed
 from .runners.reliable_runner import ReliableRunner
 from .runners.resumable_loop import ResumableEpochLoop
-from .runners.trained_model import load_selecting_model
-
-__all__ = [
-    'AutocastOptimWrapper',
-    'BadImagesHook',
-    'CPUDistributedDataParallel',
-    'CheckpointError',
-    'CheckpointTrustHook',
-    'CosineWeightDecay',
-    'EqualBatchesHook',
-    'FiniteStepHook',
-    'GradientHook',
-    'NonFiniteError',
-    'ProgressHook',
-    'ReliableRunner',
-    'ResumableEpochLoop',
-    'SafeCheckpointHook',
-    'ScalarHistoryHook',
-    'SelectionStatsHook',
-    'TeacherHook',
-    'add_config_options',
-    'add_example_options',
-    'add_trust_option',
-    'build_model',
-    'build_runner',
-    'build_training_dataset',
-    'build_trusted_model',
-    'check_batches',
-    'check_example_options',
-    'check_overrides',
-    'check_picture',
-    'check_trust',
-    'clip_each_gradient',
-    'cosine_schedule',
-    'error_line',
-    'load_selecting_model',
-    'merge_options',
-    'one_line_errors',
-    'output_file',
-    'parse_launched',
-    'preflight',
-    'preflight_test',
-    'prepare_cpu_distributed',
-    'read_config',
-    'read_merged_config',
-    'resumed_checkpoint',
-    'set_work_dir',
-    'step_was_skipped',
-    'tool_parser',
-    'trust_checkpoints',
-    'write_json',
-]

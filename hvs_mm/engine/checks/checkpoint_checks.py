@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os.path as osp
+from collections.abc import Iterator
 from typing import Any
 
 from mmengine.config import Config
@@ -16,20 +17,21 @@ from ...weights.pretrained_backbone import PretrainedBackbone, check_checkpoint_
 from ..runners.checkpoint_paths import CheckpointPaths, latest_readable_checkpoint
 
 
-def check_pretrained(model: nn.Module) -> None:
-    """Check that the weights of every ``PretrainedBackbone`` exist and fit, and load them.
-
-    Raises:
-        FileNotFoundError: If a checkpoint does not exist.
-        ValueError: If a checkpoint is not set, or does not fit.
-    """
+def initialized_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """Yield the modules of a model that have an ``init_cfg``, each after the option of that."""
     parent = 'model.algorithm' if isinstance(model, HVSAlgorithm) else 'model'
     for name, module in model.named_modules():
-        init = getattr(module, 'init_cfg', None)
+        if getattr(module, 'init_cfg', None):
+            yield '.'.join(filter(None, (parent, name, 'init_cfg'))), module
+
+
+def check_pretrained(model: nn.Module) -> None:
+    """Check that the weights of every ``PretrainedBackbone`` exist and fit, and load them."""
+    for option, module in initialized_modules(model):
+        init = module.init_cfg
         # A teacher is a copy of its student.
-        if name.startswith('teacher.') or class_name(init) != PretrainedBackbone.__name__:
+        if '.teacher.' in option or class_name(init) != PretrainedBackbone.__name__:
             continue
-        option = f'{parent}.{name}.init_cfg'
         path = init.get('checkpoint')
         check_checkpoint_given(path, option)
         if not osp.isfile(path):
@@ -55,17 +57,11 @@ def resumed_checkpoint(cfg: Config) -> str | None:
     return latest_readable_checkpoint(CheckpointPaths.from_hook(cfg.work_dir, hook))
 
 
-def check_resume(cfg: Config, model: nn.Module, trust: bool = False) -> None:
-    """Check that the checkpoint to resume from belongs to this model.
+def check_resume(cfg: Config, model: nn.Module, trust: bool) -> None:
+    """Check that the checkpoint to resume from has exactly the weights of this model.
 
     MMEngine loads the tensors that fit and leaves the others random, but a run that continues with
     the optimizer state of another model is broken.
-
-    With ``trust`` the checkpoint may hold objects that can run code.
-
-    Raises:
-        FileNotFoundError: If the checkpoint does not exist.
-        ValueError: If its weights are not those of the configured model.
     """
     path = resumed_checkpoint(cfg)
     if path is None or '://' in path:
@@ -83,17 +79,11 @@ def check_resume(cfg: Config, model: nn.Module, trust: bool = False) -> None:
         )
 
 
-def check_start(cfg: Config, model: nn.Module, trust: bool = False) -> None:
+def check_start(cfg: Config, model: nn.Module, trust: bool) -> None:
     """Check that the weights to start from, ``load_from`` without ``resume``, fit the model.
 
     Missing and additional tensors are left to MMEngine, which lists them: a baseline may start
-    from part of another method. Other shapes are an error: MMEngine would keep random weights. With
-    ``trust`` the checkpoint may hold objects that can run code.
-
-    Raises:
-        FileNotFoundError: If the checkpoint does not exist.
-        ValueError: If it cannot be read, shares no tensor with the model, or a tensor has another
-            shape.
+    from part of another method. Other shapes are an error: MMEngine would keep random weights.
     """
     path = cfg.get('load_from')
     if cfg.get('resume') or not path or '://' in path:
@@ -110,15 +100,8 @@ def check_start(cfg: Config, model: nn.Module, trust: bool = False) -> None:
     _load(model, state, f'load_from={path}', checkpoint)
 
 
-def check_weights(path: str, model: nn.Module, trust: bool = False) -> None:
-    """Check that a checkpoint has all weights of a model, and load them.
-
-    With ``trust`` the checkpoint may hold objects that can run code.
-
-    Raises:
-        FileNotFoundError: If the checkpoint does not exist.
-        ValueError: If it cannot be read, or is of another model.
-    """
+def check_weights(path: str, model: nn.Module, trust: bool) -> None:
+    """Check that a checkpoint has all weights of a model, and load them."""
     if '://' in path:
         return
     checkpoint = _read_checkpoint(path, trust)

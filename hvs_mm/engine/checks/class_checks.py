@@ -19,13 +19,9 @@ _HEADS = ('head', 'bbox_head', 'mask_head', 'roi_head.bbox_head', 'roi_head.mask
 
 
 def check_classes(cfg: Config, model: nn.Module, loaders: Sequence[str]) -> None:
-    """Check that the model has as many classes as the data of some loaders.
+    """Check that heads and the mixing of labels have as many classes as the data of some loaders.
 
     A model without classes, such as a self-supervisor, passes.
-
-    Raises:
-        ValueError: If a head or the mixing of labels has another number of classes, or a folder
-            does not have one subfolder per class.
     """
     heads = _num_classes(model)
     if not heads:
@@ -39,11 +35,10 @@ def check_classes(cfg: Config, model: nn.Module, loaders: Sequence[str]) -> None
                     f'{option}={found}, or name other data.'
                 )
     preprocessor = getattr(model, 'data_preprocessor', None)
-    mixed = getattr(preprocessor, 'num_classes', None)
-    if getattr(preprocessor, 'batch_augments', None) is None or mixed is None:
-        return
+    mixes = getattr(preprocessor, 'batch_augments', None) is not None
+    mixed = getattr(preprocessor, 'num_classes', None) if mixes else None
     for option, number in heads.items():
-        if mixed != number:
+        if mixed not in (None, number):
             raise ValueError(
                 f'data_preprocessor.num_classes={mixed}, but {option}={number}: labels of '
                 'mixed images need the same number, set --cfg-options '
@@ -102,15 +97,7 @@ def check_categories(dataset: Any, config: dict[str, Any], key: str) -> None:
     """Check that every class of a config is a category of the COCO annotations.
 
     MMDetection silently drops unknown classes and trains on the rest. Annotations of configs that
-    name no classes, such as COCO's own, are not read.
-
-    Args:
-        dataset: A lazily built data set. One in another format passes.
-        config: Its config.
-        key: Its option.
-
-    Raises:
-        ValueError: If the file is not in COCO's format, or lacks a class.
+    name no classes, such as COCO's own, are not read. A data set in another format passes.
     """
     classes = (config.get('metainfo') or {}).get('classes')
     if not classes or not hasattr(dataset, 'COCOAPI'):

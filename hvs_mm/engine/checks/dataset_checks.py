@@ -6,6 +6,7 @@ import inspect
 import os
 import os.path as osp
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
@@ -22,17 +23,12 @@ TESTING = ('test_dataloader',)
 def check_datasets(cfg: Config, loaders: Sequence[str]) -> dict[str, int]:
     """Check that the files of the configured data sets exist and can be listed.
 
-    Args:
-        cfg: The complete config.
-        loaders: Names of the data loaders to check.
-
     Returns:
         The number of images of each data set that lists a folder, by the data set's option.
 
     Raises:
         FileNotFoundError: If a folder or annotation file is missing.
-        ValueError: If a folder has no images or cannot be listed, for example because a link in it
-            leads back to a folder above.
+        ValueError: If a folder has no images or cannot be listed.
     """
     numbers = {}
     for key, config in loaded_datasets(cfg, loaders):
@@ -52,21 +48,14 @@ def check_datasets(cfg: Config, loaders: Sequence[str]) -> dict[str, int]:
 
 
 def count_images(config: Any, key: str, listed: dict[str, int]) -> int | None:
-    """Count the images that a configured data set draws in an epoch.
+    """Count the images that the data set under the option ``key`` draws in an epoch.
 
-    Args:
-        config: Config of the data set.
-        key: Its option.
-        listed: Numbers of images from :func:`check_datasets`.
-
-    Returns:
-        The number; ``None`` for an unknown wrapper or a data set that is not downloaded yet.
+    ``listed`` are the numbers from :func:`check_datasets`. The number is ``None`` for an unknown
+    wrapper or a data set that is not downloaded yet.
     """
     if 'datasets' in config:
-        parts = [
-            count_images(part, f'{key}.datasets.{i}', listed)
-            for i, part in enumerate(config['datasets'])
-        ]
+        keys = [f'{key}.datasets.{number}' for number in range(len(config['datasets']))]
+        parts = [count_images(*part, listed) for part in zip(config['datasets'], keys)]
         return None if None in parts else sum(parts)
     if 'dataset' in config:
         if class_name(config) != 'RepeatDataset':
@@ -95,14 +84,11 @@ def loaded_datasets(cfg: Config, loaders: Sequence[str]) -> Iterator[tuple[str, 
 def _unwrapped(config: Any, key: str) -> Iterator[tuple[str, dict[str, Any]]]:
     if not isinstance(config, dict):
         return
-    inner = config.get('dataset', config.get('datasets'))
-    if inner is None:
+    if 'dataset' not in config and 'datasets' not in config:
         yield key, config
-    elif isinstance(inner, dict):
-        yield from _unwrapped(inner, f'{key}.dataset')
-    else:
-        for number, part in enumerate(inner):
-            yield from _unwrapped(part, f'{key}.datasets.{number}')
+    yield from _unwrapped(config.get('dataset'), f'{key}.dataset')
+    for number, part in enumerate(config.get('datasets') or ()):
+        yield from _unwrapped(part, f'{key}.datasets.{number}')
 
 
 def pipeline_steps(config: dict[str, Any], name: str) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -144,28 +130,25 @@ def _list_folder(dataset: Any, key: str) -> int | None:
     """Count the images in the folder that a data set is going to list, if it lists one."""
     if not isinstance(dataset, CustomDataset) or dataset.ann_file:
         return None
-    folder = dataset.img_prefix
+    folder, with_label = dataset.img_prefix, dataset.with_label
     if not osp.isdir(folder):
         return None
     try:
         # With labels each folder is a class, and files next to these folders are ignored.
-        number = _count_files(folder, dataset, {}, only_below=dataset.with_label)
+        number = _count_files(folder, dataset, {}, only_below=with_label)
     except ValueError as error:
         raise ValueError(f'{key}: {error}') from error
     if not number:
-        where = 'in class folders below' if dataset.with_label else 'below'
         raise ValueError(
-            f'{key}: there are no images {where} {folder!r}, no names that end in '
-            f'{sorted(dataset.extensions)}. See docs/datasets.md for the structure of the folder.'
+            f'{key}: there are no images {"in class folders " if with_label else ""}below '
+            f'{folder!r}, no names that end in {sorted(dataset.extensions)}. See docs/datasets.md '
+            'for the structure of the folder.'
         )
     return number
 
 
 def _count_files(
-    folder: str,
-    dataset: CustomDataset,
-    parents: dict[tuple[int, int], str],
-    only_below: bool = False,
+    folder: str, dataset: Any, parents: dict[tuple[int, int], str], only_below: bool = False
 ) -> int:
     """Count the images below a folder as ``CustomDataset`` lists them, links included.
 
@@ -175,13 +158,14 @@ def _count_files(
     """
     try:
         status = os.stat(folder)
-        entries = list(os.scandir(folder))
+        entries = [(entry, entry.is_dir()) for entry in os.scandir(folder)]
     except OSError as error:
-        raise ValueError(
-            f'{folder!r}: the images in this folder cannot be listed ({error.strerror}). Make it '
-            'readable, or name the images in a file: ann_file.'
-        ) from error
-    identity = (status.st_dev, status.st_ino)
+        reason = f'the images in this folder cannot be listed ({error.strerror}). Make it readable'
+        reason = f'{folder!r}: {reason}'
+        if error.filename != folder:
+            reason = f'{error.filename!r} leads nowhere ({error.strerror}). Remove it'
+        raise ValueError(f'{reason}, or name the images in a file: ann_file.') from error
+    identity = status.st_dev, status.st_ino
     if identity in parents:
         raise ValueError(
             f'{_last_link(folder)} leads back to {parents[identity]!r}, in which it lies: the '
@@ -190,35 +174,18 @@ def _count_files(
         )
     parents = {**parents, identity: folder}
     number = 0
-    for entry in entries:
-        if _is_folder(entry):
+    for entry, is_folder in entries:
+        if is_folder:
             number += _count_files(entry.path, dataset, parents)
-        elif (
-            not only_below
-            and not entry.name.startswith('.')
-            and dataset.is_valid_file(entry.name)
-            # False for a link to a missing file.
-            and entry.is_file()
-        ):
-            number += 1
+        elif not only_below and not entry.name.startswith('.'):
+            # A link to a missing file is no file.
+            number += dataset.is_valid_file(entry.name) and entry.is_file()
     return number
 
 
 def _last_link(folder: str) -> str:
     """Describe the link by which a path leads elsewhere, not the folder behind it."""
-    path = folder
-    while path != osp.dirname(path):
-        if osp.islink(path):
-            return f'the link {path!r} to {os.readlink(path)!r}'
-        path = osp.dirname(path)
+    for path in (Path(folder), *Path(folder).parents):
+        if path.is_symlink():
+            return f'the link {str(path)!r} to {os.readlink(path)!r}'
     return repr(folder)
-
-
-def _is_folder(entry: os.DirEntry) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError as error:
-        raise ValueError(
-            f'{entry.path!r} leads nowhere ({error.strerror}). Remove it, or name the images in a '
-            'file: ann_file.'
-        ) from error

@@ -22,12 +22,7 @@ def configured_hooks(cfg: Config, *names: str) -> list[dict[str, Any]]:
 
 
 def build_hooks(cfg: Config, *names: str) -> list[Hook]:
-    """Build the hooks of some classes, which checks their settings.
-
-    Raises:
-        TypeError: If a hook does not take an argument.
-        ValueError: If a hook does not take a value.
-    """
+    """Build the hooks of some classes, which checks their arguments and values."""
     # The priority is an argument of the Runner.
     return [
         HOOKS.build({name: deepcopy(v) for name, v in hook.items() if name != 'priority'})
@@ -36,25 +31,15 @@ def build_hooks(cfg: Config, *names: str) -> list[Hook]:
 
 
 def check_selection_hooks(cfg: Config, model: nn.Module) -> None:
-    """Check the settings of the hooks that show the selection, and that the model selects views.
-
-    Raises:
-        TypeError: If a hook does not take an argument.
-        ValueError: If a hook does not take a value, or the model selects no views.
-    """
-    names = ('SelectionStatsHook', 'SelectionPanelHook')
-    if configured_hooks(cfg, *names):
+    """Check the settings of the hooks that show the selection, and that the model selects views."""
+    if build_hooks(cfg, 'SelectionStatsHook', 'SelectionPanelHook'):
         selecting_model(model)
-        build_hooks(cfg, *names)
 
 
 def check_teacher(cfg: Config, model: nn.Module) -> None:
-    """Check that a hook updates the teacher.
+    """Check that ``custom_hooks`` has a hook that updates the teacher, if there is one.
 
     A list in a config replaces the inherited one, so ``custom_hooks`` are easily lost.
-
-    Raises:
-        ValueError: If the model has a teacher, and ``custom_hooks`` no ``TeacherHook``.
     """
     types = [class_name(hook) for hook in cfg.get('custom_hooks') or []]
     if hasattr(model, 'update_teacher') and 'TeacherHook' not in types:
@@ -66,18 +51,10 @@ def check_teacher(cfg: Config, model: nn.Module) -> None:
 
 
 def check_clipping(cfg: Config) -> None:
-    """Check that gradients are clipped without the scale of a loss scaler.
-
-    Raises:
-        ValueError: If ``GradientHook`` would clip gradients that a fused optimizer unscales later.
-    """
+    """Check that ``GradientHook`` clips no gradients that a fused optimizer unscales later."""
     wrapper = cfg.get('optim_wrapper') or {}
-    if (
-        class_name(wrapper) != 'AmpOptimWrapper'
-        or not (wrapper.get('optimizer') or {}).get('fused')
-        or wrapper.get('clip_grad')
-    ):
-        return
-    for hook in configured_hooks(cfg, 'GradientHook'):
-        if hook.get('clip') is not None:
-            raise ValueError(scaled_clipping(hook['clip']))
+    is_fused = (wrapper.get('optimizer') or {}).get('fused')
+    if class_name(wrapper) == 'AmpOptimWrapper' and is_fused and not wrapper.get('clip_grad'):
+        for hook in configured_hooks(cfg, 'GradientHook'):
+            if hook.get('clip') is not None:
+                raise ValueError(scaled_clipping(hook['clip']))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from math import ceil
-from typing import Any
 
 from mmengine.config import Config
 from torch import nn
@@ -22,12 +21,7 @@ _PROCESSES = {'pytorch': 'WORLD_SIZE', 'slurm': 'SLURM_NTASKS', 'mpi': 'OMPI_COM
 
 
 def check_loader(cfg: Config, model: nn.Module) -> None:
-    """Check that the loader gives the views that an HVS model needs, in batches it can train on.
-
-    Raises:
-        ValueError: If ``CandidateViews`` draws another number of views than ``candidates``, or
-            BatchNorm would have to normalize a single sample.
-    """
+    """Check that the loader gives as many views as ``candidates``, in batches to train on."""
     if not isinstance(model, HVSAlgorithm) or cfg.get(_KEY) is None:
         return
     for key, dataset in loaded_datasets(cfg, [_KEY]):
@@ -45,16 +39,11 @@ def check_loader(cfg: Config, model: nn.Module) -> None:
 
 
 def check_enough_images(cfg: Config, model: nn.Module, listed: dict[str, int]) -> None:
-    """Check that an epoch has a batch, and none that BatchNorm cannot normalize.
+    """Check that an epoch has a batch, and none of a single image that BatchNorm cannot normalize.
 
     With fewer images than the batch size, ``drop_last=True`` leaves nothing to train on, and
-    MMEngine would run through all epochs without a step.
-
-    ``listed`` are the numbers of images from :func:`check_datasets`.
-
-    Raises:
-        ValueError: If there is no batch, or the last one is a single image and the model has
-            BatchNorm.
+    MMEngine would run through all epochs without a step. ``listed`` are the numbers of images from
+    :func:`check_datasets`.
     """
     loader = cfg.get(_KEY)
     if not loader or loader.get('batch_sampler') or not loader.get('dataset'):
@@ -91,23 +80,14 @@ def check_enough_images(cfg: Config, model: nn.Module, listed: dict[str, int]) -
 
 
 def check_bad_images(cfg: Config) -> None:
-    """Check that bad images are skipped only while training, and that the skips are reported.
-
-    Raises:
-        TypeError: If ``BadImagesHook`` does not take an argument.
-        ValueError: If it does not take a value; if an evaluation would replace bad images by
-            others; if the training would skip bad images silently.
-    """
+    """Check that bad images are skipped only while training, and that the skips are reported."""
     hooks = build_hooks(cfg, 'BadImagesHook')
     for key, dataset in loaded_datasets(cfg, (_KEY, 'val_dataloader', 'test_dataloader')):
-        skipping = [
-            f'{key}.pipeline.{number}'
-            for number, step in pipeline_steps(dataset, 'LoadCheckedImage')
-            if step.get('bad_images', 'skip') == 'skip'
-        ]
+        steps = pipeline_steps(dataset, 'LoadCheckedImage')
+        skipping = [number for number, step in steps if step.get('bad_images', 'skip') == 'skip']
         if not skipping:
             continue
-        option = skipping[0]
+        option = f'{key}.pipeline.{skipping[0]}'
         if not key.startswith(_KEY) or dataset.get('test_mode'):
             raise ValueError(
                 f"{option}: LoadCheckedImage with bad_images='skip' would evaluate another image "
@@ -129,35 +109,30 @@ def check_bad_images(cfg: Config) -> None:
 
 
 def check_photometry(cfg: Config, model: nn.Module) -> None:
-    """Check that either the loader or the device changes the colors of views, not both or neither.
-
-    Raises:
-        ValueError: If the pipeline and the model's preprocessor disagree.
-    """
-    preprocessor: Any = getattr(model, 'data_preprocessor', None)
-    on_device, name = isinstance(preprocessor, DevicePhotometry), type(preprocessor).__name__
+    """Check that one of the loader and the device changes the colors of views, not both."""
+    preprocessor = getattr(model, 'data_preprocessor', None)
+    on_device = isinstance(preprocessor, DevicePhotometry)
+    setting_on_device = f'data_preprocessor.type={type(preprocessor).__name__!r}'
     for key, dataset in loaded_datasets(cfg, [_KEY]):
         views = list(pipeline_steps(dataset, 'CandidateViews'))
         if on_device and not views:
             raise ValueError(
-                f'data_preprocessor.type={name!r} changes the colors of '
-                f'candidate views on the device, but {key}.pipeline draws none: add '
-                "dict(type='CandidateViews', photometry='device', ...), or set "
-                "data_preprocessor.type='SelfSupDataPreprocessor'."
+                f'{setting_on_device} changes the colors of candidate views on the device, but '
+                f"{key}.pipeline draws none: add dict(type='CandidateViews', photometry='device', "
+                "...), or set data_preprocessor.type='SelfSupDataPreprocessor'."
             )
         for number, step in views:
             setting = f'{key}.pipeline.{number}.photometry'
             value = step.get('photometry', 'loader')
             if on_device and value == 'loader':
                 raise ValueError(
-                    f'data_preprocessor.type={name!r} changes the colors of '
-                    f'views on the device, but {setting}={value!r}: set --cfg-options '
-                    f'{setting}=device, or data_preprocessor.type=SelfSupDataPreprocessor.'
+                    f'{setting_on_device} changes the colors of views on the device, but '
+                    f'{setting}={value!r}: set --cfg-options {setting}=device, or '
+                    'data_preprocessor.type=SelfSupDataPreprocessor.'
                 )
             if not on_device and value == 'device':
                 raise ValueError(
                     f'{setting}={value!r} leaves the colors of views to the device, but '
-                    f'data_preprocessor.type={name!r} does not change them: '
-                    'set --cfg-options data_preprocessor.type=DevicePhotometry, or '
-                    f'{setting}=loader.'
+                    f'{setting_on_device} does not change them: set --cfg-options '
+                    f'data_preprocessor.type=DevicePhotometry, or {setting}=loader.'
                 )

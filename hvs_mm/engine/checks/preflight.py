@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
@@ -19,23 +22,18 @@ from .hook_checks import check_clipping, check_selection_hooks, check_teacher
 from .loader_checks import check_bad_images, check_enough_images, check_loader, check_photometry
 from .schedule_checks import check_precision, check_schedule, check_selection_warmup, check_warmup
 from .trust_checks import check_trust
-from .work_dir import check_work_dir
 
 
 def preflight(cfg: Config, trust: bool = False) -> None:
     """Check the settings of a training run, its data sets and its checkpoints.
 
-    Args:
-        cfg: The complete config.
-        trust: Read checkpoints even if reading them can run code.
+    With ``trust`` checkpoints are read even if reading them can run code.
 
     Raises:
         FileNotFoundError: If a data set or checkpoint is missing.
-        ImportError: If a class needs a package that is not installed.
-        KeyError: If the config names a class that is not registered.
-        TypeError: If a class does not take an argument.
-        ValueError: If a setting, a data set, a checkpoint or the work dir does not pass one of the
-            checks of this package.
+        ImportError, KeyError, TypeError: If a class cannot be imported, is not registered, or does
+            not take an argument.
+        ValueError: If a setting, a data set, a checkpoint or the work dir does not pass a check.
     """
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmpretrain')):
         check_precision(cfg)
@@ -62,10 +60,7 @@ def preflight(cfg: Config, trust: bool = False) -> None:
 
 
 def preflight_test(cfg: Config, trust: bool = False) -> None:
-    """Check the settings of an evaluation, its data set and its checkpoint, ``load_from``.
-
-    Args and errors are those of :func:`preflight`.
-    """
+    """As :func:`preflight` for an evaluation, its data set and its checkpoint, ``load_from``."""
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmpretrain')):
         check_work_dir(cfg)
         model = build_model(cfg, trust)
@@ -75,3 +70,17 @@ def preflight_test(cfg: Config, trust: bool = False) -> None:
         model = getattr(model, 'module', model)
         check_classes(cfg, model, TESTING)
         check_weights(cfg.load_from, model, trust)
+
+
+def check_work_dir(cfg: Config) -> None:
+    """Check that the work dir can be written to, or made where it is missing; do not make it."""
+    work_dir = cfg.get('work_dir')
+    if not work_dir:
+        return
+    found = Path(os.path.abspath(work_dir))
+    while not os.path.lexists(found):
+        found = found.parent
+    if found.is_dir() and os.access(found, os.W_OK | os.X_OK):
+        return
+    reason = 'cannot be written to' if found.is_dir() else 'is no folder'
+    raise ValueError(f'work_dir={work_dir}: {found} {reason}. Name another folder with --work-dir.')

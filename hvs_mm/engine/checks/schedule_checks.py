@@ -10,11 +10,7 @@ from ...models.selection_schedule import SelectionSchedule
 
 
 def check_precision(cfg: Config) -> None:
-    """Check that the optimizer wrapper runs on this machine.
-
-    Raises:
-        ValueError: If it is ``AmpOptimWrapper`` and there is no GPU.
-    """
+    """Check that there is a GPU for ``AmpOptimWrapper``."""
     if cfg.optim_wrapper.get('type') == 'AmpOptimWrapper' and not torch.cuda.is_available():
         raise ValueError(
             "optim_wrapper.type='AmpOptimWrapper' needs a GPU, and torch.cuda.is_available() is "
@@ -24,11 +20,7 @@ def check_precision(cfg: Config) -> None:
 
 
 def check_warmup(cfg: Config, model: nn.Module) -> None:
-    """Check that masks begin and the teacher's temperature warms up before the run ends.
-
-    Raises:
-        ValueError: If the run is too short, or counts no epochs.
-    """
+    """Check that masks begin and the teacher's temperature warms up before the run ends."""
     head = getattr(model, 'head', None)
     warmup = getattr(head, 'warmup_teacher_temp_epochs', None)
     if warmup is None:
@@ -47,23 +39,18 @@ def check_warmup(cfg: Config, model: nn.Module) -> None:
 
 
 def check_selection_warmup(cfg: Config, model: nn.Module) -> None:
-    """Check that views are selected before the run ends.
-
-    Raises:
-        ValueError: If the run ends with its warm-up, or counts no epochs.
-    """
-    schedule = getattr(model, 'schedule', None)
-    if not isinstance(schedule, SelectionSchedule) or not schedule.warmup:
+    """Check that views are selected before the run ends."""
+    schedule, train_cfg = getattr(model, 'schedule', None), cfg.get('train_cfg')
+    if not isinstance(schedule, SelectionSchedule) or not schedule.warmup or not train_cfg:
         return
-    train_cfg = cfg.get('train_cfg') or {}
     max_epochs = train_cfg.get('max_epochs')
-    if max_epochs is None and train_cfg:
+    if max_epochs is None:
         raise ValueError(
             f'model.schedule.warmup={schedule.warmup} counts epochs, but train_cfg.type='
             f"{train_cfg.get('type')!r} counts iterations: take type='EpochBasedTrainLoop' with "
             'max_epochs, or set model.schedule.warmup=0.'
         )
-    if max_epochs is not None and schedule.warmup >= max_epochs:
+    if schedule.warmup >= max_epochs:
         raise ValueError(
             f'model.schedule.warmup={schedule.warmup} epochs without selection, but the run has '
             f'max_epochs={max_epochs}: views would never be selected. Lower model.schedule.warmup, '
@@ -72,11 +59,7 @@ def check_selection_warmup(cfg: Config, model: nn.Module) -> None:
 
 
 def check_schedule(cfg: Config) -> None:
-    """Check that every schedule begins before the run ends.
-
-    Raises:
-        ValueError: If a scheduler without an ``end`` begins when the run is over.
-    """
+    """Check that every scheduler without an ``end`` begins before the run ends."""
     max_epochs = (cfg.get('train_cfg') or {}).get('max_epochs')
     schedulers = cfg.get('param_scheduler') or []
     if max_epochs is None:

@@ -21,9 +21,8 @@ from typing import Any
 from mmengine.config import Config
 from torch import nn
 
-from ...models.hvs_algorithm import HVSAlgorithm
 from ...weights.checkpoint_files import load_checkpoint
-from .checkpoint_checks import resumed_checkpoint
+from .checkpoint_checks import initialized_modules, resumed_checkpoint
 
 #: Suffixes of torch and Python for files whose first byte does not tell that they are pickles.
 _SUFFIXES = {'.pth', '.pt', '.pkl', '.pickle', '.ckpt', '.bin', '.tar'}
@@ -42,17 +41,12 @@ def check_trust(cfg: Config, model: nn.Module, trust: bool = False) -> None:
 
 
 def check_sources(model: nn.Module, path: str | None, resumes: bool, trust: bool) -> None:
-    """Check the checkpoint to resume or start from, and those in the ``init_cfg`` of modules.
-
-    Arguments and errors are those of :func:`check_trust`.
-    """
+    """Check the checkpoint to resume or start from, and those in the ``init_cfg`` of modules."""
     if trust:
         return
-    parent = 'model.algorithm' if isinstance(model, HVSAlgorithm) else 'model'
-    for name, module in model.named_modules():
-        for settings in dicts_in(getattr(module, 'init_cfg', None)):
+    for option, module in initialized_modules(model):
+        for settings in dicts_in(module.init_cfg):
             if isinstance(settings.get('checkpoint'), str):
-                option = '.'.join(filter(None, (parent, name, 'init_cfg')))
                 _check_source(option, settings['checkpoint'])
     if path:
         _check_source('--resume' if resumes else 'load_from', path, resumes)
@@ -60,12 +54,19 @@ def check_sources(model: nn.Module, path: str | None, resumes: bool, trust: bool
 
 def dicts_in(settings: Any) -> Iterator[dict[str, Any]]:
     """Yield all dicts in nested settings, the outer ones first."""
+    return (value for _, value in _nested(settings) if isinstance(value, dict))
+
+
+def _nested(settings: Any, option: str = '') -> Iterator[tuple[str, Any]]:
+    """Yield settings and all values in them with their options, the outer ones first."""
+    yield option, settings
+    items = []
     if isinstance(settings, dict):
-        yield settings
-        settings = list(settings.values())
-    if isinstance(settings, (list, tuple)):
-        for value in settings:
-            yield from dicts_in(value)
+        items = list(settings.items())
+    elif isinstance(settings, (list, tuple)):
+        items = enumerate(settings)
+    for key, value in items:
+        yield from _nested(value, f'{option}.{key}')
 
 
 def _check_source(option: str, path: str, resumes: bool = False) -> None:
@@ -93,40 +94,24 @@ def _check_source(option: str, path: str, resumes: bool = False) -> None:
 
 
 def check_named_files(cfg: Config, trust: bool = False) -> None:
-    """Check that no file named in the settings of a model can run code when it is read.
+    """Check that no pickle named in the settings of a model can run code; ``trust`` skips that.
 
-    Files in an ``init_cfg`` are left to :func:`check_trust`: they are read later. ``trust`` skips
-    the check.
-
-    Raises:
-        ValueError: If a file is a pickle or an archive of torch, and cannot be read safely.
+    Files in an ``init_cfg`` are left to :func:`check_trust`: they are read later.
     """
     if trust:
         return
-    for key in ('model', 'data_preprocessor'):
-        for option, text in _texts(cfg.get(key), key):
-            path = osp.expanduser(text)
-            if not osp.isfile(path) or not is_pickled(path):
-                continue
+    named = {key: cfg.get(key) for key in ('model', 'data_preprocessor')}
+    for option, text in _nested(named):
+        if not isinstance(text, str) or 'init_cfg' in option.split('.'):
+            continue
+        path = osp.expanduser(text)
+        if osp.isfile(path) and is_pickled(path):
             try:
                 load_checkpoint(path, mmap=True)
             except ValueError as error:
                 hint = ' If you trust the source of the file, add --trust.'
                 hint = '' if '--trust' in str(error) else hint
-                raise ValueError(f'{option}: {error}{hint}') from error
-
-
-def _texts(settings: Any, option: str) -> Iterator[tuple[str, str]]:
-    """All strings in settings, with their options."""
-    if isinstance(settings, str):
-        yield option, settings
-    elif isinstance(settings, dict):
-        for key, value in settings.items():
-            if key != 'init_cfg':
-                yield from _texts(value, f'{option}.{key}')
-    elif isinstance(settings, (list, tuple)):
-        for number, value in enumerate(settings):
-            yield from _texts(value, f'{option}.{number}')
+                raise ValueError(f'{option[1:]}: {error}{hint}') from error
 
 
 def is_pickled(path: str | Path) -> bool:

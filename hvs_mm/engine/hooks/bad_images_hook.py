@@ -5,9 +5,8 @@ from __future__ import annotations
 import os.path as osp
 from typing import Any
 
-import torch
 from mmengine.dataset import ClassBalancedDataset, ConcatDataset, RepeatDataset
-from mmengine.dist import all_gather_object, all_reduce, get_world_size, is_main_process
+from mmengine.dist import all_gather_object, get_world_size, is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop, Runner
 from mmpretrain.registry import HOOKS
@@ -25,10 +24,9 @@ _LIST = 'bad_images.txt'
 class BadImagesHook(Hook):
     """Warns of images that ``LoadCheckedImage`` skipped, counts them, and ends a run with too many.
 
-    Acts after every training iteration; with several processes after every ``interval`` iterations,
-    at the end of an epoch and before a checkpoint of ``ReliableRunner``, when the processes share
-    their bad images, so that they warn once and end together. Workers read ahead: a bad image is
-    reported with the next good one.
+    Acts after every training iteration. Several processes share their bad images after ``interval``
+    iterations, at the end of an epoch and before a checkpoint of ``ReliableRunner``, so that they
+    warn once and end together. Workers read ahead: a bad image is reported with the next good one.
 
     The log names every bad file once, up to ``max_lines``; ``bad_images.txt`` next to the log lists
     all of them with the reasons. ``train/bad_images`` is the number of bad files of the run so far.
@@ -37,9 +35,7 @@ class BadImagesHook(Hook):
     The run ends as soon as more than ``max(1, max_share * N)`` of the ``N`` images of the data set
     were bad within one pass, or any with ``max_share=0``. A pass is as many images as the data set
     has. Each pass starts from 0, so that passing faults, such as those of a file server, do not add
-    up over a long run. So one bad image never ends a run, nor does any number within the share,
-    whatever the order of the images. A larger number ends it in the first pass that draws every
-    image.
+    up over a long run.
 
     Args:
         max_share: Share of the images that may be bad, in [0, 1].
@@ -92,10 +88,12 @@ class BadImagesHook(Hook):
             self._update(runner)
 
     def _update(self, runner: Runner) -> None:
-        seen, skipped = self._exchange()
+        parts = all_gather_object((self._seen, self._skipped))
+        self._seen, self._skipped = 0, []
+        skipped = [image for _, part in parts for image in part]
         files = self._state['files']
         current = self._state['seen'] // self._pass_length
-        self._state['seen'] += seen
+        self._state['seen'] += sum(seen for seen, _ in parts)
         new: dict[str, BadImage] = {}
         for image in skipped:
             if image.path not in files:
@@ -106,21 +104,16 @@ class BadImagesHook(Hook):
         if files:
             runner.message_hub.update_scalar('train/bad_images', len(files))
         runner.message_hub.update_info(_STATE, self._state)
-        if skipped:
-            found = sum(last == current for last in files.values())
-            self._end_if_too_many(runner, skipped, found)
-
-    def _exchange(self) -> tuple[int, list[BadImage]]:
-        """Collect from all processes what they saw and skipped since the last exchange."""
-        seen, skipped = self._seen, self._skipped
-        self._seen, self._skipped = 0, []
-        if get_world_size() > 1:
-            numbers = torch.tensor([seen, len(skipped)])
-            all_reduce(numbers, 'sum')
-            seen, num_skipped = numbers.tolist()
-            if num_skipped:
-                skipped = [image for part in all_gather_object(skipped) for image in part]
-        return seen, skipped
+        found = sum(last == current for last in files.values()) if skipped else 0
+        allowed = max(1, self.max_share * self._images) if self.max_share else 0
+        if found > allowed:
+            raise BadImagesError(
+                f'{found} of {self._images} training images are bad, more than max_share='
+                f'{self.max_share:g} of BadImagesHook allows. The last: {describe(skipped)}. All '
+                f'are listed in {osp.join(runner.log_dir, _LIST)}: replace them, take them out of '
+                'the data set, or allow more with --cfg-options default_hooks.bad_images.max_share='
+                f'{min(1.0, 2 * found / self._images):.2g}.'
+            )
 
     def _report(self, runner: Runner, new: list[BadImage]) -> None:
         path = osp.join(runner.log_dir, _LIST)
@@ -135,17 +128,6 @@ class BadImagesHook(Hook):
                     f'bad image {number}: this one and those to come are named in {path}, and '
                     'counted in the log as bad_images'
                 )
-
-    def _end_if_too_many(self, runner: Runner, skipped: list[BadImage], found: int) -> None:
-        allowed = max(1, self.max_share * self._images) if self.max_share else 0
-        if found > allowed:
-            raise BadImagesError(
-                f'{found} of {self._images} training images are bad, more than max_share='
-                f'{self.max_share:g} of BadImagesHook allows. The last: {describe(skipped)}. All '
-                f'are listed in {osp.join(runner.log_dir, _LIST)}: replace them, take them out of '
-                'the data set, or allow more with --cfg-options default_hooks.bad_images.max_share='
-                f'{min(1.0, 2 * found / self._images):.2g}.'
-            )
 
 
 def count_images(dataset: Any) -> int:

@@ -19,10 +19,7 @@ class CheckpointTrustHook(Hook):
 
     The tools of this package check this by themselves; the hook is for other ways to start a run,
     such as ``mim train``. :class:`ReliableRunner` has it by default. For another Runner add
-    ``default_hooks = dict(trust=dict(type='CheckpointTrustHook'))``.
-
-    Args:
-        trust: Skip the check.
+    ``default_hooks = dict(trust=dict(type='CheckpointTrustHook'))``. ``trust`` skips the check.
     """
 
     priority = 'HIGHEST'
@@ -31,11 +28,7 @@ class CheckpointTrustHook(Hook):
         self.trust = trust
 
     def before_run(self, runner: Runner) -> None:
-        """Check the files that the Runner is about to read.
-
-        Raises:
-            ValueError: If a file cannot be read safely, or MMEngine would download one.
-        """
+        """Raise a ``ValueError`` for a file that :func:`check_trust` would refuse."""
         # The same decision as in load_or_resume, which comes later.
         resumes, path = runner._resume, runner._load_from
         if resumes and path is None:

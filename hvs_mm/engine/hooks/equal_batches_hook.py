@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import torch
 from mmengine.dataset import DefaultSampler, InfiniteSampler
 from mmengine.dist import all_gather_object, get_world_size
 from mmengine.hooks import Hook
@@ -14,9 +15,11 @@ from torch import distributed
 from torch.utils.data import BatchSampler, DataLoader
 
 from ...models.checks import ViewsError
+from ...weights.pretrained_backbone import list_some
 from ..runners.cpu_distributed import configured_timeout
 from ..runners.seeded_draws import SeededSampler
 
+_IMAGES_IN = 'have different numbers of images in'
 _SAME_SIZE = (
     'Gradients are averaged over processes as if all had as many images, and SimCLR joins their '
     'batches: with other sizes results would be wrong.'
@@ -24,17 +27,13 @@ _SAME_SIZE = (
 
 
 class LoaderSizes(NamedTuple):
-    """Sizes of the batches of a loader as far as they are known in advance, else ``None``.
+    """Sizes of the batches of a loader as far as they are known in advance, else ``None``."""
 
-    Attributes:
-        images: Length of the data set, if the processes share one.
-        batches: Number of batches in an epoch.
-        batch_size: Images in all batches but the last.
-        last: Images in the last batch.
-    """
-
+    #: Length of the data set, if the processes share one.
     images: int | None
+    #: Number of batches in an epoch.
     batches: int | None
+    #: Images in all batches but the last, and in the last one.
     batch_size: int | None
     last: int | None
 
@@ -58,10 +57,7 @@ def loader_sizes(loader: DataLoader) -> LoaderSizes:
 def check_batches(loader: DataLoader) -> None:
     """Check that a loader gives batches, and in all processes as many of the same sizes.
 
-    All processes must call it together.
-
-    Args:
-        loader: The loader of this process.
+    All processes must call it together, each with its loader.
 
     Raises:
         ViewsError: In every process, if the lengths of the data sets or the numbers or sizes of
@@ -74,53 +70,45 @@ def check_batches(loader: DataLoader) -> None:
         'if only the last batch differs.'
     )
     images, batches, sizes, lasts = zip(*found)
-    if len(set(images)) > 1:
-        raise ViewsError(
-            f'the processes see data sets of different lengths: {_by_rank(images)} images. They '
-            'share one data set by the indices of its images, so all need the same files: compare '
-            'train_dataloader.dataset.data_root on the machines.'
-        )
-    if len(set(batches)) > 1:
-        raise ViewsError(
-            f'the processes have different numbers of batches in an epoch: {_by_rank(batches)}. '
-            f'Those with more would wait for the others for ever. {way_out}'
-        )
+    _check_same(
+        images,
+        'see data sets of different lengths: {} images. They share one data set by the indices of '
+        'its images, so all need the same files: compare train_dataloader.dataset.data_root on the '
+        'machines.',
+    )
+    _check_same(
+        batches,
+        'have different numbers of batches in an epoch: {}. Those with more would wait for the '
+        f'others for ever. {way_out}',
+    )
     if batches[0] == 0:
         raise ViewsError(
             f'an epoch has no batch: {images[0]} images for {len(found)} process(es) with '
             f'train_dataloader.batch_size={loader.batch_size} and drop_last={loader.drop_last}. '
             'Lower the batch size, set train_dataloader.drop_last=False, or give more images.'
         )
-    for numbers, which in ((sizes, 'batches'), (lasts, 'the last batch of an epoch')):
-        if len(set(numbers)) > 1:
-            raise ViewsError(
-                f'the processes have different numbers of images in {which}: {_by_rank(numbers)}. '
-                f'{_SAME_SIZE} {way_out}'
-            )
+    _check_same(sizes, f'{_IMAGES_IN} batches: {{}}. {_SAME_SIZE} {way_out}')
+    _check_same(lasts, f'{_IMAGES_IN} the last batch of an epoch: {{}}. {_SAME_SIZE} {way_out}')
 
 
-def _by_rank(numbers: Any) -> str:
-    """The numbers of all processes, grouped by value."""
-    ranks: dict[Any, list[int]] = {}
+def _check_same(numbers: Sequence[int | None], difference: str) -> None:
+    """Raise a ``ViewsError`` if the numbers of the processes, ``{}`` in its text, differ."""
+    ranks: dict[int | None, list[str]] = defaultdict(list)
     for rank, number in enumerate(numbers):
-        ranks.setdefault(number, []).append(rank)
-    return ', '.join(f'{number} on rank(s) {_some(own)}' for number, own in ranks.items())
-
-
-def _some(ranks: list[int]) -> str:
-    shown = ', '.join(map(str, ranks[:8]))
-    return shown if len(ranks) <= 8 else f'{shown} and {len(ranks) - 8} more'
+        ranks[number].append(str(rank))
+    if len(ranks) > 1:
+        found = [f'{number} on rank(s) {list_some(own, 8)}' for number, own in ranks.items()]
+        raise ViewsError(f'the processes {difference.format(", ".join(found))}')
 
 
 @HOOKS.register_module()
 class EqualBatchesHook(Hook):
     """Ends a run of several processes whose batches differ in number or size.
 
-    Acts before training, see :func:`check_batches`. With a custom batch sampler, whose batch sizes
-    are unknown before, it also compares the sizes in every iteration. That happens between the
-    hosts, without waiting for a GPU; a process that is missing for ``env_cfg.dist_cfg.timeout``
-    seconds, 600 by default, ends the others. With torch's own batch sampler an iteration costs
-    nothing.
+    Acts before training, see :func:`check_batches`. Only with a custom batch sampler, whose batch
+    sizes are unknown before, it also compares the sizes in every iteration, between the hosts,
+    without waiting for a GPU. A process that is missing for ``env_cfg.dist_cfg.timeout`` seconds,
+    600 by default, ends the others.
 
     Raises:
         ViewsError: In every process, if the batches differ.
@@ -133,8 +121,7 @@ class EqualBatchesHook(Hook):
         loader = runner.train_loop.dataloader
         check_batches(loader)
         self._group: distributed.ProcessGroup | None = None
-        self._compares = get_world_size() > 1 and loader_sizes(loader).batch_size is None
-        if self._compares:
+        if get_world_size() > 1 and loader_sizes(loader).batch_size is None:
             # The default group may use NCCL, which needs tensors on GPUs.
             timeout = configured_timeout(runner.cfg)
             self._group = distributed.new_group(backend='gloo', timeout=timeout)
@@ -142,16 +129,11 @@ class EqualBatchesHook(Hook):
     def before_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: dict[str, Any] | None = None
     ) -> None:
-        if not self._compares:
+        if self._group is None:
             return
-        own = torch.tensor([len(data_batch['data_samples'])])
-        found = [torch.empty_like(own) for _ in range(get_world_size())]
-        distributed.all_gather(found, own, group=self._group)
-        sizes = torch.cat(found).tolist()
-        if len(set(sizes)) > 1:
-            raise ViewsError(
-                f'the processes have different numbers of images in batch {batch_idx}: '
-                f'{_by_rank(sizes)}. {_SAME_SIZE} They come from '
-                f'{type(runner.train_loop.dataloader.batch_sampler).__name__}, '
-                'train_dataloader.batch_sampler: let it give all processes the same number.'
-            )
+        sampler = type(runner.train_loop.dataloader.batch_sampler).__name__
+        _check_same(
+            all_gather_object(len(data_batch['data_samples']), self._group),
+            f'{_IMAGES_IN} batch {batch_idx}: {{}}. {_SAME_SIZE} They come from {sampler}, '
+            'train_dataloader.batch_sampler: let it give all processes the same number.',
+        )

@@ -17,7 +17,7 @@ from ...utils.arguments import check_whole
 from ...utils.state_guard import StateGuard
 from ...utils.unwrap_model import unwrap_model
 from ..optim.finiteness import finite_gradients, finite_values, first_nonfinite
-from ..runners.checkpoint_paths import CheckpointPaths, latest_readable_checkpoint
+from ..runners.checkpoint_paths import last_good_checkpoint
 
 
 class NonFiniteError(RuntimeError):
@@ -44,9 +44,8 @@ class FiniteStepHook(Hook):
     parameters without a gradient, as torch's and LARS do. Each step synchronizes with the device
     once, as a loss scaler does.
 
-    A skipped step is reported in a warning. Its losses do not enter the log's means.
-    ``skipped_steps`` in the log, once there is one, counts since the start of the run, over all
-    resumed parts.
+    A warning reports each skipped step. Its losses do not enter the log's means. ``skipped_steps``
+    in the log, once there is one, counts over all resumed parts of the run.
 
     Args:
         max_consecutive: Stop the run with a :class:`NonFiniteError` after so many skipped steps
@@ -100,13 +99,11 @@ class FiniteStepHook(Hook):
             runner.optim_wrapper.optimizer.register_step_pre_hook(self._before_step),
         ]
 
-    def before_train_iter(
-        self, runner: Runner, batch_idx: int, data_batch: Any | None = None
-    ) -> None:
+    def before_train_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
         if self._is_first_of_step:
             self._snapshot.take()
-            self._is_spoilt = False
-            self._finite_losses: list[Tensor] = []
+            #: () bool on the device: whether nothing in the iterations of this step was bad.
+            self._losses_are_finite = torch.ones((), dtype=torch.bool, device=self._device)
             self._is_first_of_step = False
         self.was_skipped = False
         self._causes: list[str] | None = None
@@ -119,19 +116,15 @@ class FiniteStepHook(Hook):
         for name, value in output.items():
             # MMEngine adds up these entries.
             if 'loss' in name:
-                parts = value if isinstance(value, (list, tuple)) else [value]
-                self._finite_losses.extend(part.detach().isfinite().all() for part in parts)
+                for part in value if isinstance(value, (list, tuple)) else [value]:
+                    is_finite = part.detach().isfinite().all().to(self._device)
+                    self._losses_are_finite = self._losses_are_finite & is_finite
 
     def _before_step(self, optimizer: torch.optim.Optimizer, *args: Any) -> None:
         parameters = [p for group in optimizer.param_groups for p in group['params']]
         gradients = [p.grad for p in parameters if p.grad is not None]
-        flags = torch.stack(
-            [
-                self._losses_are_finite(),
-                finite_gradients(gradients, self._device) & self._clipped_a_finite_norm(gradients),
-                self._buffers_are_finite(),
-            ]
-        ).float()
+        finite = finite_gradients(gradients, self._device) & self._clipped_a_finite_norm(gradients)
+        flags = torch.stack([self._losses_are_finite, finite, self._buffers_are_finite()]).float()
         # One process alone may have a bad loss without a gradient, or a bad buffer.
         all_reduce(flags, 'min')
         self._causes = self._name_causes(*flags.tolist())
@@ -146,16 +139,16 @@ class FiniteStepHook(Hook):
         self._is_listening = False
         if not runner.optim_wrapper.should_update():
             # A checkpoint may be saved before the step.
-            if not (self._losses_are_finite() & self._buffers_are_finite()):
+            if not (self._losses_are_finite & self._buffers_are_finite()):
                 self._snapshot.restore()
-                self._is_spoilt = True
+                self._losses_are_finite = torch.zeros_like(self._losses_are_finite)
                 _drop_nonfinite(outputs)
             return
         self._is_first_of_step = True
         if self._causes is None:
             # The loss scaler has found bad gradients and not called the optimizer.
-            losses, buffers = self._losses_are_finite(), self._buffers_are_finite()
-            self._causes = self._name_causes(bool(losses), True, bool(buffers))
+            buffers = self._buffers_are_finite()
+            self._causes = self._name_causes(self._losses_are_finite, True, buffers)
             scaler = getattr(runner.optim_wrapper, 'loss_scaler', None)
             scale = '' if scaler is None else f' (the loss scale becomes {scaler.get_scale():g})'
             self._causes.append(f'gradients{scale}')
@@ -163,12 +156,6 @@ class FiniteStepHook(Hook):
             self._skip(runner, outputs)
         else:
             self._consecutive = 0
-
-    def _losses_are_finite(self) -> Tensor:
-        finite = [flag.to(self._device) for flag in self._finite_losses]
-        if self._is_spoilt or not finite:
-            return torch.tensor(not self._is_spoilt, device=self._device)
-        return torch.stack(finite).all()
 
     def _clipped_a_finite_norm(self, gradients: list[Tensor]) -> bool:
         wrapper = self._optim_wrapper
@@ -185,20 +172,15 @@ class FiniteStepHook(Hook):
     def _buffers_are_finite(self) -> Tensor:
         return finite_values(list(self._watched_buffers().values()), self._device)
 
-    def _name_causes(self, losses: float, gradients: float, buffers: float) -> list[str]:
+    def _name_causes(self, losses: Any, gradients: Any, buffers: Any) -> list[str]:
         """List for the message what is not finite; empty if everything is."""
-        causes = [] if losses else ['loss']
+        firsts = {} if losses else {'loss': None}
         if not gradients:
             named = ((n, p.grad) for n, p in self._model.named_parameters() if p.grad is not None)
-            name = first_nonfinite(named)
-            causes.append('gradients' if name is None else f'gradients (first: {name})')
+            firsts['gradients'] = first_nonfinite(named)
         if not buffers:
-            name = self._first_infinite(self._watched_buffers().items())
-            causes.append('buffers' if name is None else f'buffers (first: {name})')
-        return causes
-
-    def _first_infinite(self, named: Any) -> str | None:
-        return next((n for n, value in named if not finite_values([value], self._device)), None)
+            firsts['buffers'] = first_nonfinite(self._watched_buffers().items(), finite_values)
+        return [f'{kind} (first: {name})' if name else kind for kind, name in firsts.items()]
 
     def _skip(self, runner: Runner, outputs: dict[str, Any] | None) -> None:
         self._snapshot.restore()
@@ -234,17 +216,13 @@ class FiniteStepHook(Hook):
         )
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        """Check the weights: a step on finite numbers may have made them infinite.
-
-        Raises:
-            NonFiniteError: If a parameter is not finite.
-        """
+        """Check the weights: a step on finite numbers may have made them infinite."""
         if self._model is None:
             return
         named = [(name, value.detach()) for name, value in self._model.named_parameters()]
         if not finite_values([value for _, value in named], self._device):
             raise NonFiniteError(
-                f'parameter {self._first_infinite(named)} is not finite at iteration '
+                f'parameter {first_nonfinite(named, finite_values)} is not finite at iteration '
                 f'{checkpoint["meta"]["iter"]}, after an optimizer step on finite gradients. No '
                 f'checkpoint is written of it. {_last_checkpoint(runner)} Lower '
                 "optim_wrapper.optimizer.lr, or raise the optimizer's eps."
@@ -268,14 +246,9 @@ def _drop_nonfinite(outputs: dict[str, Any] | None) -> None:
 
 
 def _last_checkpoint(runner: Runner) -> str:
-    path = None
     # MMEngine sets this before it writes the file.
-    if runner.message_hub.get_info('last_ckpt') is not None:
-        try:
-            path = latest_readable_checkpoint(CheckpointPaths.from_runner(runner))
-        except ValueError:
-            # No other checkpoint can be resumed, either.
-            path = None
+    has_any = runner.message_hub.get_info('last_ckpt') is not None
+    path = last_good_checkpoint(runner) if has_any else None
     if path is None:
         return 'There is no checkpoint of this run yet.'
     return f'The last checkpoint, of finite numbers, is {path}; continue from it with --resume.'

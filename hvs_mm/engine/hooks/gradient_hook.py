@@ -19,12 +19,8 @@ def clip_each_gradient(parameters: list[nn.Parameter], max_norm: float) -> None:
     """Scale the gradient of every tensor to a norm of at most ``max_norm``.
 
     As the code published with DINO does: tensor by tensor, unlike
-    ``torch.nn.utils.clip_grad_norm_``, which scales all by their common norm. No device
-    synchronization.
-
-    Args:
-        parameters: Those without a gradient are skipped.
-        max_norm: Largest norm of a single gradient.
+    ``torch.nn.utils.clip_grad_norm_``, which scales all by their common norm. Parameters without a
+    gradient are skipped. No device synchronization.
     """
     gradients: list[Tensor] = [p.grad for p in parameters if p.grad is not None]
     if gradients:
@@ -44,7 +40,7 @@ class GradientHook(Hook):
     Args:
         clip: Largest norm of the gradient of one tensor. ``None`` does not clip.
         freeze: Regular expression; parameters whose name contains a match are frozen.
-        freeze_epochs: Number of epochs in which they are frozen. Defaults to 0.
+        freeze_epochs: Number of epochs in which they are frozen.
 
     Raises:
         ValueError: If ``clip`` is not positive or ``freeze_epochs`` negative; before training, if

@@ -10,15 +10,8 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmpretrain.registry import HOOKS
+from rich import progress
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
 _LABELS = {'train/loss': 'loss', 'train/hvs_score': 'score kept', 'train/hvs_score_mean': 'of all'}
 
@@ -36,13 +29,13 @@ class ProgressHook(Hook):
     def before_train(self, runner: Runner) -> None:
         self._console = Console()
         self._started = time.monotonic()
-        self._bar = Progress(
-            TextColumn('[bold]training'),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            TextColumn('{task.fields[numbers]}'),
+        self._bar = progress.Progress(
+            progress.TextColumn('[bold]training'),
+            progress.BarColumn(),
+            progress.MofNCompleteColumn(),
+            progress.TimeElapsedColumn(),
+            progress.TimeRemainingColumn(),
+            progress.TextColumn('{task.fields[numbers]}'),
             console=self._console,
             disable=not (is_main_process() and self._console.is_terminal),
         )
@@ -51,9 +44,7 @@ class ProgressHook(Hook):
         atexit.register(self._bar.stop)
         self._task = self._bar.add_task('', total=runner.max_iters, numbers='')
 
-    def after_train_iter(
-        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
-    ) -> None:
+    def after_train_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
         self._bar.update(self._task, completed=runner.iter + 1, numbers=_numbers(runner))
 
     def after_train_epoch(self, runner: Runner) -> None:

@@ -26,15 +26,11 @@ class SafeCheckpointHook(CheckpointHook):
     ``max_keep_ckpts=1`` a full disk, or a process that is killed while it writes, leaves none.
     Unfinished files of such a process are removed when training starts.
 
-    The hook removes only what this run has saved: a run that resumes from a checkpoint of another
-    folder leaves that folder alone, whatever the checkpoint says.
-
-    Args:
-        max_keep_ckpts: Number of checkpoints to keep, all if -1. Defaults to -1.
-        **kwargs: As for :class:`mmengine.hooks.CheckpointHook`.
+    A run that resumes from a checkpoint of another folder leaves that folder alone, whatever the
+    checkpoint says.
 
     Raises:
-        ValueError: If ``max_keep_ckpts`` is neither -1 nor positive.
+        ValueError: If ``max_keep_ckpts`` is neither positive nor -1, which keeps all checkpoints.
     """
 
     def __init__(self, max_keep_ckpts: int = -1, **kwargs: Any) -> None:
@@ -50,10 +46,8 @@ class SafeCheckpointHook(CheckpointHook):
         super().before_train(runner)
         # Epochs or iterations in the names of the kept checkpoints.
         self._kept: list[int] = []
-        resumed = runner._load_from if runner.iter else None
         paths = CheckpointPaths(runner.work_dir, str(self.out_dir), (self.filename_tmpl,))
-        own = paths.parse(resumed) if resumed is not None else None
-        if own is not None:
+        if runner.iter and runner._load_from and (own := paths.parse(runner._load_from)):
             saved = runner.message_hub.runtime_info.get(_KEPT)
             saved = saved if isinstance(saved, list) else []
             # The resumed checkpoint is not in its own list.

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from logging import WARNING
 from typing import Any
 
 import numpy as np
 import torch
-from mmengine.dist import all_reduce, is_main_process
+from mmengine.dist import all_reduce
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.runner import EpochBasedTrainLoop, Runner
@@ -32,46 +32,6 @@ _GAPS = ('iou_gap', 'score_gap')
 _WINDOW = 'selection_since_log'
 
 
-@dataclass
-class _Sums:
-    """Sums over images.
-
-    Args:
-        names: Names of N statistics of an image.
-        choices: The C admissible combinations of target views.
-        values: (2 N + C), float64: sums of the statistics over the images that have them, the
-            numbers of these images, and the number of images that keep each of the choices.
-    """
-
-    names: list[str]
-    choices: list[tuple[int, ...]]
-    values: Tensor
-
-    def scalars(self) -> dict[str, float]:
-        """Return the log entries."""
-        sums, numbers, counts = self.values.split([len(self.names)] * 2 + [len(self.choices)])
-        scalars = {
-            # NaN also in the log line, which would otherwise repeat the last number.
-            name: total / number if number else float('nan')
-            for name, total, number in zip(self.names, sums.tolist(), numbers.tolist())
-        }
-        for name in _GAPS:
-            square = scalars.pop(f'{name}_square', None)
-            if square is not None:
-                scalars[f'{name}_std'] = max(square - scalars[name] ** 2, 0.0) ** 0.5
-        images = int(counts.sum())
-        if len(self.choices) <= MAX_LOGGED_COMBINATIONS:
-            for views, count in zip(self.choices, counts.tolist()):
-                scalars['kept_' + '-'.join(map(str, views))] = count / images
-        return {
-            **scalars,
-            'choice_entropy': choice_entropy(counts),
-            'images': images,
-            # Without images that have no finite score.
-            'score_gap_images': int(numbers[self.names.index('score_gap')]),
-        }
-
-
 @HOOKS.register_module()
 class SelectionStatsHook(Hook):
     """Logs statistics of the views that hard view selection keeps, and of all candidates.
@@ -79,8 +39,7 @@ class SelectionStatsHook(Hook):
     Acts after every training iteration, where it only stores the selection, and computes and logs
     after every ``interval`` iterations of an epoch and at its end, as MMEngine's ``LoggerHook``
     counts. The statistics cover the images of all processes since the last entry for which views
-    were selected; if there are none, nothing is logged. Losses, weights and random states stay
-    unchanged.
+    were selected; without any, nothing is logged. Losses, weights and random states stay unchanged.
 
     The log line gets, through MMEngine's ``MessageHub``:
 
@@ -110,19 +69,13 @@ class SelectionStatsHook(Hook):
     def __init__(self, interval: int = 50) -> None:
         self.interval = check_whole('interval', interval, hint='a number of iterations.')
         self._batches: list[tuple[Selection, dict[str, np.ndarray]]] = []
-        self._earlier: _Sums | None = None
+        #: Sums of all processes from before the last checkpoint, since the last log entry.
+        self._earlier: dict[str, list[Any]] | None = None
 
     def before_train(self, runner: Runner) -> None:
         selecting_model(runner.model)
         self._batches.clear()
-        # Sums of a killed run since its last log entry. One process adds them.
-        saved = runner.message_hub.runtime_info.get(_WINDOW)
-        self._earlier = None
-        if saved and runner.iter:
-            values = torch.tensor(saved['values'], dtype=torch.float64)
-            self._earlier = _Sums(**{**saved, 'values': values})
-            if not is_main_process():
-                values.zero_()
+        self._earlier = runner.message_hub.runtime_info.get(_WINDOW) if runner.iter else None
         logged = runner.message_hub.log_scalars if runner.iter else ()
         self._has_colors = any('strongest_color' in name for name in logged)
         self._by_epoch = isinstance(runner.train_loop, EpochBasedTrainLoop)
@@ -135,63 +88,60 @@ class SelectionStatsHook(Hook):
             # The pair losses are large, and not needed.
             selection = replace(selection, pair_loss=selection.pair_loss.new_empty(0))
             self._batches.append((selection, recorded_views(data_batch['data_samples'])))
-        if (
+        is_due = (
             self.every_n_inner_iters(batch_idx, self.interval)
             or (self._by_epoch and self.end_of_epoch(runner.train_dataloader, batch_idx))
             or self.is_last_train_iter(runner)
-        ):
-            # In a warm-up no process selects views.
-            if self._batches or self._earlier is not None:
-                self._log(runner, self._sums().scalars())
-            self._batches.clear()
+        )
+        # In a warm-up no process selects views.
+        if is_due and (self._batches or self._earlier):
+            self._log(runner, _scalars(**self._sums()))
             self._earlier = None
 
     def before_checkpoint(self, runner: Runner) -> None:
         """Add the sums since the last log entry to the checkpoint."""
         if self._batches:
             self._earlier = self._sums()
-            self._batches.clear()
-        saved = None
-        if self._earlier is not None:
-            saved = {**vars(self._earlier), 'values': self._earlier.values.tolist()}
-            if not is_main_process():
-                # The first process has the sums of all now, as after a resume.
-                self._earlier.values.zero_()
-        runner.message_hub.update_info(_WINDOW, saved)
+        runner.message_hub.update_info(_WINDOW, self._earlier)
 
-    def _sums(self) -> _Sums:
-        """Sums over the stored images of all processes."""
-        sums, earlier = self._own_sums() if self._batches else self._earlier, self._earlier
-        if self._batches and earlier is not None:
-            if (sums.names, sums.choices) == (earlier.names, earlier.choices):
-                sums.values += earlier.values
-            else:
-                # The same in all processes, which have the same settings.
-                print_log(
-                    'The resumed run selected among other candidates or views than this one: its '
-                    'statistics since the last log entry are dropped.',
-                    logger='current',
-                    level=WARNING,
-                )
-        all_reduce(sums.values, 'sum')
-        return sums
+    def _sums(self) -> dict[str, list[Any]]:
+        """Sums over the images of all processes since the last log entry.
 
-    def _own_sums(self) -> _Sums:
-        """Sums over the stored batches of this process."""
-        selection = join_selections([selection for selection, _ in self._batches])
+        Returns:
+            ``names`` of N statistics of an image; ``choices``, the C admissible combinations of
+            target views; 2 N + C ``values``: sums of the statistics over the images that have them,
+            the numbers of these images, and the number of images that keep each of the choices.
+        """
+        batches, earlier = self._batches, self._earlier
+        if not batches:
+            return earlier
+        selection = join_selections([selection for selection, _ in batches])
         views = {
-            name: torch.cat([_selected_rows(views[name], s) for s, views in self._batches])
-            for name in self._batches[0][1]
+            name: torch.cat([_selected_rows(views[name], s) for s, views in batches])
+            for name in batches[0][1]
         }
+        self._batches = []
         per_image = image_statistics(selection, **views)
         for name in _GAPS:
             if name in per_image:
                 per_image[f'{name}_square'] = per_image[name].square()
+        names, choices = list(per_image), selection.groups.target_combinations()
         counts = (selection.choice_shares() * len(selection.indices)).round()
         # (N, n)
         values = torch.stack(list(per_image.values())).double()
         values = torch.cat([values.nansum(1), (~values.isnan()).sum(1), counts]).cpu()
-        return _Sums(list(per_image), selection.groups.target_combinations(), values)
+        all_reduce(values, 'sum')
+        if earlier and (names, choices) == (earlier['names'], earlier['choices']):
+            values += torch.tensor(earlier['values'], dtype=torch.float64)
+        elif earlier:
+            # The same in all processes, which have the same settings.
+            print_log(
+                'The resumed run selected among other candidates or views than this one: its '
+                'statistics since the last log entry are dropped.',
+                logger='current',
+                level=WARNING,
+            )
+        return {'names': names, 'choices': choices, 'values': values.tolist()}
 
     def _log(self, runner: Runner, scalars: dict[str, float]) -> None:
         # Without color jitter the line needs no zeros.
@@ -200,29 +150,46 @@ class SelectionStatsHook(Hook):
         for name, value in scalars.items():
             if name.removesuffix('_chance').removesuffix('_kept').removesuffix('_all') in shown:
                 runner.message_hub.update_scalar(f'train/{name}', value)
-        runner.visualizer.add_scalars(
-            {
-                **{f'selection/{name}': value for name, value in scalars.items()},
-                **({'epoch': runner.epoch + 1} if self._by_epoch else {}),
-                'iter': runner.iter + 1,
-            },
-            step=runner.iter + 1,
-            file_path=f'{runner.timestamp}.json',
-        )
+        entry = {f'selection/{name}': value for name, value in scalars.items()}
+        if self._by_epoch:
+            entry['epoch'] = runner.epoch + 1
+        entry['iter'] = step = runner.iter + 1
+        runner.visualizer.add_scalars(entry, step=step, file_path=f'{runner.timestamp}.json')
+
+
+def _scalars(
+    names: list[str], choices: list[tuple[int, ...]], values: list[float]
+) -> dict[str, float]:
+    """The log entries for sums."""
+    totals, numbers = values[: len(names)], values[len(names) : 2 * len(names)]
+    counts = values[2 * len(names) :]
+    scalars = {
+        # NaN also in the log line, which would otherwise repeat the last number.
+        name: total / number if number else float('nan')
+        for name, total, number in zip(names, totals, numbers)
+    }
+    for name in _GAPS:
+        square = scalars.pop(f'{name}_square', None)
+        if square is not None:
+            scalars[f'{name}_std'] = max(square - scalars[name] ** 2, 0.0) ** 0.5
+    images = int(sum(counts))
+    if len(choices) <= MAX_LOGGED_COMBINATIONS:
+        for kept, count in zip(choices, counts):
+            scalars['kept_' + '-'.join(map(str, kept))] = count / images
+    return {
+        **scalars,
+        'choice_entropy': choice_entropy(torch.tensor(counts, dtype=torch.float64)),
+        'images': images,
+        # Without images that have no finite score.
+        'score_gap_images': int(numbers[names.index('score_gap')]),
+    }
 
 
 def recorded_views(data_samples: Sequence[Any]) -> dict[str, np.ndarray]:
-    """Return the records that ``CandidateViews`` made of the views of a batch.
+    """Return the records that ``CandidateViews`` made of the views of B samples.
 
-    Args:
-        data_samples: B data samples.
-
-    Returns:
-        ``boxes`` (B, S, 4), ``flips`` (B, S, 2) and ``colors`` (B, S, 7); with ``BlockMasks``
-        also ``masked`` (B, T), the share of masked patches of the T target views.
-
-    Raises:
-        ValueError: If the samples do not have them.
+    These are ``boxes`` (B, S, 4), ``flips`` (B, S, 2) and ``colors`` (B, S, 7); with ``BlockMasks``
+    also ``masked`` (B, T), the share of masked patches of the T target views.
     """
     try:
         recorded = {

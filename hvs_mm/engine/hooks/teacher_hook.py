@@ -52,9 +52,7 @@ class TeacherHook(Hook):
                 f'{type(model).__name__}: remove it from custom_hooks.'
             )
 
-    def after_train_iter(
-        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
-    ) -> None:
+    def after_train_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
         if runner.optim_wrapper.should_update() and not step_was_skipped(runner):
             momentum = cosine_schedule(
                 self.momentum, self.end_momentum, runner.iter, runner.max_iters

@@ -19,9 +19,6 @@ class AutocastOptimWrapper(OptimWrapper):
     MMEngine's ``AmpOptimWrapper`` (0.10.7 and 0.10.12) cannot be built without a GPU because of its
     ``GradScaler``, although its autocast supports the CPU. bfloat16 has the exponent range of
     float32 and needs no scaling. ``tools/train.py --amp`` uses this class on the CPU.
-
-    Args:
-        **kwargs: As for :class:`mmengine.optim.OptimWrapper`.
     """
 
     @contextmanager

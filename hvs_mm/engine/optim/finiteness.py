@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -28,25 +28,20 @@ def finite_gradients(gradients: Sequence[Tensor], device: torch.device) -> Tenso
 
 
 def finite_values(values: Sequence[Tensor], device: torch.device) -> Tensor:
-    """Check that all numbers are finite, and the sum of magnitudes of each tensor.
-
-    Args:
-        values: Floating-point tensors of any shapes, dense or sparse, on any devices.
-        device: Device of the result.
-
-    Returns:
-        () bool, without a device synchronization.
-    """
+    """As :func:`finite_gradients`: check that all numbers are finite, and so are their sums."""
     return _all([norms.isfinite() for norms in _norms(values, 1)], device)
 
 
-def first_nonfinite(named: Iterable[tuple[str, Tensor]]) -> str | None:
-    """Return the name of the first tensor that is not finite, or has too large a norm.
+def first_nonfinite(
+    named: Iterable[tuple[str, Tensor]],
+    check: Callable[[list[Tensor], torch.device], Tensor] = finite_gradients,
+) -> str | None:
+    """Return the name of the first tensor that does not pass a check of this module.
 
     Synchronizes with the device for every tensor: use it for a message about a known fault.
     """
     for name, value in named:
-        if value.is_floating_point() and not finite_gradients([value], value.device):
+        if value.is_floating_point() and not check([value], value.device):
             return name
     return None
 

@@ -13,11 +13,7 @@ _PROGRESS = {'last_step', 'base_values', 'best', 'cooldown_counter', 'num_bad_ep
 
 
 def schedule_settings(schedulers: Any) -> list[dict[str, Any]]:
-    """Return the settings of schedulers, which MMEngine saves and loads with their progress.
-
-    Args:
-        schedulers: ``runner.param_schedulers``.
-    """
+    """Return the settings of schedulers, which MMEngine saves and loads with their progress."""
     return [
         {
             name: value
@@ -36,22 +32,17 @@ def resumed_differences(
     old_lengths: dict[bool, int],
     new_lengths: dict[bool, int],
 ) -> list[str]:
-    """Describe how resumed schedules differ from those of the config.
+    """Describe how resumed schedules differ from the settings ``configured`` before the resume.
 
-    Args:
-        schedulers: ``runner.param_schedulers`` after the resume.
-        configured: :func:`schedule_settings` before the resume.
-        old_lengths: Length of the run that was saved, in epochs under ``True``, in iterations
-            under ``False``.
-        new_lengths: Length of the resumed run; empty if lengths are unknown.
+    Lengths are those of the saved and of the resumed run, in epochs under ``True``, in iterations
+    under ``False``. They are empty if they are unknown.
 
     Returns:
         A text for each scheduler whose settings changed, then one for each that lasted for the
         whole old run, but ends before the new one.
     """
     texts = []
-    built = _built(schedulers)
-    for scheduler, before in zip(built, configured):
+    for scheduler, before in zip(_built(schedulers), configured):
         now = vars(scheduler)
         changes = [
             f'{name}={_short(now[name])} (the config: {_short(value)})'
@@ -60,7 +51,7 @@ def resumed_differences(
         ]
         if changes:
             texts.append(f'{_name(scheduler)} has {", ".join(changes)}')
-    for scheduler in built if new_lengths else []:
+    for scheduler in _built(schedulers) if new_lengths else []:
         by_epoch, end = scheduler.by_epoch, scheduler.end
         if old_lengths[by_epoch] <= end < new_lengths[by_epoch]:
             texts.append(

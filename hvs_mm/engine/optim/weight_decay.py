@@ -13,12 +13,8 @@ class CosineWeightDecay(CosineAnnealingParamScheduler):
     """Cosine schedule of the weight decay of those parameter groups that have any.
 
     MMEngine's schedulers set the value of every group, and would also decay biases and norms whose
-    group has ``weight_decay=0``. This one leaves such groups alone.
-
-    Args:
-        optimizer: Optimizer or OptimWrapper.
-        **kwargs: As for MMEngine's ``CosineAnnealingParamScheduler`` without ``param_name``;
-            ``eta_min`` is the value at the end, which may be the larger one.
+    group has ``weight_decay=0``. This one leaves such groups alone. ``eta_min`` is the value at the
+    end, which may be the larger one.
     """
 
     def __init__(self, optimizer: Any, **kwargs: Any) -> None:

@@ -8,6 +8,7 @@ import os.path as osp
 import re
 import zipfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -31,12 +32,9 @@ class CheckpointError(Exception):
 
 @dataclass(frozen=True)
 class CheckpointPaths:
-    """The folder and the names of a run's checkpoints.
+    """The work dir of a run, the folder of its checkpoints, and their names in that folder.
 
-    Attributes:
-        work_dir: Work dir of the run, with the file that names the last checkpoint.
-        folder: Folder of the checkpoints.
-        names: Their names relative to the folder, with ``{}`` for the epoch or the iteration.
+    The names have ``{}`` in place of the epoch or the iteration.
     """
 
     work_dir: str
@@ -94,9 +92,8 @@ class CheckpointPaths:
 def latest_readable_checkpoint(paths: CheckpointPaths) -> str | None:
     """Return the last checkpoint of a run that is not damaged, if any, and warn of damaged ones.
 
-    MMEngine's ``find_latest_checkpoint`` takes the checkpoint that the file ``last_checkpoint``
-    names, whatever its state, and none if a process died while it wrote that file. Here the order
-    is:
+    MMEngine's ``find_latest_checkpoint`` takes the one that the file ``last_checkpoint`` names,
+    whatever its state, and none if a process died while it wrote that file. Here the order is:
 
     1. checkpoints with higher numbers than the named one, if they are newer, too: a process died
        between writing the two;
@@ -125,23 +122,29 @@ def latest_readable_checkpoint(paths: CheckpointPaths) -> str | None:
     return None
 
 
+def last_good_checkpoint(runner: Runner) -> str | None:
+    """The last checkpoint of a run for a message; ``None`` if there is none that can be read."""
+    with suppress(ValueError):
+        return latest_readable_checkpoint(CheckpointPaths.from_runner(runner))
+    return None
+
+
 def agreed_checkpoint(paths: CheckpointPaths) -> str | None:
     """Return the first process's :func:`latest_readable_checkpoint` in all processes.
 
     Raises:
         ValueError: In all processes, if there are checkpoints but none can be read.
     """
-    found: list[str | None] = [None, None]
+    found: list[Any] = [None]
     if is_main_process():
         try:
-            found[0] = latest_readable_checkpoint(paths)
+            found = [latest_readable_checkpoint(paths)]
         except ValueError as error:
-            found[1] = str(error)
+            found = [error]
     broadcast_object_list(found)
-    path, reason = found
-    if reason is not None:
-        raise ValueError(reason)
-    return path
+    if isinstance(found[0], ValueError):
+        raise found[0]
+    return found[0]
 
 
 def _last_first(paths: CheckpointPaths) -> list[Path]:
@@ -154,19 +157,17 @@ def _last_first(paths: CheckpointPaths) -> list[Path]:
     if named.parent != Path(paths.folder):
         # Saved there with another setting.
         parsed |= CheckpointPaths(paths.work_dir, str(named.parent)).checkpoints()
-    template, number = parsed.pop(named, (None, 0))
+    template, number = parsed.setdefault(named, (None, 0))
 
     def rank(path: Path) -> tuple[Any, ...]:
         its_template, its_number = parsed[path]
-        if its_template == template and its_number < number:
+        if path == named or (its_template == template and its_number < number):
             return 1, its_number
         if its_template == template and _modified(path)[0] >= _modified(named)[0]:
             return 2, its_number
         return 0, _modified(path)
 
-    order = sorted(parsed, key=rank, reverse=True)
-    ahead = sum(rank(path)[0] == 2 for path in order)
-    return [*order[:ahead], named, *order[ahead:]]
+    return sorted(parsed, key=rank, reverse=True)
 
 
 def _warn_of_disagreement(newest: Path, parsed: Mapping[Path, tuple[str, int]]) -> None:

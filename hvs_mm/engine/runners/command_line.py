@@ -35,12 +35,7 @@ def tool_parser(description: str) -> argparse.ArgumentParser:
 
 
 def add_config_options(parser: argparse.ArgumentParser, example: str) -> None:
-    """Add ``--cfg-options`` to a tool.
-
-    Args:
-        parser: The tool's parser.
-        example: An option worth overriding there, ``KEY=VALUE``.
-    """
+    """Add ``--cfg-options`` to a tool; ``example`` is a setting worth overriding, ``KEY=VALUE``."""
     parser.add_argument(
         '--cfg-options',
         nargs='+',
@@ -61,12 +56,7 @@ def add_trust_option(parser: argparse.ArgumentParser) -> None:
 
 
 def add_example_options(parser: argparse.ArgumentParser, images: int) -> None:
-    """Add the options of a tool that lets a trained model judge views of training images.
-
-    Args:
-        parser: The tool's parser.
-        images: Number of images by default.
-    """
+    """Add the options of a tool that lets a trained model judge views of training images."""
     parser.add_argument('config', help='config of a run with hard view selection')
     parser.add_argument('checkpoint', help='its checkpoint')
     parser.add_argument(
@@ -80,11 +70,7 @@ def add_example_options(parser: argparse.ArgumentParser, images: int) -> None:
 
 
 def check_example_options(args: argparse.Namespace) -> None:
-    """Check the options of :func:`add_example_options`.
-
-    Raises:
-        ValueError: If a number is below 1.
-    """
+    """Raise a ``ValueError`` if a number of :func:`add_example_options` is below 1."""
     for option, value in (('--images', args.images), ('--batch-size', args.batch_size)):
         if value is not None and value < 1:
             raise ValueError(f'{option} {value}: it must be at least 1.')
@@ -95,22 +81,15 @@ def parse_launched(
 ) -> argparse.Namespace:
     """Parse the command line of a tool with a Runner, which upstream's launchers may have started.
 
-    Args:
-        parser: The tool's parser, which gets the options that such tools share.
-        argv: The arguments; ``None`` for those of the process.
-        example: As for :func:`add_config_options`.
+    The parser gets the options that such tools share.
     """
     parser.add_argument(
         '--no-pin-memory', action='store_true', help='do not pin the memory of batches'
     )
     add_trust_option(parser)
     add_config_options(parser, example)
-    parser.add_argument(
-        '--launcher',
-        choices=['none', 'pytorch', 'slurm', 'mpi'],
-        default='none',
-        help='job launcher',
-    )
+    launchers = ['none', 'pytorch', 'slurm', 'mpi']
+    parser.add_argument('--launcher', choices=launchers, default='none', help='job launcher')
     # torchrun hands the rank over in the environment, torch.distributed.launch as an argument.
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
@@ -119,23 +98,14 @@ def parse_launched(
 
 
 def read_config(path: str) -> Config:
-    """Read a config.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-    """
+    """Read a config; raise a ``FileNotFoundError`` that names a missing one."""
     if not osp.isfile(path):
         raise FileNotFoundError(f'config {path!r} does not exist.')
     return Config.fromfile(path)
 
 
 def read_merged_config(path: str, options: dict[str, Any]) -> Config:
-    """Read a config and override some of its settings.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If a key of the options does not exist in it.
-    """
+    """:func:`read_config` followed by :func:`merge_options`."""
     cfg = read_config(path)
     merge_options(cfg, options)
     return cfg
@@ -144,9 +114,7 @@ def read_merged_config(path: str, options: dict[str, Any]) -> Config:
 def build_trusted_model(cfg: Config, trust: bool) -> nn.Module:
     """The model of a config, not initialized, after a check of all checkpoints that a run reads.
 
-    Args:
-        cfg: The complete config; with ``trust`` its run reads checkpoints unchecked.
-        trust: Whether checkpoints may hold objects that can run code.
+    With ``trust`` there is no check, and the config is changed so that its run makes none, either.
 
     Raises:
         ValueError: If a checkpoint cannot be read safely.
@@ -159,13 +127,7 @@ def build_trusted_model(cfg: Config, trust: bool) -> nn.Module:
 
 
 def set_work_dir(cfg: Config, work_dir: str | None, config: str) -> None:
-    """Set where a run writes: as asked for, as its config says, or by the config's name.
-
-    Args:
-        cfg: The config, changed in place.
-        work_dir: The folder asked for.
-        config: The path of the config.
-    """
+    """Set where a run writes: as asked for, as its config says, or by the name of the config."""
     if work_dir is not None:
         cfg.work_dir = work_dir
     elif cfg.get('work_dir') is None:
@@ -173,25 +135,13 @@ def set_work_dir(cfg: Config, work_dir: str | None, config: str) -> None:
 
 
 def merge_options(cfg: Config, options: dict) -> None:
-    """Override settings of a config, in place.
-
-    Raises:
-        ValueError: If a key does not exist.
-    """
+    """Override settings of a config, in place; raise a ``ValueError`` if a key does not exist."""
     check_overrides(cfg, options)
     cfg.merge_from_dict(options)
 
 
 def check_picture(option: str, path: str) -> None:
-    """Check that a file is named like a picture.
-
-    Args:
-        option: Name of the option, for the message.
-        path: Its value.
-
-    Raises:
-        ValueError: If its extension is not one of ``PICTURES``.
-    """
+    """Raise a ``ValueError`` if the file that an option names has no extension of ``PICTURES``."""
     if osp.splitext(path)[1].lower() not in PICTURES:
         raise ValueError(f'{option} {path}: its name must end in {" or ".join(PICTURES)}.')
 
@@ -210,11 +160,7 @@ def write_json(path: str | Path, content: Any) -> None:
 
 @contextmanager
 def one_line_errors(*kinds: type[Exception]) -> Iterator[None]:
-    """Exit with one line for an error that a user can solve.
-
-    Args:
-        *kinds: Its types, by default :data:`USER_ERRORS`.
-    """
+    """Exit with one line for errors of some types, by default :data:`USER_ERRORS`."""
     kinds = kinds or USER_ERRORS
     try:
         yield
@@ -227,7 +173,5 @@ def error_line(error: Exception) -> str:
     # str() of a KeyError is its repr: quoted, with escaped newlines.
     text = str(error.args[0] if isinstance(error, KeyError) else error)
     if isinstance(error, ImportError) and ('mmdet' in text or 'mmcv' in text):
-        text += (
-            ': detection needs MMDetection and compiled operators of MMCV, run "make detection".'
-        )
+        text += ': detection needs MMDetection and compiled MMCV operators, run "make detection".'
     return f'error: {printable(" ".join(text.split()))}'

@@ -14,9 +14,8 @@ from torch import distributed, nn
 
 from ...utils.arguments import is_number
 
-#: Seconds that processes wait for each other: torch's default with NCCL. Its default with gloo,
-#: 30 minutes, is long for a process that hangs. A healthy one makes the others wait while it
-#: writes a checkpoint or starts the workers of its loader.
+#: Seconds that processes wait for each other, for example while one writes a checkpoint: torch's
+#: default with NCCL. Its default with gloo, 30 minutes, is long for a process that hangs.
 _TIMEOUT = 600
 
 
@@ -25,12 +24,8 @@ class CPUDistributedDataParallel(MMDistributedDataParallel):
     """DistributedDataParallel on the CPU.
 
     torch has SyncBN only for GPUs: such layers are replaced by BatchNorm, so that each process
-    normalizes with the statistics of its own part of the batch.
-
-    Args:
-        module: The model.
-        device_ids: Ignored; the Runner always passes them.
-        **kwargs: As for :class:`mmengine.model.MMDistributedDataParallel`.
+    normalizes with the statistics of its own part of the batch. ``device_ids``, which the Runner
+    always passes, are ignored.
     """
 
     def __init__(self, module: nn.Module, device_ids: Any = None, **kwargs: Any) -> None:
@@ -44,15 +39,12 @@ class CPUDistributedDataParallel(MMDistributedDataParallel):
 
 
 def prepare_cpu_distributed(cfg: Config) -> None:
-    """Make a config run with gloo if it asks for several processes and there is no GPU.
+    """Make a config run with gloo, in place, if it has a launcher and there is no GPU.
 
     MMEngine's launcher (0.10.7 and 0.10.12) calls ``torch.cuda.set_device``, which fails without
     a GPU. It keeps an existing process group, so we make one first. Like MMEngine's, it ends with
     an error if a process has waited for another for ``env_cfg.dist_cfg.timeout`` seconds, here 600
     by default.
-
-    Args:
-        cfg: The config with its ``launcher``, changed in place.
 
     Raises:
         ValueError: If the launcher is neither ``'none'`` nor ``'pytorch'`` and there is no GPU, or
@@ -78,11 +70,7 @@ def prepare_cpu_distributed(cfg: Config) -> None:
 
 
 def configured_timeout(cfg: Config) -> timedelta:
-    """Return how long the processes of a run wait for each other.
-
-    Raises:
-        ValueError: If ``env_cfg.dist_cfg.timeout`` is not a positive number.
-    """
+    """Return how long the processes of a run wait for each other."""
     seconds = ((cfg.get('env_cfg') or {}).get('dist_cfg') or {}).get('timeout', _TIMEOUT)
     if not is_number(seconds) or seconds <= 0:
         raise ValueError(

@@ -17,7 +17,7 @@ from .checkpoint_paths import (
     CheckpointError,
     CheckpointPaths,
     agreed_checkpoint,
-    latest_readable_checkpoint,
+    last_good_checkpoint,
 )
 
 #: Default hooks of MMEngine (0.10.7 and 0.10.12).
@@ -47,14 +47,12 @@ class ReliableRunner(Runner):
 
     def build_train_loop(self, loop: BaseLoop | dict[str, Any]) -> BaseLoop:
         """Build the train loop."""
-        if isinstance(loop, dict):
-            loop = dict(loop)
-            # Both a type and by_epoch are an error, which MMEngine raises.
-            if 'type' not in loop and loop.get('by_epoch'):
-                del loop['by_epoch']
-                loop['type'] = 'mmpretrain.ResumableEpochLoop'
-            elif 'by_epoch' not in loop and class_name(loop) == 'EpochBasedTrainLoop':
-                loop['type'] = 'mmpretrain.ResumableEpochLoop'
+        # Both a type and by_epoch are an error, which MMEngine raises.
+        if isinstance(loop, dict) and ('type' in loop) != ('by_epoch' in loop):
+            is_by_epoch = loop.get('by_epoch') or class_name(loop) == 'EpochBasedTrainLoop'
+            if is_by_epoch:
+                loop = {**loop, 'type': 'mmpretrain.ResumableEpochLoop'}
+                loop.pop('by_epoch', None)
         return super().build_train_loop(loop)
 
     def register_default_hooks(self, hooks: dict[str, Hook | dict[str, Any]] | None = None) -> None:
@@ -73,11 +71,7 @@ class ReliableRunner(Runner):
         super().register_default_hooks(hooks)
 
     def load_or_resume(self) -> None:
-        """Load or resume from a checkpoint.
-
-        Raises:
-            ValueError: If the run resumes, and there are checkpoints but none can be read.
-        """
+        """Load or resume; raise ``ValueError`` if there are checkpoints but none can be read."""
         if self._resume and self._load_from is None and not self._has_loaded:
             self._load_from = agreed_checkpoint(CheckpointPaths.from_runner(self))
             if self._load_from is None and '://' not in self.work_dir:
@@ -105,13 +99,10 @@ class ReliableRunner(Runner):
     def save_checkpoint(
         self, out_dir: str, filename: str, *args: Any, backend_args: Any = None, **kwargs: Any
     ) -> None:
-        """Save a checkpoint.
+        """Save a checkpoint; raise ``CheckpointError`` and keep an older file if that fails.
 
         All processes call ``before_checkpoint`` of the hooks first, unlike MMEngine's
         ``before_save_checkpoint``, which only the first process calls.
-
-        Raises:
-            CheckpointError: If the file cannot be written. An older file of that name stays.
         """
         self.call_hook('before_checkpoint')
         if not is_main_process():
@@ -127,15 +118,9 @@ class ReliableRunner(Runner):
             with atomic_write(path) as unfinished:
                 super().save_checkpoint(str(unfinished.parent), unfinished.name, *args, **kwargs)
         except OSError as error:
+            last = last_good_checkpoint(self)
+            last = f'The last good checkpoint is {last}.' if last else 'There is none before it.'
             raise CheckpointError(
-                f'{path} cannot be written ({error.strerror or error}). {self._last_good()} Make '
-                'room, or name another folder with default_hooks.checkpoint.out_dir, and continue '
-                'with --resume.'
+                f'{path} cannot be written ({error.strerror or error}). {last} Make room, or name '
+                'another folder with default_hooks.checkpoint.out_dir, and continue with --resume.'
             ) from error
-
-    def _last_good(self) -> str:
-        try:
-            last = latest_readable_checkpoint(CheckpointPaths.from_runner(self))
-        except ValueError:
-            last = None
-        return f'The last good checkpoint is {last}.' if last else 'There is no earlier checkpoint.'

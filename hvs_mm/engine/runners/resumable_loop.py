@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any
 
 from mmengine.dist import broadcast_object_list
@@ -27,11 +28,6 @@ class ResumableEpochLoop(EpochBasedTrainLoop):
     The images of the epoch that were seen are read again and dropped. The remaining ones are
     right if the order is the same: a sampler given by settings has the seed of the run, or its own
     if the settings have one; one passed as an object must reproduce its order itself.
-
-    Args:
-        runner: The runner.
-        dataloader: The settings of the loader, or a loader.
-        **kwargs: As for :class:`mmengine.runner.EpochBasedTrainLoop`.
     """
 
     def __init__(self, runner: Runner, dataloader: DataLoader | dict[str, Any], **kwargs: Any):
@@ -96,11 +92,11 @@ class ResumableEpochLoop(EpochBasedTrainLoop):
         self.runner.call_hook('before_train_epoch')
         self.runner.model.train()
         done = self._iter - self._epoch * len(self.dataloader)
-        if self._sampler is not None:
+        if self._sampler is None:
+            batches = islice(enumerate(self.dataloader), done, None)
+        else:
             self._sampler.start = done * self.dataloader.batch_size
             batches = enumerate(self.dataloader, done)
-        else:
-            batches = (item for item in enumerate(self.dataloader) if item[0] >= done)
         for number, batch in batches:
             self.run_iter(number, batch)
         if self._sampler is not None:
@@ -116,13 +112,10 @@ class ResumableEpochLoop(EpochBasedTrainLoop):
 
 def _seeded(runner: Runner, loader: DataLoader | dict[str, Any]) -> DataLoader | dict[str, Any]:
     """Wrap the data set and the sampler in the settings of a loader, where that is possible."""
-    if (
-        not isinstance(loader, dict)
-        or not isinstance(loader.get('dataset'), dict)
-        or not isinstance(loader.get('sampler'), dict)
-        or loader.get('batch_sampler')
-        or loader.get('num_batch_per_epoch')
-    ):
+    if not isinstance(loader, dict):
+        return loader
+    is_built = not all(isinstance(loader.get(key), dict) for key in ('dataset', 'sampler'))
+    if is_built or loader.get('batch_sampler') or loader.get('num_batch_per_epoch'):
         return loader
     # MMEngine builds them. It copies objects, which may fail for open files or double the memory.
     return dict(

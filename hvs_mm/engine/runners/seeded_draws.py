@@ -20,8 +20,7 @@ from torch.utils.data import Dataset, Sampler
 def seed_all(*numbers: int) -> None:
     """Seed ``random``, NumPy's legacy generator and torch on all devices.
 
-    Args:
-        numbers: Non-negative integers. Other numbers give unrelated random numbers.
+    The ``numbers`` must not be negative. Others give unrelated random numbers.
     """
     seed = int(np.random.SeedSequence(numbers).generate_state(1)[0])
     random.seed(seed)
@@ -30,12 +29,7 @@ def seed_all(*numbers: int) -> None:
 
 
 class SeededIndex(int):
-    """Position of an image in a data set, with the seed for its views.
-
-    Args:
-        index: The position.
-        seed: Arguments of :func:`seed_all`.
-    """
+    """Position of an image in a data set, with the arguments of :func:`seed_all` for its views."""
 
     seed: tuple[int, ...]
 
@@ -56,10 +50,8 @@ class SeededSampler(Sampler):
     image gets the same views whichever process or worker draws them.
 
     Args:
-        sampler: Sampler whose order depends on its ``seed`` and on ``set_epoch``, or its settings;
-            a ``seed`` in these stays.
-        dataset: Data set to sample from; needed only when ``sampler`` is a config.
-        seed: Seed of the sampler; needed only when ``sampler`` is a config.
+        sampler: Sampler whose order depends on its ``seed`` and on ``set_epoch``, or its settings,
+            to which ``dataset`` and ``seed`` are added; a ``seed`` in these stays.
     """
 
     def __init__(
@@ -101,9 +93,6 @@ class SeededDataset(Dataset):
     """Seeds the random transforms of another data set for every :class:`SeededIndex`.
 
     Hooks read and set the attributes of the other data set here.
-
-    Args:
-        dataset: A data set or its settings.
     """
 
     def __init__(self, dataset: Any) -> None:

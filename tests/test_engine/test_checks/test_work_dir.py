@@ -6,7 +6,7 @@ import pytest
 from mmengine.config import Config
 
 from hvs_mm.engine import preflight, preflight_test
-from hvs_mm.engine.checks.work_dir import check_work_dir
+from hvs_mm.engine.checks.preflight import check_work_dir
 from tests.test_engine.test_checks.test_preflight import config
 
 

@@ -291,7 +291,7 @@ def _train_on_some_samples(rank, folder):
     torch.manual_seed(rank)
     runner = train(
         f'{folder}/rank{rank}',
-        simsiam(prob=0.5, pair_loss=dict(type='_SpoiledOnTheSecondRank')),
+        simsiam(schedule=dict(prob=0.5), pair_loss=dict(type='_SpoiledOnTheSecondRank')),
         [HOOK],
         batch_size=4,
         num_batches=4,
