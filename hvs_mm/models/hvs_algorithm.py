@@ -112,8 +112,8 @@ class HVSAlgorithm(TransparentWrapper):
         num_target_groups = count_target_groups(target_groups, len(groups.candidates))
         selector = build_selector(selector)
         pass_settings = check_settings('selection_pass', selection_pass, PASS_SETTINGS)
-        schedule_settings = check_settings('schedule', schedule, SCHEDULE_SETTINGS)
-        schedule = SelectionSchedule(**schedule_settings)
+        schedule = check_settings('schedule', schedule, SCHEDULE_SETTINGS)
+        schedule = SelectionSchedule(**schedule)
         super().__init__(build_algorithm(algorithm, data_preprocessor))
         algorithm = self.algorithm
         pair_loss = build_pair_loss(pair_loss, algorithm)
@@ -125,7 +125,7 @@ class HVSAlgorithm(TransparentWrapper):
                     f'{type(algorithm).__name__} trains on is a target; leave target_groups out.'
                 )
             num_target_groups = len(groups.candidates)
-        self.candidates, self.keep = groups.candidates, groups.keep
+        self.candidates, self.keep, self._groups = groups.candidates, groups.keep, groups
         self._num_target_groups = num_target_groups
         self._set_member('selector', selector)
         self._set_member('pair_loss', pair_loss)
@@ -157,9 +157,7 @@ class HVSAlgorithm(TransparentWrapper):
     ) -> dict[str, Tensor]:
         """Select views and return the algorithm's losses on them, with entries for the log.
 
-        Args:
-            inputs: One tensor (B, 3, H, W) per candidate view, preprocessed.
-            data_samples: B data samples.
+        Inputs are one preprocessed tensor (B, 3, H, W) per candidate view, and B data samples.
 
         Raises:
             TypeError: If the inputs are no list of tensors.
@@ -227,8 +225,8 @@ class HVSAlgorithm(TransparentWrapper):
     def _target_inputs(
         self, inputs: list[Tensor], groups: ViewGroups, data_samples: list[Any] | None
     ) -> dict[str, Tensor]:
-        num_targets = groups.num_targets
-        return self.pair_loss.target_inputs(self.algorithm, inputs, num_targets, data_samples)
+        batch = inputs, groups.num_targets, data_samples
+        return self.pair_loss.target_inputs(self.algorithm, *batch)
 
     @compile_guards
     @torch.no_grad()
@@ -257,24 +255,13 @@ class HVSAlgorithm(TransparentWrapper):
         return replace(selection, samples=samples), reusable
 
     def gather(self, inputs: list[Tensor], indices: Tensor) -> list[Tensor]:
-        """Collect the kept views of every sample.
-
-        Args:
-            inputs: One tensor (B, 3, H, W) per candidate view.
-            indices: (B, kept) int64, from :meth:`select_views`.
-
-        Returns:
-            ``kept`` tensors (B, 3, H, W).
-        """
+        """Collect the views (B, 3, H, W) with the ``indices`` (B, kept) of :meth:`select_views`."""
         samples = torch.arange(len(indices), device=indices.device)
-        kept, column = [], 0
-        groups = ViewGroups(self.candidates, self.keep)
-        for span, count in zip(groups.spans(), groups.keep):
+        kept = []
+        for span, choices in zip(self._groups.spans(), indices.split(self.keep, dim=1)):
             # (candidates, B, 3, H, W)
             views = torch.stack(inputs[span.start : span.stop])
-            for choice in indices[:, column : column + count].unbind(1):
-                kept.append(views[choice - span.start, samples])
-            column += count
+            kept += [views[choice - span.start, samples] for choice in choices.unbind(1)]
         return kept
 
     def groups(self, inputs: list[Tensor]) -> ViewGroups:
@@ -283,10 +270,9 @@ class HVSAlgorithm(TransparentWrapper):
         Raises:
             ValueError: If the views of the first one's size do not come first.
         """
-        groups = ViewGroups(self.candidates, self.keep)
         count = self._num_target_groups
         if count is None:
-            sizes = [tuple(inputs[span.start].shape[2:]) for span in groups.spans()]
+            sizes = [tuple(inputs[span.start].shape[2:]) for span in self._groups.spans()]
             is_target = [size == sizes[0] for size in sizes]
             count = sum(is_target)
             if not all(is_target[:count]):
@@ -295,7 +281,7 @@ class HVSAlgorithm(TransparentWrapper):
                     'are the target groups and must come first. Reorder the pipelines of '
                     'CandidateViews, or name the target groups with target_groups=[...].'
                 )
-        return ViewGroups(self.candidates, self.keep, count)
+        return replace(self._groups, num_target_groups=count)
 
 
 def selecting_model(model: nn.Module) -> HVSAlgorithm:

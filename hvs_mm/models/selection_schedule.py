@@ -62,14 +62,9 @@ class SelectionSchedule:
         return (hub.get_info('epoch') or 0) >= self.warmup and iteration % self.interval == 0
 
     def draw_samples(self, batch_size: int, least: int = 1) -> Tensor | None:
-        """Draw for which samples to select.
+        """Draw the positions (n,), int64 and ascending, of ``least`` samples or more to select for.
 
-        Args:
-            batch_size: B.
-            least: Smallest number of samples to draw.
-
-        Returns:
-            Positions (n,) int64, ascending; ``None`` for all samples.
+        ``None`` stands for all samples.
         """
         count = max(least, round(self.prob * batch_size))
         if count >= batch_size:

@@ -10,6 +10,14 @@ from mmpretrain.registry import MODELS
 from torch import Tensor, nn
 
 
+def patch_size(backbone: nn.Module) -> tuple[int, int]:
+    """Height and width that a view's must be multiples of; 1 for a convolutional network."""
+    if not hasattr(backbone, 'patch_embed'):
+        return 1, 1
+    height, width = backbone.patch_embed.projection.kernel_size
+    return height, width
+
+
 @MODELS.register_module()
 class MaskedVisionTransformer(VisionTransformer):
     """MMPretrain's ``VisionTransformer`` that takes a mask of patches.

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ...selection.pair_losses.base import forward_views
 from ...utils.compile_guards import plain_drop_path
+from ..backbones.masked_vit import patch_size
 from ..checks import ViewsError
 from ..heads.dino_head import DINOHead
 from ..necks.dino_neck import DINONeck
@@ -33,9 +34,8 @@ class DINO(BaseSelfSupervisor):
             that gives feature maps.
         neck: Config of the projection, see :class:`hvs_mm.models.DINONeck`.
         head: Config of the loss, see :class:`hvs_mm.models.DINOHead`.
-        pretrained: Checkpoint to start from. A teacher that it lacks starts as the student.
-        data_preprocessor: As for ``BaseSelfSupervisor``.
-        init_cfg: As for ``BaseSelfSupervisor``.
+        **kwargs: As for ``BaseSelfSupervisor``. A teacher that the checkpoint ``pretrained`` lacks
+            starts as the student.
 
     Raises:
         ValueError: If backbone, neck and head do not fit together.
@@ -45,22 +45,9 @@ class DINO(BaseSelfSupervisor):
     part_types: ClassVar[dict[str, type]] = {'neck': DINONeck, 'head': DINOHead}
 
     def __init__(
-        self,
-        backbone: dict[str, Any],
-        neck: dict[str, Any],
-        head: dict[str, Any],
-        pretrained: str | None = None,
-        data_preprocessor: dict[str, Any] | nn.Module | None = None,
-        init_cfg: list[dict] | dict | None = None,
+        self, backbone: dict[str, Any], neck: dict[str, Any], head: dict[str, Any], **kwargs: Any
     ) -> None:
-        super().__init__(
-            backbone=backbone,
-            neck=neck,
-            head=head,
-            pretrained=pretrained,
-            data_preprocessor=data_preprocessor,
-            init_cfg=init_cfg,
-        )
+        super().__init__(backbone=backbone, neck=neck, head=head, **kwargs)
         self._check_parts()
         plain_drop_path(self.backbone)
         check_prototypes('out_channels', self.neck.last_layer, self.head.center)
@@ -156,9 +143,7 @@ class DINO(BaseSelfSupervisor):
                 "leading views of the first one's size for its teacher: correct target_groups, or "
                 'leave it out.'
             )
-        if not hasattr(self.backbone, 'patch_embed'):
-            return
-        patch = tuple(self.backbone.patch_embed.projection.kernel_size)
+        patch = patch_size(self.backbone)
         for view in views:
             if view.shape[2] % patch[0] or view.shape[3] % patch[1]:
                 # MMCV's PatchEmbed would pad such an image with zeros.
@@ -189,7 +174,7 @@ def global_views(views: Sequence[Tensor]) -> list[Tensor]:
 
 
 def check_prototypes(name: str, last_layer: nn.Module, center: Tensor) -> None:
-    """Raise ``ValueError`` unless neck and head have the same number of prototypes."""
+    """Raise ``ValueError`` unless neck and head have equally many prototypes."""
     in_neck, in_head = len(last_layer.weight_v), center.shape[1]
     if in_neck != in_head:
         raise ValueError(
