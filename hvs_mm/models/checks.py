@@ -42,8 +42,7 @@ def check_views(views: Any, candidates: Sequence[int], dtype: torch.dtype | None
             f'the loader gives {len(views)} views per image, but candidates={list(candidates)} '
             f'needs {sum(candidates)}: {way_out}.'
         )
-    ends = accumulate(candidates)
-    for group, (count, end) in enumerate(zip(candidates, ends)):
+    for group, (count, end) in enumerate(zip(candidates, accumulate(candidates))):
         shapes = {tuple(view.shape) for view in views[end - count : end]}
         if len(shapes) > 1:
             raise ViewsError(
@@ -130,7 +129,7 @@ class FiniteViewsCheck:
         sums = [view.flatten(1).sum(1, dtype=torch.float32) for view in views]
         flags = torch.stack(sums).isfinite()
         if flags.device.type != 'cuda':
-            _raise_unless_finite(flags, data_samples, '')
+            _raise_unless_finite(flags, data_samples)
             return
         host = torch.empty(flags.shape, dtype=flags.dtype, pin_memory=True)
         host.copy_(flags, non_blocking=True)
@@ -147,9 +146,7 @@ class FiniteViewsCheck:
             _raise_unless_finite(flags, samples, ' of the batch before this one')
 
 
-def _raise_unless_finite(
-    flags: Tensor, data_samples: Sequence[Any] | None, which_batch: str
-) -> None:
+def _raise_unless_finite(flags: Tensor, data_samples: Any, which_batch: str = '') -> None:
     if flags.all():
         return
     bad = (~flags).nonzero().tolist()

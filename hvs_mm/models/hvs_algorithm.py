@@ -112,8 +112,7 @@ class HVSAlgorithm(TransparentWrapper):
         num_target_groups = count_target_groups(target_groups, len(groups.candidates))
         selector = build_selector(selector)
         pass_settings = check_settings('selection_pass', selection_pass, PASS_SETTINGS)
-        schedule = check_settings('schedule', schedule, SCHEDULE_SETTINGS)
-        schedule = SelectionSchedule(**schedule)
+        when = SelectionSchedule(**check_settings('schedule', schedule, SCHEDULE_SETTINGS))
         super().__init__(build_algorithm(algorithm, data_preprocessor))
         algorithm = self.algorithm
         pair_loss = build_pair_loss(pair_loss, algorithm)
@@ -130,7 +129,7 @@ class HVSAlgorithm(TransparentWrapper):
         self._set_member('selector', selector)
         self._set_member('pair_loss', pair_loss)
         self._set_member('selection_pass', SelectionPass(algorithm, pair_loss, **pass_settings))
-        self.schedule = schedule
+        self.schedule = when
         self._check_finite = FiniteViewsCheck()
         #: The record of the last training step, for hooks; ``None`` if it selected nothing.
         self.last_selection: Selection | None = None
@@ -169,7 +168,8 @@ class HVSAlgorithm(TransparentWrapper):
         check_batch_size(self.algorithm, len(inputs[0]))
         self._check_finite(inputs, data_samples)
         groups = self.groups(inputs)
-        known = self._target_inputs(inputs, groups, data_samples)
+        batch = inputs, groups.num_targets, data_samples
+        known = self.pair_loss.target_inputs(self.algorithm, *batch)
         # Kept where no views are selected.
         first = index_tensor([groups.first_views()], inputs[0].device)
         indices = first.expand(len(inputs[0]), -1)
@@ -199,13 +199,8 @@ class HVSAlgorithm(TransparentWrapper):
     ) -> Selection:
         """Choose the views to train on; parameters, buffers and modes stay as they are.
 
-        Args:
-            inputs: One tensor (B, 3, H, W) per candidate view, preprocessed.
-            data_samples: B data samples. iBOT needs them for the masks, ``view_masks``.
-
-        Returns:
-            The record with ``indices`` (B, kept) int64, ``score`` (B,) float32 and ``pair_loss``
-            (B, T, S) float32.
+        Takes the arguments of :meth:`loss`; iBOT needs ``view_masks`` in the data samples. Returns
+        the record with ``indices`` (B, kept) int64 and more.
 
         Raises:
             TypeError: If the inputs are no list of tensors.
@@ -213,7 +208,8 @@ class HVSAlgorithm(TransparentWrapper):
         """
         self._check(inputs, data_samples)
         groups = self.groups(inputs)
-        target_inputs = self._target_inputs(inputs, groups, data_samples)
+        batch = inputs, groups.num_targets, data_samples
+        target_inputs = self.pair_loss.target_inputs(self.algorithm, *batch)
         return self._select(inputs, groups, target_inputs)[0]
 
     def _check(self, inputs: list[Tensor], data_samples: list[Any] | None) -> None:
@@ -221,12 +217,6 @@ class HVSAlgorithm(TransparentWrapper):
         dtype = next((one.dtype for one in weights if one.is_floating_point()), None)
         check_views(inputs, self.candidates, dtype)
         check_samples(data_samples, len(inputs[0]))
-
-    def _target_inputs(
-        self, inputs: list[Tensor], groups: ViewGroups, data_samples: list[Any] | None
-    ) -> dict[str, Tensor]:
-        batch = inputs, groups.num_targets, data_samples
-        return self.pair_loss.target_inputs(self.algorithm, *batch)
 
     @compile_guards
     @torch.no_grad()

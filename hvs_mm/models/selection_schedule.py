@@ -33,10 +33,7 @@ class SelectionSchedule:
     def __init__(self, interval: int = 1, warmup: int = 0, prob: float = 1.0) -> None:
         self.interval = check_whole('schedule.interval', interval, 1, 'it counts steps.')
         self.warmup = check_whole('schedule.warmup', warmup, 0, 'it counts epochs.')
-        hint = (
-            'it is the share of the samples to select views for. To train without selection take '
-            'the baseline.'
-        )
+        hint = 'it is a share of the samples. To train without selection take the baseline.'
         self.prob = check_share('schedule.prob', prob, zero=False, hint=hint)
         self._steps = 0
 

@@ -88,19 +88,18 @@ def build_algorithm(
         "the config of a self-supervised algorithm of MMPretrain, such as dict(type='SimSiam', "
         '...), or a built one'
     )
-    if isinstance(algorithm, nn.Module):
-        if data_preprocessor is not None:
-            raise ValueError(
-                'data_preprocessor was given together with a built algorithm, which has one '
-                'already: pass it where the algorithm is built.'
-            )
-    elif isinstance(algorithm, dict) and 'type' in algorithm:
+    if isinstance(algorithm, dict) and 'type' in algorithm:
         config = dict(algorithm)
         if data_preprocessor is not None:
             config.setdefault('data_preprocessor', data_preprocessor)
         algorithm = MODELS.build(config)
-    else:
+    elif not isinstance(algorithm, nn.Module):
         raise TypeError(f'algorithm={algorithm!r} must be {expected}.')
+    elif data_preprocessor is not None:
+        raise ValueError(
+            'data_preprocessor was given together with a built algorithm, which has one already: '
+            'pass it where the algorithm is built.'
+        )
     if not isinstance(algorithm, BaseSelfSupervisor):
         raise TypeError(f'algorithm is a {type(algorithm).__name__}, it must be {expected}.')
     return algorithm

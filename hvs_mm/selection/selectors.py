@@ -40,17 +40,6 @@ class Selector(ABC):
         """
 
 
-def check_pair_loss(pair_loss: Tensor, groups: ViewGroups) -> None:
-    """Raise ``ValueError`` unless the tensor is (B, T, S) for these groups."""
-    expected = (groups.num_targets, groups.num_views)
-    if pair_loss.ndim != 3 or tuple(pair_loss.shape[1:]) != expected:
-        raise ValueError(
-            f'pair_loss has shape {tuple(pair_loss.shape)}, expected (B, {expected[0]}, '
-            f'{expected[1]}) for candidates={list(groups.candidates)} of which the first '
-            f'{groups.num_target_groups} group(s) are targets.'
-        )
-
-
 class _ExtremeSelector(Selector):
     """Keeps the combination at one end of the order of scores.
 
@@ -83,7 +72,12 @@ class _ExtremeSelector(Selector):
     def __call__(
         self, pair_loss: Tensor, groups: ViewGroups, weights: ScoreWeights = ScoreWeights()
     ) -> Selection:
-        check_pair_loss(pair_loss, groups)
+        if pair_loss.ndim != 3 or pair_loss.shape[1:] != (groups.num_targets, groups.num_views):
+            raise ValueError(
+                f'pair_loss has shape {tuple(pair_loss.shape)}, expected (B, {groups.num_targets}, '
+                f'{groups.num_views}) for candidates={list(groups.candidates)} of which the first '
+                f'{groups.num_target_groups} group(s) are targets.'
+            )
         number, count = groups.num_combinations(), self.max_comparisons
         if count is None or count >= number:
             combinations, scores, means = self._best_of_targets(pair_loss, groups, weights)
@@ -113,8 +107,9 @@ class _ExtremeSelector(Selector):
     def _best_of_targets(
         self, pair_loss: Tensor, groups: ViewGroups, weights: ScoreWeights
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """The best combination (B, C, kept) with each choice of target views, its score (B, C), and
-        the mean score (B, C) of all combinations with these target views."""
+        """For each choice of targets its best combination (B, C, kept), that one's score (B, C),
+        and the mean score (B, C) of all combinations with these targets.
+        """
         targets = groups.target_combinations()
         # (C, kept targets)
         target_index = index_tensor(targets, pair_loss.device)
@@ -160,7 +155,7 @@ class RandomSelector(Selector):
     def __call__(
         self, pair_loss: Tensor, groups: ViewGroups, weights: ScoreWeights = ScoreWeights()
     ) -> Selection:
-        check_pair_loss(pair_loss, groups)
+        reference = HardestSelector()(pair_loss, groups, weights)
         picks = []
         for span, kept in zip(groups.spans(), groups.keep):
             shape = (len(pair_loss), len(span))
@@ -171,7 +166,6 @@ class RandomSelector(Selector):
             order = noise(shape, device=pair_loss.device).argsort(dim=1, stable=True)
             picks.append(order[:, :kept].sort(dim=1).values + span.start)
         drawn = torch.cat(picks, dim=1)
-        reference = HardestSelector()(pair_loss, groups, weights)
         score = kept_scores(pair_loss, drawn, groups, weights)
         is_finite = score.isfinite()
         indices = torch.where(is_finite[:, None], drawn, reference.indices)
@@ -228,7 +222,7 @@ SELECTORS = {'hardest': HardestSelector, 'random': RandomSelector, 'easiest': Ea
 
 
 def build_selector(selector: str | dict[str, Any] | Selector) -> Selector:
-    """Build a selector from what a config says.
+    """Build a selector from a setting.
 
     Args:
         selector: ``'hardest'``, ``'random'`` or ``'easiest'``; a dict with one of these names or

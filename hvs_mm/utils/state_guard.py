@@ -19,13 +19,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 class StateGuard:
     """Copies of everything that forward passes of a model change, to undo them.
 
-    These are its buffers: statistics of BatchNorm, the centers of DINO and iBOT, queues, counters.
-
-    Args:
-        model: Any module. Its buffers may be written in place or replaced.
-        averages: Guard the parameters of MMEngine's averaged models, too, such as BYOL's target
-            network, which upstream updates in the forward pass. The teacher of DINO and iBOT is
-            updated by a hook between the passes and is not guarded.
+    These are its buffers, written in place or replaced: statistics of BatchNorm, the centers of
+    DINO and iBOT, queues, counters. With ``averages`` they are also the parameters of MMEngine's
+    averaged models, such as BYOL's target network, which upstream updates in the forward pass. The
+    teacher of DINO and iBOT is updated by a hook between the passes and is not guarded.
     """
 
     # Version counters (`_version`) do not show all changes: writes through `.data`, BatchNorm's to
@@ -97,11 +94,8 @@ def preserve_state(module: nn.Module, evaluate: bool = False) -> Iterator[None]:
     BatchNorm in train mode still normalizes with the statistics of the batch, but does not track
     them. Any other buffer that a forward pass writes to or replaces is restored, and so are the
     random states of Python, NumPy and torch, on the CPU and on the module's devices: dropout and
-    stochastic depth draw afterwards what they would have drawn without the pass.
-
-    Args:
-        module: Any module. Its parameters are not copied: run without gradient.
-        evaluate: Put the module into eval mode inside the block.
+    stochastic depth draw afterwards what they would have drawn without the pass. Parameters are not
+    copied: run without gradient. With ``evaluate`` the module is in eval mode inside the block.
     """
     modes = [(child, child.training) for child in module.modules()]
     if evaluate:

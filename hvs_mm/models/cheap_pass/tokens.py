@@ -33,7 +33,7 @@ class TokenSubsets:
 
     @torch.compiler.disable
     def __call__(self, num_patches: int) -> Tensor:
-        """Numbers (n,) int64 of the patches that are left, ascending, on the host."""
+        """Positions (n,) int64 of the patches that are left, ascending, on the host."""
         if num_patches not in self._subsets:
             count = max(1, round(self.share * num_patches))
             order = torch.randperm(num_patches, generator=self._generator)

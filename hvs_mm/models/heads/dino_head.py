@@ -26,9 +26,6 @@ def warmed_up_temperature(
     It stays at ``start`` until ``start_epoch`` and rises linearly from there to ``end``, which it
     reaches in the last epoch of the warm-up. The Runner keeps the epoch in MMEngine's
     ``MessageHub``, so a resumed run has the right value. Without a Runner it is the first.
-
-    Raises:
-        ValueError: If the warm-up is not over when the run ends.
     """
     hub = MessageHub.get_current_instance()
     max_epochs = hub.get_info('max_epochs')
@@ -43,19 +40,13 @@ def warmed_up_temperature(
 
 
 def check_warmup_epochs(warmup_epochs: int, max_epochs: int, mask_start_epoch: int = 0) -> None:
-    """Check that a run is long enough for the masks and for the teacher's temperature.
+    """Raise ``ValueError`` if a run ends before masks begin or the temperature has warmed up.
 
-    Args:
-        warmup_epochs: Length of the warm-up of the teacher's temperature.
-        max_epochs: Length of the run; a loop by iterations counts as a single epoch.
-        mask_start_epoch: First epoch with masks, and of the warm-up for patches. 0 for DINO.
-
-    Raises:
-        ValueError: If there would be no masks, or the warm-up is not over when the run ends.
+    The warm-up for patches begins with the masks. A loop by iterations counts as a single epoch.
     """
-    run = f'the run has max_epochs={max_epochs}' + (
-        ' (a loop by iterations counts as one epoch)' if max_epochs == 1 else ''
-    )
+    run = f'the run has max_epochs={max_epochs}'
+    if max_epochs == 1:
+        run += ' (a loop by iterations counts as one epoch)'
     if 0 < mask_start_epoch >= max_epochs:
         raise ValueError(
             f'masks begin at epoch {mask_start_epoch}, but {run}: lower '
@@ -81,13 +72,10 @@ def check_temperature(name: str, value: float) -> float:
 def updated_center(
     center: Tensor, teacher: Tensor, momentum: float, counts: Tensor | None = None
 ) -> Tensor:
-    """Running mean of the teacher's logits over all processes (arXiv 2104.14294, eq. 4).
+    """Running mean (1, K) of the teacher's logits over all processes (arXiv 2104.14294, eq. 4).
 
-    Args:
-        center: (1, K).
-        teacher: (N, K) logits of this process; N may differ between processes.
-        momentum: Share of the old center.
-        counts: (N,) bool, which of the logits count; by default all do.
+    The teacher has logits (N, K) in this process; N may differ between processes. ``counts`` (N,)
+    bool says which of them count, by default all. The momentum is the share of the old center.
     """
     teacher = teacher.detach().to(center.dtype)
     if counts is None:

@@ -104,11 +104,7 @@ class IBOTHead(DINOHead):
 
     @compile_guards
     def loss(self, outputs: IBOTOutputs) -> dict[str, Tensor]:
-        """Weighted sum of both means; then update the centers.
-
-        Returns:
-            ``loss``, and its parts ``cls_term`` and ``patch_term`` for the log.
-        """
+        """Weighted sum ``loss`` of ``cls_term`` and ``patch_term``; then update the centers."""
         pair_loss = self.pair_loss(outputs)
         cls = mean_of_cross_terms(pair_loss).mean()
         patch = pair_loss.diagonal(dim1=1, dim2=2).mean()

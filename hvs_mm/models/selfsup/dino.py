@@ -114,27 +114,26 @@ class DINO(BaseSelfSupervisor):
         Raises:
             ValueError: If the number of views is not ``head.num_crops``.
         """
-        self.check_num_crops(inputs)
-        self.check_views(inputs, len(global_views(inputs)))
+        targets = self._targets_of(inputs)
         if teacher_logits is None:
-            teacher_logits = self.teacher_logits(global_views(inputs))
+            teacher_logits = self.teacher_logits(targets)
         return {'loss': self.head.loss(self.student_logits(inputs), teacher_logits)}
 
-    def check_num_crops(self, views: Sequence[Tensor]) -> None:
-        """Raise ``ValueError`` unless there are as many views as the head is for."""
+    def _targets_of(self, views: Sequence[Tensor]) -> list[Tensor]:
+        """The global ones of the views of a training step, which are checked."""
         if len(views) != self.head.num_crops:
             raise ValueError(
                 f'{type(self).__name__} got {len(views)} views, but its head is for num_crops='
                 f'{self.head.num_crops}: set model.head.num_crops, or the number of views that '
                 'the pipeline draws.'
             )
+        targets = global_views(views)
+        self.check_views(views, len(targets))
+        return targets
 
     def check_views(self, views: Sequence[Tensor], num_targets: int) -> None:
-        """Check that the networks can take the views (B, 3, H, W), ``num_targets`` of them global.
-
-        Raises:
-            ViewsError: If a size is no multiple of the patch size, or not exactly the views of the
-                first one's size are the global ones.
+        """Raise ``ViewsError`` unless the views can be cut into patches, and those of the first
+        one's size are the ``num_targets`` global ones.
         """
         count = len(global_views(views))
         if num_targets != count:

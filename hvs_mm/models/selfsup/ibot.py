@@ -18,7 +18,7 @@ from ..backbones.masked_vit import MaskedVisionTransformer, patch_size
 from ..checks import ViewsError
 from ..heads.ibot_head import IBOTHead
 from ..necks.ibot_neck import IBOTNeck
-from .dino import DINO, check_prototypes, global_views
+from .dino import DINO, check_prototypes
 
 
 @MODELS.register_module()
@@ -177,17 +177,12 @@ class IBOT(DINO):
         """Loss of a batch and its parts ``cls_term`` and ``patch_term``; updates the centers.
 
         Args:
-            inputs: ``num_crops`` views (B, 3, H, W), the global ones first.
+            inputs: As for :meth:`DINO.loss`.
             data_samples: B samples with ``view_masks``; not needed if ``masks`` are given.
             masks: (B, T, h, w) bool.
             **known: ``max_masked``, ``teacher_logits`` and ``teacher_patches`` of :meth:`outputs`.
-
-        Raises:
-            ValueError: If the number of views is not ``head.num_crops``, or there are no masks.
         """
-        self.check_num_crops(inputs)
-        targets = global_views(inputs)
-        self.check_views(inputs, len(targets))
+        targets = self._targets_of(inputs)
         if masks is None:
             masks = self.masks_of(data_samples, targets)
         return self.head.loss(self.outputs(inputs, len(targets), masks, **known))

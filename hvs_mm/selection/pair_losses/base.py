@@ -57,11 +57,10 @@ class PairLoss(ABC):
     def target_inputs(
         self, algorithm: nn.Module, views: Views, num_targets: int, data_samples: Samples = None
     ) -> dict[str, Tensor]:
-        """Inputs of the algorithm for its target views besides their pixels, from B data samples.
+        """Inputs of the algorithm for its target views besides their pixels; none by default.
 
-        Returns:
-            Tensors (B, T, ...) by the name under which :meth:`forward` and the algorithm's ``loss``
-            take them. None by default.
+        They are tensors (B, T, ...) by the name under which :meth:`forward` and the algorithm's
+        ``loss`` take them.
         """
         return {}
 
@@ -94,32 +93,25 @@ class PairLoss(ABC):
 
     @abstractmethod
     def form(self, algorithm: nn.Module, outputs: Any) -> Tensor:
-        """Fill the pair-loss tensor.
+        """Fill the pair-loss tensor (B, T, S), float32.
 
-        Returns:
-            (B, T, S) float32: the loss of the sample when online view ``s`` has to match target
-            view ``t``.
+        ``L[b, t, s]`` is the loss of the sample when online view ``s`` has to match target ``t``.
         """
 
     def reusable(self, algorithm: nn.Module, outputs: Any) -> dict[str, Tensor]:
-        """Outputs that the training step need not compute again.
+        """Outputs (B, T, ...) that the training step need not compute again; none by default.
 
-        Returns:
-            Outputs (B, T, ...) of target views by the name under which the algorithm's ``loss``
-            takes those of the kept ones, none by default. Outputs that depend on the rest of the
-            batch must not be among them: the training step would compute others.
+        They have the names under which the algorithm's ``loss`` takes those of the kept views.
+        Outputs that depend on the rest of the batch must not be among them: the training step would
+        compute others.
         """
         return {}
 
     def of_kept(
         self, values: dict[str, Tensor], kept_targets: Tensor, groups: ViewGroups
     ) -> dict[str, Any]:
-        """Reduce target inputs and reusable outputs (B, T, ...) to those of the kept target views.
-
-        Args:
-            values: Tensors by the name under which the algorithm's ``loss`` takes them.
-            kept_targets: (B, kept targets) int64.
-            groups: The groups the views come in.
+        """Reduce target inputs and reusable outputs (B, T, ...) to those of the kept target views,
+        whose positions are ``kept_targets`` (B, kept targets), int64.
         """
         samples = torch.arange(len(kept_targets), device=kept_targets.device)[:, None]
         return {name: value[samples, kept_targets] for name, value in values.items()}
@@ -135,8 +127,7 @@ class PairLoss(ABC):
 def forward_views(forward: Callable[[Tensor], Tensor], views: Sequence[Tensor]) -> Tensor:
     """Forward all views, those of one size in one batch.
 
-    Batch statistics are thus taken over all views of a size, as in the code published with the
-    paper.
+    Batch statistics are thus those of all views of a size, as in the code published with the paper.
 
     Args:
         forward: Maps images (N, 3, H, W) to features (N, D).
