@@ -11,7 +11,7 @@ from mmpretrain.registry import MODELS
 from torch import Tensor, nn
 
 from ..selection.groups import ViewGroups
-from ..selection.pair_losses.base import PairLoss, build_pair_loss
+from ..selection.pair_losses.base import PairLoss, Samples, build_pair_loss
 from ..selection.record import MAX_LOGGED_COMBINATIONS, Selection
 from ..selection.scores import finite_mean
 from ..selection.selectors import Selector, build_selector
@@ -140,10 +140,7 @@ class HVSAlgorithm(TransparentWrapper):
         super()._save_to_state_dict(*args, **kwargs)
 
     def forward(
-        self,
-        inputs: list[Tensor] | Tensor,
-        data_samples: list[Any] | None = None,
-        mode: str = 'tensor',
+        self, inputs: list[Tensor] | Tensor, data_samples: Samples = None, mode: str = 'tensor'
     ) -> Any:
         """Select and train in mode ``'loss'``; any other mode is the algorithm's own."""
         if mode == 'loss':
@@ -151,9 +148,7 @@ class HVSAlgorithm(TransparentWrapper):
         return self.algorithm(inputs, data_samples, mode)
 
     @compile_guards
-    def loss(
-        self, inputs: list[Tensor], data_samples: list[Any] | None = None
-    ) -> dict[str, Tensor]:
+    def loss(self, inputs: list[Tensor], data_samples: Samples = None) -> dict[str, Tensor]:
         """Select views and return the algorithm's losses on them, with entries for the log.
 
         Inputs are one preprocessed tensor (B, 3, H, W) per candidate view, and B data samples.
@@ -194,9 +189,7 @@ class HVSAlgorithm(TransparentWrapper):
         losses = self.algorithm.loss(self.gather(inputs, indices), data_samples, **known)
         return {**losses, **entries}
 
-    def select_views(
-        self, inputs: list[Tensor], data_samples: list[Any] | None = None
-    ) -> Selection:
+    def select_views(self, inputs: list[Tensor], data_samples: Samples = None) -> Selection:
         """Choose the views to train on; parameters, buffers and modes stay as they are.
 
         Takes the arguments of :meth:`loss`; iBOT needs ``view_masks`` in the data samples. Returns
@@ -212,7 +205,7 @@ class HVSAlgorithm(TransparentWrapper):
         target_inputs = self.pair_loss.target_inputs(self.algorithm, *batch)
         return self._select(inputs, groups, target_inputs)[0]
 
-    def _check(self, inputs: list[Tensor], data_samples: list[Any] | None) -> None:
+    def _check(self, inputs: list[Tensor], data_samples: Samples) -> None:
         weights = self.algorithm.parameters()
         dtype = next((one.dtype for one in weights if one.is_floating_point()), None)
         check_views(inputs, self.candidates, dtype)

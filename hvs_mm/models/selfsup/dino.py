@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -10,7 +9,7 @@ from mmpretrain.models.selfsup.base import BaseSelfSupervisor
 from mmpretrain.registry import MODELS
 from torch import Tensor, nn
 
-from ...selection.pair_losses.base import forward_views
+from ...selection.pair_losses.base import Samples, Views, forward_views
 from ...utils.compile_guards import plain_drop_path
 from ..backbones.masked_vit import patch_size
 from ..checks import ViewsError
@@ -89,20 +88,17 @@ class DINO(BaseSelfSupervisor):
         """Whether the teacher's logits of a view do not depend on the rest of the batch."""
         return is_per_sample(self.teacher)
 
-    def student_logits(self, views: Sequence[Tensor]) -> Tensor:
+    def student_logits(self, views: Views) -> Tensor:
         """Logits (B, S, K) of S views (B, 3, H, W)."""
         return _logits(self.backbone, self.neck, views)
 
     @torch.no_grad()
-    def teacher_logits(self, views: Sequence[Tensor]) -> Tensor:
+    def teacher_logits(self, views: Views) -> Tensor:
         """Logits (B, T, K) of T views (B, 3, H, W)."""
         return _logits(self.teacher['backbone'], self.teacher['neck'], views)
 
     def loss(
-        self,
-        inputs: Sequence[Tensor],
-        data_samples: Sequence[Any] | None = None,
-        teacher_logits: Tensor | None = None,
+        self, inputs: Views, data_samples: Samples = None, teacher_logits: Tensor | None = None
     ) -> dict[str, Tensor]:
         """Loss of a batch; updates the center.
 
@@ -119,7 +115,7 @@ class DINO(BaseSelfSupervisor):
             teacher_logits = self.teacher_logits(targets)
         return {'loss': self.head.loss(self.student_logits(inputs), teacher_logits)}
 
-    def _targets_of(self, views: Sequence[Tensor]) -> list[Tensor]:
+    def _targets_of(self, views: Views) -> list[Tensor]:
         """The global ones of the views of a training step, which are checked."""
         if len(views) != self.head.num_crops:
             raise ValueError(
@@ -131,7 +127,7 @@ class DINO(BaseSelfSupervisor):
         self.check_views(views, len(targets))
         return targets
 
-    def check_views(self, views: Sequence[Tensor], num_targets: int) -> None:
+    def check_views(self, views: Views, num_targets: int) -> None:
         """Raise ``ViewsError`` unless the views can be cut into patches, and those of the first
         one's size are the ``num_targets`` global ones.
         """
@@ -157,14 +153,14 @@ class DINO(BaseSelfSupervisor):
         update_ema(self.teacher, self._student(), momentum)
 
 
-def _logits(backbone: nn.Module, neck: DINONeck, views: Sequence[Tensor]) -> Tensor:
+def _logits(backbone: nn.Module, neck: DINONeck, views: Views) -> Tensor:
     # (B, S, C)
     features = forward_views(lambda x: neck.pool(backbone(x)), views)
     # The views of all sizes at once, as in the published code: BatchNorm depends on it.
     return neck.logits(features.flatten(0, 1)).unflatten(0, features.shape[:2])
 
 
-def global_views(views: Sequence[Tensor]) -> list[Tensor]:
+def global_views(views: Views) -> list[Tensor]:
     """The leading views that have the size of the first one."""
     count = 0
     while count < len(views) and views[count].shape == views[0].shape:

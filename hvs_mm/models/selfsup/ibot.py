@@ -11,7 +11,7 @@ from mmpretrain.registry import MODELS
 from torch import Tensor
 
 from ...losses.ibot import IBOTOutputs, find_masked
-from ...selection.pair_losses.base import forward_views
+from ...selection.pair_losses.base import Samples, Views, forward_views
 from ...utils.compile_guards import compile_guards
 from ...utils.to_device import to_device
 from ..backbones.masked_vit import MaskedVisionTransformer, patch_size
@@ -49,7 +49,7 @@ class IBOT(DINO):
         check_prototypes('patch_out_channels', last_layer, self.head.patch_center)
 
     @torch.compiler.disable
-    def masks_of(self, data_samples: Sequence[Any] | None, views: Sequence[Tensor]) -> Tensor:
+    def masks_of(self, data_samples: Sequence[Any] | None, views: Views) -> Tensor:
         """The masks (B, T, h, w), bool, of T global views, from ``view_masks`` of the samples.
 
         They are on the host, which then knows how many patches are masked. Nothing is masked before
@@ -89,7 +89,7 @@ class IBOT(DINO):
         height, width = patch_size(self.backbone)
         return view.shape[2] // height, view.shape[3] // width
 
-    def teacher_tokens(self, views: Sequence[Tensor]) -> Tensor:
+    def teacher_tokens(self, views: Views) -> Tensor:
         """Tokens (B, T, 1 + N, C) of T views (B, 3, H, W), without masks or gradient."""
         with torch.no_grad():
             return forward_views(lambda x: self.teacher['backbone'](x)[-1], views)
@@ -97,7 +97,7 @@ class IBOT(DINO):
     @compile_guards
     def outputs(
         self,
-        views: Sequence[Tensor],
+        views: Views,
         num_targets: int,
         masks: Tensor,
         max_masked: int | None = None,
@@ -141,12 +141,7 @@ class IBOT(DINO):
         )
 
     def _student_outputs(
-        self,
-        views: Sequence[Tensor],
-        num_targets: int,
-        masks: Tensor,
-        rows: Tensor,
-        patches: Tensor,
+        self, views: Views, num_targets: int, masks: Tensor, rows: Tensor, patches: Tensor
     ) -> tuple[Tensor, Tensor]:
         """The student's logits (B, S, K) of [CLS] tokens and (M, K') of patches."""
         # (B, T, 1 + N, C)
@@ -160,7 +155,7 @@ class IBOT(DINO):
 
     @torch.no_grad()
     def _teacher_outputs(
-        self, views: Sequence[Tensor], rows: Tensor, patches: Tensor
+        self, views: Views, rows: Tensor, patches: Tensor
     ) -> tuple[Tensor, Tensor]:
         """The teacher's logits (B, T, K) of [CLS] tokens and (M, K') of patches."""
         neck, tokens = self.teacher['neck'], self.teacher_tokens(views)
@@ -169,8 +164,8 @@ class IBOT(DINO):
 
     def loss(
         self,
-        inputs: Sequence[Tensor],
-        data_samples: Sequence[Any] | None = None,
+        inputs: Views,
+        data_samples: Samples = None,
         masks: Tensor | None = None,
         **known: Any,
     ) -> dict[str, Tensor]:

@@ -18,6 +18,8 @@ from ..scores import ScoreWeights
 Views = Sequence[Tensor]
 #: B data samples.
 Samples = Sequence[Any] | None
+#: Maps a number of patches to the positions (n,) int64 of those that transformers keep.
+Subsets = Callable[[int], Tensor] | None
 
 
 class PairLoss(ABC):
@@ -65,22 +67,10 @@ class PairLoss(ABC):
         return {}
 
     def fitted(
-        self,
-        algorithm: nn.Module,
-        target_inputs: dict[str, Tensor],
-        views: Views,
-        subsets: Callable[[int], Tensor] | None = None,
+        self, algorithm: nn.Module, inputs: dict[str, Tensor], views: Views, subsets: Subsets
     ) -> dict[str, Any]:
-        """Fit target inputs to a cheaper pass.
-
-        Args:
-            algorithm: The algorithm.
-            target_inputs: Target inputs of the candidates as the loader gives them.
-            views: The candidates as they are forwarded, maybe smaller.
-            subsets: Maps a number of patches to the positions (n,) int64 of those that transformers
-                keep; by default they keep all.
-        """
-        return target_inputs
+        """Fit target inputs to a cheaper pass, with smaller views or some of the patches."""
+        return inputs
 
     @abstractmethod
     def forward(

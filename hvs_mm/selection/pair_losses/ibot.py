@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -14,7 +13,7 @@ from ...losses.ibot import IBOTOutputs, find_masked
 from ...utils.to_device import is_asynchronous, to_device
 from ..groups import ViewGroups
 from ..scores import ScoreWeights
-from .base import Samples, Views
+from .base import Samples, Subsets, Views
 from .dino import DINOPairLoss
 
 
@@ -37,15 +36,11 @@ class IBOTPairLoss(DINOPairLoss):
         return {'masks': algorithm.masks_of(data_samples, views[:num_targets])}
 
     def fitted(
-        self,
-        algorithm: nn.Module,
-        target_inputs: dict[str, Tensor],
-        views: Views,
-        subsets: Callable[[int], Tensor] | None = None,
+        self, algorithm: nn.Module, inputs: dict[str, Tensor], views: Views, subsets: Subsets
     ) -> dict[str, Any]:
         rows, columns = algorithm.patch_grid(views[0])
         # A patch of a smaller view is masked where half of what it covers is.
-        masks = F.adaptive_avg_pool2d(target_inputs['masks'].float(), (rows, columns)) >= 0.5
+        masks = F.adaptive_avg_pool2d(inputs['masks'].float(), (rows, columns)) >= 0.5
         return {'masks': masks, 'visible': None if subsets is None else subsets(rows * columns)}
 
     def forward(
