@@ -78,12 +78,12 @@ class _ExtremeSelector(Selector):
                 f'{groups.num_views}) for candidates={list(groups.candidates)} of which the first '
                 f'{groups.num_target_groups} group(s) are targets.'
             )
-        number, count = groups.num_combinations(), self.max_comparisons
-        if count is None or count >= number:
+        count = self.max_comparisons
+        if count is None or count >= groups.num_combinations():
             combinations, scores, means = self._best_of_targets(pair_loss, groups, weights)
         else:
-            some = sorted(random.sample(range(number), count))
-            listed = [groups.combination(number) for number in some]
+            numbers = random.sample(range(groups.num_combinations()), count)
+            listed = [groups.combination(number) for number in sorted(numbers)]
             scores = means = combination_scores(pair_loss, listed, groups, weights)
             combinations = index_tensor(listed, pair_loss.device).expand(len(pair_loss), -1, -1)
         # torch.argmax returns the first of equal values.

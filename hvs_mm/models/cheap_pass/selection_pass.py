@@ -76,8 +76,12 @@ class SelectionPass:
                 f'{type(algorithm).__name__} has a {type(algorithm.backbone).__name__}: leave it '
                 'out, or use selection_pass.scale.'
             )
-        if depth is not None:
-            _check_depth(algorithm.backbone, depth)
+        layers = [] if depth is None else layers_of(algorithm.backbone)
+        if depth is not None and not is_whole(depth, 1, len(layers)):
+            raise ValueError(
+                f'selection_pass.depth={depth!r} must be an integer from 1 to {len(layers)}, the '
+                f'stages or layers of {type(algorithm.backbone).__name__} after which to leave it.'
+            )
         _check_online(online, depth, pair_loss)
         self.pair_loss = pair_loss
         self.scale, self.tokens, self.depth, self.dtype = scale, tokens, depth, dtype
@@ -166,15 +170,6 @@ class SelectionPass:
     def reusable(self, algorithm: nn.Module, outputs: Any) -> dict[str, Tensor]:
         """Outputs (B, T, ...) that the training step need not compute again."""
         return self.pair_loss.reusable(algorithm, outputs) if self.is_exact else {}
-
-
-def _check_depth(backbone: nn.Module, depth: Any) -> None:
-    layers = layers_of(backbone)
-    if not is_whole(depth, 1, len(layers)):
-        raise ValueError(
-            f'selection_pass.depth={depth!r} must be an integer from 1 to {len(layers)}, the '
-            f'stages or layers of {type(backbone).__name__} after which to leave it.'
-        )
 
 
 def _check_online(online: Any, depth: int | None, pair_loss: PairLoss) -> None:

@@ -97,9 +97,5 @@ class DINONeck(BaseModule):
         return self.last_layer(self.project(features))
 
     def pool(self, x: Sequence[Tensor]) -> Tensor:
-        """The features (B, C) of the backbone's output that go through the MLP.
-
-        Args:
-            x: Feature maps (B, C, H, W), which are averaged, or features (B, C); the last counts.
-        """
+        """The last features (B, C) of the backbone's output, or the means of maps (B, C, H, W)."""
         return x[-1].mean((2, 3)) if x[-1].ndim == 4 else x[-1]

@@ -49,17 +49,17 @@ def is_per_sample(module: nn.Module) -> bool:
 
 def is_random(module: nn.Module) -> bool:
     """Whether outputs depend on chance: dropout or stochastic depth, in train mode."""
-    return any(child.training and _drop_rate(child) for child in module.modules())
-
-
-def _drop_rate(module: nn.Module) -> float:
-    if isinstance(module, nn.modules.dropout._DropoutNd):
-        return module.p
-    if isinstance(module, DropPath):
-        return module.drop_prob
-    # MMPretrain's attention drops by a rate of its own, not by a module.
-    rate = getattr(module, 'attn_drop', 0)
-    return rate if isinstance(rate, float) else 0
+    for child in module.modules():
+        if not child.training:
+            continue
+        if isinstance(child, nn.modules.dropout._DropoutNd) and child.p > 0:
+            return True
+        if isinstance(child, DropPath) and child.drop_prob:
+            return True
+        # MMPretrain's attention drops by a rate of its own, not by a module.
+        if getattr(child, 'attn_drop', 0) and isinstance(child.attn_drop, float):
+            return True
+    return False
 
 
 @torch.no_grad()

@@ -24,8 +24,8 @@ class Comparison(NamedTuple):
     """A quantity of the kept combination against that of all; all (B,).
 
     Attributes:
-        kept: Its value for the kept combination.
-        all: Its mean over all combinations.
+        kept: Value of the kept combination.
+        all: Mean over all combinations.
         is_extreme: 1 if the kept combination has the lowest (or highest) value of all, else 0.
         chance: Expectation of ``is_extreme`` for a random choice; above ``1 / C`` where several
             combinations share the extreme.
