@@ -24,7 +24,7 @@ from rich.table import Table
 from hvs_mm.datasets import draw_examples
 from hvs_mm.engine import add_trust_option, build_trusted_model, one_line_errors, tool_parser
 from hvs_mm.evaluation import KNNEvaluation, KNNSettings
-from hvs_mm.selection import pair_ious
+from hvs_mm.selection.statistics.geometry import pair_ious
 from hvs_mm.visualization import draw_examples_panel, select_examples
 
 ROOT = Path(__file__).resolve().parents[1]

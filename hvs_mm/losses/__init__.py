@@ -1,27 +1,15 @@
 """The maths of pair losses: pure functions of tensors, a file a method."""
 
 from .byol import byol_pair_loss
-from .cosine import cosine_similarities
 from .dino import dino_pair_loss, mean_of_cross_terms
-from .ibot import (
-    IBOTOutputs,
-    MaskedPatches,
-    find_masked,
-    ibot_pair_loss,
-    masked_patch_loss,
-    with_diagonal,
-)
+from .ibot import IBOTOutputs, masked_patch_loss, with_diagonal
 from .ntxent import ntxent_pair_loss
 from .simsiam import simsiam_pair_loss
 
 __all__ = [
     'IBOTOutputs',
-    'MaskedPatches',
     'byol_pair_loss',
-    'cosine_similarities',
     'dino_pair_loss',
-    'find_masked',
-    'ibot_pair_loss',
     'masked_patch_loss',
     'mean_of_cross_terms',
     'ntxent_pair_loss',

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from ..utils.precision import full_precision
 from .dino import dino_pair_loss
@@ -110,11 +109,7 @@ def masked_patch_loss(
 
 def with_diagonal(pair_loss: Tensor, diagonal: Tensor) -> Tensor:
     """Replace ``L[:, t, t]`` of (B, T, S) by (B, T)."""
-    num_targets, num_views = pair_loss.shape[1:]
-    # (B, T, T) -> (B, T, S)
-    diagonal = F.pad(torch.diag_embed(diagonal), (0, num_views - num_targets))
-    itself = torch.eye(num_targets, num_views, dtype=torch.bool, device=pair_loss.device)
-    return torch.where(itself, diagonal, pair_loss)
+    return torch.diagonal_scatter(pair_loss, diagonal, dim1=1, dim2=2)
 
 
 def ibot_pair_loss(
@@ -131,7 +126,7 @@ def ibot_pair_loss(
         outputs: Logits of student and teacher.
         center: (1, K) running mean of the teacher's [CLS] logits.
         patch_center: (1, K') running mean of its patch logits.
-        student_temperature: ``tau_s``.
+        student_temperature: ``tau_s``, of both.
         teacher_temperature: ``tau_t`` for [CLS] tokens.
         patch_teacher_temperature: ``tau_t`` for patches.
 

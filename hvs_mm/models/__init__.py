@@ -2,10 +2,10 @@ from .backbones.last_layers_vit import LastLayersVisionTransformer
 from .backbones.masked_vit import MaskedVisionTransformer
 from .backbones.vit_init import ViTTruncNormal
 from .cheap_pass.selection_pass import SelectionPass
-from .checks import ViewsError, check_batch_size
-from .heads.dino_head import DINOHead, check_warmup_epochs
+from .checks import ViewsError
+from .heads.dino_head import DINOHead
 from .heads.ibot_head import IBOTHead
-from .hvs_algorithm import HVSAlgorithm, selecting_model
+from .hvs_algorithm import HVSAlgorithm
 from .necks.dino_neck import DINONeck
 from .necks.ibot_neck import IBOTNeck
 from .necks.simple_feature_pyramid import SimpleFeaturePyramid
@@ -31,8 +31,5 @@ __all__ = [
     'SimpleFeaturePyramid',
     'ViTTruncNormal',
     'ViewsError',
-    'check_batch_size',
-    'check_warmup_epochs',
     'is_random',
-    'selecting_model',
 ]

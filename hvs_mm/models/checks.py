@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ from mmengine.dist import get_world_size
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import SyncBatchNorm, _BatchNorm
 
-from ..utils.arguments import is_whole
+from ..utils.arguments import is_list, is_whole
 
 
 class ViewsError(ValueError):
@@ -18,26 +19,20 @@ class ViewsError(ValueError):
 
 
 def check_views(views: Any, candidates: Sequence[int], dtype: torch.dtype | None = None) -> None:
-    """Raise unless the loader gives one batch of images per candidate view.
+    """Check that the loader gives one batch (B, 3, H, W) per candidate view.
 
-    Args:
-        views: Output of the loader, expected as a list of ``sum(candidates)`` tensors (B, 3, H, W)
-            of one dtype.
-        candidates: Views drawn per group.
-        dtype: Type of the algorithm's weights. Under autocast views may have any type that it
-            casts.
+    The views of a group have one size, and all have a dtype that the algorithm's weights, of type
+    ``dtype``, take. Under autocast this is any type that it casts.
 
     Raises:
-        TypeError: If it is no list of tensors.
-        ViewsError: If their number differs, the views of one group differ in shape, they are no
-            batches of images of one number of samples, or have a dtype that the weights do not
-            take.
+        TypeError: If they are no list of tensors.
+        ViewsError: If they are not as described.
     """
     way_out = (
         "draw them with dict(type='CandidateViews', transforms=[...], "
         f'num_views={list(candidates)}) in the pipeline of train_dataloader.dataset'
     )
-    if not isinstance(views, Sequence) or not all(isinstance(view, Tensor) for view in views):
+    if not is_list(views) or not all(isinstance(view, Tensor) for view in views):
         raise TypeError(
             f'HVSAlgorithm needs a list of one tensor per candidate view, the loader gives '
             f'{type(views).__name__}: {way_out}, and use collate_fn=dict(type="default_collate").'
@@ -47,16 +42,14 @@ def check_views(views: Any, candidates: Sequence[int], dtype: torch.dtype | None
             f'the loader gives {len(views)} views per image, but candidates={list(candidates)} '
             f'needs {sum(candidates)}: {way_out}.'
         )
-    start = 0
-    for group, count in enumerate(candidates):
-        shapes = {tuple(view.shape) for view in views[start : start + count]}
+    for group, (count, end) in enumerate(zip(candidates, accumulate(candidates))):
+        shapes = {tuple(view.shape) for view in views[end - count : end]}
         if len(shapes) > 1:
             raise ViewsError(
                 f'the views of group {group} (candidates={list(candidates)}) differ in shape: '
                 f'{sorted(shapes)}. One pipeline must give views of one size; put views of '
                 'another size into a group of their own.'
             )
-        start += count
     shape = tuple(views[0].shape)
     for position, view in enumerate(views):
         if view.ndim != 4 or view.shape[:2] != views[0].shape[:2] or 0 in view.shape:
@@ -66,7 +59,9 @@ def check_views(views: Any, candidates: Sequence[int], dtype: torch.dtype | None
                 'and all of the same B. Pack the views with PackViews, and use '
                 'collate_fn=dict(type="default_collate").'
             )
-        if dtype is not None and view.dtype not in _accepted(view, dtype):
+        casts = torch.is_autocast_enabled(view.device.type)
+        accepted = {dtype, torch.float32, torch.float16, torch.bfloat16} if casts else {dtype}
+        if dtype is not None and view.dtype not in accepted:
             raise ViewsError(
                 f'view {position} is {view.dtype}, the weights of the algorithm are {dtype}: use a '
                 "data_preprocessor such as dict(type='SelfSupDataPreprocessor', ...), which gives "
@@ -75,15 +70,10 @@ def check_views(views: Any, candidates: Sequence[int], dtype: torch.dtype | None
 
 
 def check_samples(data_samples: Any, batch_size: int) -> None:
-    """Raise unless there is one data sample per image, or ``None``.
-
-    Raises:
-        TypeError: If it is no list.
-        ViewsError: If its length is not the batch size.
-    """
+    """Raise ``TypeError`` or ``ViewsError`` unless there is one data sample per image, or none."""
     if data_samples is None:
         return
-    if isinstance(data_samples, (str, bytes)) or not isinstance(data_samples, Sequence):
+    if not is_list(data_samples):
         raise TypeError(
             f'data_samples is a {type(data_samples).__name__}, it must be a list of one data '
             'sample per image, or None: pack the views with PackViews.'
@@ -93,12 +83,6 @@ def check_samples(data_samples: Any, batch_size: int) -> None:
             f'there are {len(data_samples)} data samples for {batch_size} images: pack the views '
             'with PackViews, which gives one per image.'
         )
-
-
-def _accepted(view: Tensor, dtype: torch.dtype) -> tuple[torch.dtype, ...]:
-    if torch.is_autocast_enabled(view.device.type):
-        return dtype, torch.float32, torch.float16, torch.bfloat16
-    return (dtype,)
 
 
 def check_batch_size(algorithm: nn.Module, batch_size: int) -> None:
@@ -136,21 +120,16 @@ class FiniteViewsCheck:
 
     @torch.compiler.disable
     def __call__(self, views: Sequence[Tensor], data_samples: Sequence[Any] | None) -> None:
-        """Check a batch, and the one before it on a GPU.
+        """Raise ``ViewsError`` about a view (B, 3, H, W), on a GPU about one of the batch before.
 
-        Args:
-            views: S tensors (B, 3, H, W).
-            data_samples: B data samples, to name the images by their path.
-
-        Raises:
-            ViewsError: If a view has a pixel that is not finite.
+        The data samples name the images by their path.
         """
         self.flush()
         # The sum of a view is finite only if all its pixels are: (S, B)
         sums = [view.flatten(1).sum(1, dtype=torch.float32) for view in views]
         flags = torch.stack(sums).isfinite()
         if flags.device.type != 'cuda':
-            _raise_unless_finite(flags, data_samples, '')
+            _raise_unless_finite(flags, data_samples)
             return
         host = torch.empty(flags.shape, dtype=flags.dtype, pin_memory=True)
         host.copy_(flags, non_blocking=True)
@@ -167,9 +146,7 @@ class FiniteViewsCheck:
             _raise_unless_finite(flags, samples, ' of the batch before this one')
 
 
-def _raise_unless_finite(
-    flags: Tensor, data_samples: Sequence[Any] | None, which_batch: str
-) -> None:
+def _raise_unless_finite(flags: Tensor, data_samples: Any, which_batch: str = '') -> None:
     if flags.all():
         return
     bad = (~flags).nonzero().tolist()
@@ -186,20 +163,18 @@ def _raise_unless_finite(
 def count_target_groups(target_groups: Sequence[int] | None, num_groups: int) -> int | None:
     """The number of target groups that a config names; ``None`` if the sizes of the views decide.
 
-    Raises:
-        TypeError: If the setting is no list.
-        ValueError: If it does not name the first groups.
+    Raises ``TypeError`` unless the setting is a list, and ``ValueError`` unless it is [0, 1, ...].
     """
     if target_groups is None:
         return None
-    if isinstance(target_groups, (str, bytes)) or not isinstance(target_groups, Sequence):
+    if not is_list(target_groups):
         raise TypeError(
             f'target_groups={target_groups!r} must be a list of the first groups, [0], [0, 1], '
             '..., or None for those whose views have the size of the first.'
         )
     count = len(target_groups)
-    are_whole = all(is_whole(group) for group in target_groups)
-    if not are_whole or not 1 <= count <= num_groups or list(target_groups) != list(range(count)):
+    are_first = all(is_whole(n) for n in target_groups) and list(target_groups) == [*range(count)]
+    if not are_first or not 1 <= count <= num_groups:
         raise ValueError(
             f'target_groups={list(target_groups)} must name the first groups in order, [0], '
             f'[0, 1], ..., of the {num_groups} there are. Reorder the pipelines of '

@@ -11,7 +11,7 @@ from mmpretrain.registry import MODELS
 from torch import Tensor, nn
 
 from ..selection.groups import ViewGroups
-from ..selection.pair_losses.base import PairLoss, build_pair_loss
+from ..selection.pair_losses.base import PairLoss, Samples, build_pair_loss
 from ..selection.record import MAX_LOGGED_COMBINATIONS, Selection
 from ..selection.scores import finite_mean
 from ..selection.selectors import Selector, build_selector
@@ -112,8 +112,7 @@ class HVSAlgorithm(TransparentWrapper):
         num_target_groups = count_target_groups(target_groups, len(groups.candidates))
         selector = build_selector(selector)
         pass_settings = check_settings('selection_pass', selection_pass, PASS_SETTINGS)
-        schedule_settings = check_settings('schedule', schedule, SCHEDULE_SETTINGS)
-        schedule = SelectionSchedule(**schedule_settings)
+        when = SelectionSchedule(**check_settings('schedule', schedule, SCHEDULE_SETTINGS))
         super().__init__(build_algorithm(algorithm, data_preprocessor))
         algorithm = self.algorithm
         pair_loss = build_pair_loss(pair_loss, algorithm)
@@ -125,12 +124,12 @@ class HVSAlgorithm(TransparentWrapper):
                     f'{type(algorithm).__name__} trains on is a target; leave target_groups out.'
                 )
             num_target_groups = len(groups.candidates)
-        self.candidates, self.keep = groups.candidates, groups.keep
+        self.candidates, self.keep, self._groups = groups.candidates, groups.keep, groups
         self._num_target_groups = num_target_groups
         self._set_member('selector', selector)
         self._set_member('pair_loss', pair_loss)
         self._set_member('selection_pass', SelectionPass(algorithm, pair_loss, **pass_settings))
-        self.schedule = schedule
+        self.schedule = when
         self._check_finite = FiniteViewsCheck()
         #: The record of the last training step, for hooks; ``None`` if it selected nothing.
         self.last_selection: Selection | None = None
@@ -141,10 +140,7 @@ class HVSAlgorithm(TransparentWrapper):
         super()._save_to_state_dict(*args, **kwargs)
 
     def forward(
-        self,
-        inputs: list[Tensor] | Tensor,
-        data_samples: list[Any] | None = None,
-        mode: str = 'tensor',
+        self, inputs: list[Tensor] | Tensor, data_samples: Samples = None, mode: str = 'tensor'
     ) -> Any:
         """Select and train in mode ``'loss'``; any other mode is the algorithm's own."""
         if mode == 'loss':
@@ -152,14 +148,10 @@ class HVSAlgorithm(TransparentWrapper):
         return self.algorithm(inputs, data_samples, mode)
 
     @compile_guards
-    def loss(
-        self, inputs: list[Tensor], data_samples: list[Any] | None = None
-    ) -> dict[str, Tensor]:
+    def loss(self, inputs: list[Tensor], data_samples: Samples = None) -> dict[str, Tensor]:
         """Select views and return the algorithm's losses on them, with entries for the log.
 
-        Args:
-            inputs: One tensor (B, 3, H, W) per candidate view, preprocessed.
-            data_samples: B data samples.
+        Inputs are one preprocessed tensor (B, 3, H, W) per candidate view, and B data samples.
 
         Raises:
             TypeError: If the inputs are no list of tensors.
@@ -171,7 +163,8 @@ class HVSAlgorithm(TransparentWrapper):
         check_batch_size(self.algorithm, len(inputs[0]))
         self._check_finite(inputs, data_samples)
         groups = self.groups(inputs)
-        known = self._target_inputs(inputs, groups, data_samples)
+        batch = inputs, groups.num_targets, data_samples
+        known = self.pair_loss.target_inputs(self.algorithm, *batch)
         # Kept where no views are selected.
         first = index_tensor([groups.first_views()], inputs[0].device)
         indices = first.expand(len(inputs[0]), -1)
@@ -196,18 +189,11 @@ class HVSAlgorithm(TransparentWrapper):
         losses = self.algorithm.loss(self.gather(inputs, indices), data_samples, **known)
         return {**losses, **entries}
 
-    def select_views(
-        self, inputs: list[Tensor], data_samples: list[Any] | None = None
-    ) -> Selection:
+    def select_views(self, inputs: list[Tensor], data_samples: Samples = None) -> Selection:
         """Choose the views to train on; parameters, buffers and modes stay as they are.
 
-        Args:
-            inputs: One tensor (B, 3, H, W) per candidate view, preprocessed.
-            data_samples: B data samples. iBOT needs them for the masks, ``view_masks``.
-
-        Returns:
-            The record with ``indices`` (B, kept) int64, ``score`` (B,) float32 and ``pair_loss``
-            (B, T, S) float32.
+        Takes the arguments of :meth:`loss`; iBOT needs ``view_masks`` in the data samples. Returns
+        the record with ``indices`` (B, kept) int64 and more.
 
         Raises:
             TypeError: If the inputs are no list of tensors.
@@ -215,20 +201,15 @@ class HVSAlgorithm(TransparentWrapper):
         """
         self._check(inputs, data_samples)
         groups = self.groups(inputs)
-        target_inputs = self._target_inputs(inputs, groups, data_samples)
+        batch = inputs, groups.num_targets, data_samples
+        target_inputs = self.pair_loss.target_inputs(self.algorithm, *batch)
         return self._select(inputs, groups, target_inputs)[0]
 
-    def _check(self, inputs: list[Tensor], data_samples: list[Any] | None) -> None:
+    def _check(self, inputs: list[Tensor], data_samples: Samples) -> None:
         weights = self.algorithm.parameters()
         dtype = next((one.dtype for one in weights if one.is_floating_point()), None)
         check_views(inputs, self.candidates, dtype)
         check_samples(data_samples, len(inputs[0]))
-
-    def _target_inputs(
-        self, inputs: list[Tensor], groups: ViewGroups, data_samples: list[Any] | None
-    ) -> dict[str, Tensor]:
-        num_targets = groups.num_targets
-        return self.pair_loss.target_inputs(self.algorithm, inputs, num_targets, data_samples)
 
     @compile_guards
     @torch.no_grad()
@@ -257,24 +238,13 @@ class HVSAlgorithm(TransparentWrapper):
         return replace(selection, samples=samples), reusable
 
     def gather(self, inputs: list[Tensor], indices: Tensor) -> list[Tensor]:
-        """Collect the kept views of every sample.
-
-        Args:
-            inputs: One tensor (B, 3, H, W) per candidate view.
-            indices: (B, kept) int64, from :meth:`select_views`.
-
-        Returns:
-            ``kept`` tensors (B, 3, H, W).
-        """
+        """Collect the views (B, 3, H, W) with the ``indices`` (B, kept) of :meth:`select_views`."""
         samples = torch.arange(len(indices), device=indices.device)
-        kept, column = [], 0
-        groups = ViewGroups(self.candidates, self.keep)
-        for span, count in zip(groups.spans(), groups.keep):
+        kept = []
+        for span, choices in zip(self._groups.spans(), indices.split(self.keep, dim=1)):
             # (candidates, B, 3, H, W)
             views = torch.stack(inputs[span.start : span.stop])
-            for choice in indices[:, column : column + count].unbind(1):
-                kept.append(views[choice - span.start, samples])
-            column += count
+            kept += [views[choice - span.start, samples] for choice in choices.unbind(1)]
         return kept
 
     def groups(self, inputs: list[Tensor]) -> ViewGroups:
@@ -283,10 +253,9 @@ class HVSAlgorithm(TransparentWrapper):
         Raises:
             ValueError: If the views of the first one's size do not come first.
         """
-        groups = ViewGroups(self.candidates, self.keep)
         count = self._num_target_groups
         if count is None:
-            sizes = [tuple(inputs[span.start].shape[2:]) for span in groups.spans()]
+            sizes = [tuple(inputs[span.start].shape[2:]) for span in self._groups.spans()]
             is_target = [size == sizes[0] for size in sizes]
             count = sum(is_target)
             if not all(is_target[:count]):
@@ -295,7 +264,7 @@ class HVSAlgorithm(TransparentWrapper):
                     'are the target groups and must come first. Reorder the pipelines of '
                     'CandidateViews, or name the target groups with target_groups=[...].'
                 )
-        return ViewGroups(self.candidates, self.keep, count)
+        return replace(self._groups, num_target_groups=count)
 
 
 def selecting_model(model: nn.Module) -> HVSAlgorithm:

@@ -33,10 +33,7 @@ class SelectionSchedule:
     def __init__(self, interval: int = 1, warmup: int = 0, prob: float = 1.0) -> None:
         self.interval = check_whole('schedule.interval', interval, 1, 'it counts steps.')
         self.warmup = check_whole('schedule.warmup', warmup, 0, 'it counts epochs.')
-        hint = (
-            'it is the share of the samples to select views for. To train without selection take '
-            'the baseline.'
-        )
+        hint = 'it is a share of the samples. To train without selection take the baseline.'
         self.prob = check_share('schedule.prob', prob, zero=False, hint=hint)
         self._steps = 0
 
@@ -62,14 +59,9 @@ class SelectionSchedule:
         return (hub.get_info('epoch') or 0) >= self.warmup and iteration % self.interval == 0
 
     def draw_samples(self, batch_size: int, least: int = 1) -> Tensor | None:
-        """Draw for which samples to select.
+        """Draw the positions (n,), int64 and ascending, of ``least`` samples or more to select for.
 
-        Args:
-            batch_size: B.
-            least: Smallest number of samples to draw.
-
-        Returns:
-            Positions (n,) int64, ascending; ``None`` for all samples.
+        ``None`` stands for all samples.
         """
         count = max(least, round(self.prob * batch_size))
         if count >= batch_size:

@@ -38,9 +38,6 @@ class TransparentWrapper(BaseModel):
     - ``train`` and ``init_weights`` act on the algorithm, which may override them.
     - Members of the wrapper that are or hold modules bypass ``nn.Module``, see :meth:`_set_member`:
       registered, they would be saved among the algorithm's weights.
-
-    Args:
-        algorithm: The algorithm to wrap. It has a ``data_preprocessor``.
     """
 
     algorithm: nn.Module
@@ -86,29 +83,23 @@ class TransparentWrapper(BaseModel):
 def build_algorithm(
     algorithm: dict[str, Any] | nn.Module, data_preprocessor: dict[str, Any] | nn.Module | None
 ) -> nn.Module:
-    """Build the algorithm to wrap from its config, or check one that is built.
-
-    Raises:
-        TypeError: If it is no self-supervised algorithm.
-        ValueError: If a ``data_preprocessor`` is given for one that is built.
-    """
+    """Build the algorithm to wrap from its config, or check one that is built."""
     expected = (
         "the config of a self-supervised algorithm of MMPretrain, such as dict(type='SimSiam', "
         '...), or a built one'
     )
-    if isinstance(algorithm, nn.Module):
-        if data_preprocessor is not None:
-            raise ValueError(
-                'data_preprocessor was given together with a built algorithm, which has one '
-                'already: pass it where the algorithm is built.'
-            )
-    elif isinstance(algorithm, dict) and 'type' in algorithm:
+    if isinstance(algorithm, dict) and 'type' in algorithm:
         config = dict(algorithm)
         if data_preprocessor is not None:
             config.setdefault('data_preprocessor', data_preprocessor)
         algorithm = MODELS.build(config)
-    else:
+    elif not isinstance(algorithm, nn.Module):
         raise TypeError(f'algorithm={algorithm!r} must be {expected}.')
+    elif data_preprocessor is not None:
+        raise ValueError(
+            'data_preprocessor was given together with a built algorithm, which has one already: '
+            'pass it where the algorithm is built.'
+        )
     if not isinstance(algorithm, BaseSelfSupervisor):
         raise TypeError(f'algorithm is a {type(algorithm).__name__}, it must be {expected}.')
     return algorithm

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from itertools import combinations, product
 from math import comb, prod
 
-from ..utils.arguments import is_whole
+from ..utils.arguments import is_list, is_whole
 
 
 def _counts(name: str, value: Sequence[int]) -> tuple[int, ...]:
-    if isinstance(value, (str, bytes)) or not isinstance(value, Sequence):
+    if not is_list(value):
         raise TypeError(f'{name}={value!r} must be a list of integers, one per view pipeline.')
     if not value:
         raise ValueError(f'{name}=[] is empty: give one positive integer per view pipeline.')
@@ -23,7 +23,7 @@ def _counts(name: str, value: Sequence[int]) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class ViewGroups:
-    """The admissible combinations: from group ``g`` exactly ``keep[g]`` views are kept.
+    """The admissible combinations: exactly ``keep[g]`` views of each group ``g`` are kept.
 
     One group stands for one augmentation pipeline. The views of all groups form one list, group
     after group. The first groups are the *target* groups: their views serve as targets of the
@@ -89,6 +89,11 @@ class ViewGroups:
         """Kept views in target groups."""
         return sum(self.keep[: self.num_target_groups])
 
+    @property
+    def num_cross_terms(self) -> int:
+        """Pairs of a target and another view in a combination."""
+        return self.num_kept_targets * (self.num_kept - 1)
+
     def spans(self) -> list[range]:
         """The positions of each group's views in the list of all candidates."""
         starts = [sum(self.candidates[:group]) for group in range(len(self.candidates))]
@@ -103,25 +108,20 @@ class ViewGroups:
         return prod(comb(n, k) for n, k in zip(self.candidates, self.keep))
 
     def target_combinations(self) -> list[tuple[int, ...]]:
-        """All choices of target views, in lexicographic order.
+        """All choices of ``num_kept_targets`` target views, in lexicographic order.
 
-        Returns:
-            Tuples of ``num_kept_targets`` view positions, the groups in order. With one group of 4
-            of which 2 are kept: (0, 1), (0, 2), ... (2, 3).
+        With one group of 4 of which 2 are kept: (0, 1), (0, 2), ... (2, 3).
         """
         targets = list(zip(self.spans(), self.keep))[: self.num_target_groups]
         picks = product(*(combinations(span, k) for span, k in targets))
         return [tuple(view for group in pick for view in group) for pick in picks]
 
     def combination(self, number: int) -> tuple[int, ...]:
-        """The combination with a number in lexicographic order, from 0.
-
-        Returns:
-            ``num_kept`` view positions, without listing the combinations before it.
-        """
+        """The combination of ``num_kept`` views with a number in lexicographic order, from 0."""
         views: list[int] = []
         for span, k in zip(reversed(self.spans()), reversed(self.keep)):
             number, rank = divmod(number, comb(len(span), k))
+            # The combinations before it are not listed: there may be too many.
             views = _unrank(span, k, rank) + views
         return tuple(views)
 

@@ -44,11 +44,7 @@ class Selection:
     samples: Tensor | None = None
 
     def choice_shares(self) -> Tensor:
-        """How often each combination of target views was kept.
-
-        Returns:
-            (C,) float32, sums to 1, in the order of ``groups.target_combinations()``.
-        """
+        """Share (C,), float32, of each of ``groups.target_combinations()`` in the kept ones."""
         num_choices = len(self.groups.target_combinations())
         # (B, 1) == (C,) -> (B, C); unlike bincount this needs no device synchronization.
         choices = torch.arange(num_choices, device=self.indices.device)

@@ -34,20 +34,12 @@ class ScoreWeights:
     diagonal: float = 0.0
 
 
-def num_cross_terms(num_targets: int, num_locals: int) -> int:
-    """The number of (target, online) pairs of a combination."""
-    return num_targets * (num_targets - 1) + num_targets * num_locals
-
-
 def cross_sums(
     pair_loss: Tensor, combinations: Sequence[Sequence[int]], num_targets: int
 ) -> Tensor:
-    """Sum of the pair losses (B, C) of C combinations.
+    """Sum of the pair losses (B, T, S) of each of C combinations, (B, C).
 
-    Args:
-        pair_loss: (B, T, S).
-        combinations: View positions, targets first, the same number in each.
-        num_targets: How many of the positions of a combination are targets.
+    A combination lists view positions, of which the first ``num_targets`` are targets.
     """
     num_views = pair_loss.shape[2]
     cells = [

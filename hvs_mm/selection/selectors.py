@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from ..utils.registry import look_up
 from ..utils.to_device import index_tensor
 from .groups import ViewGroups
 from .record import Selection
-from .scores import ScoreWeights, cross_sums, diagonal_means, finite_mean, num_cross_terms
+from .scores import ScoreWeights, cross_sums, diagonal_means, finite_mean
 
 
 class Selector(ABC):
@@ -37,17 +38,6 @@ class Selector(ABC):
         Raises:
             ValueError: If the shape of ``pair_loss`` does not fit ``groups``.
         """
-
-
-def check_pair_loss(pair_loss: Tensor, groups: ViewGroups) -> None:
-    """Raise ``ValueError`` unless the tensor is (B, T, S) for these groups."""
-    expected = (groups.num_targets, groups.num_views)
-    if pair_loss.ndim != 3 or tuple(pair_loss.shape[1:]) != expected:
-        raise ValueError(
-            f'pair_loss has shape {tuple(pair_loss.shape)}, expected (B, {expected[0]}, '
-            f'{expected[1]}) for candidates={list(groups.candidates)} of which the first '
-            f'{groups.num_target_groups} group(s) are targets.'
-        )
 
 
 class _ExtremeSelector(Selector):
@@ -82,27 +72,44 @@ class _ExtremeSelector(Selector):
     def __call__(
         self, pair_loss: Tensor, groups: ViewGroups, weights: ScoreWeights = ScoreWeights()
     ) -> Selection:
-        check_pair_loss(pair_loss, groups)
-        if self.max_comparisons is None or self.max_comparisons >= groups.num_combinations():
-            return self._search_all(pair_loss, groups, weights)
-        return self._search_some(pair_loss, groups, weights, self.max_comparisons)
+        if pair_loss.ndim != 3 or pair_loss.shape[1:] != (groups.num_targets, groups.num_views):
+            raise ValueError(
+                f'pair_loss has shape {tuple(pair_loss.shape)}, expected (B, {groups.num_targets}, '
+                f'{groups.num_views}) for candidates={list(groups.candidates)} of which the first '
+                f'{groups.num_target_groups} group(s) are targets.'
+            )
+        count = self.max_comparisons
+        if count is None or count >= groups.num_combinations():
+            combinations, scores, means = self._best_of_targets(pair_loss, groups, weights)
+        else:
+            numbers = random.sample(range(groups.num_combinations()), count)
+            listed = [groups.combination(number) for number in sorted(numbers)]
+            scores = means = combination_scores(pair_loss, listed, groups, weights)
+            combinations = index_tensor(listed, pair_loss.device).expand(len(pair_loss), -1, -1)
+        # torch.argmax returns the first of equal values.
+        choice = self._rank_key(scores).argmax(1)
+        # (B, C, kept) at the chosen c -> (B, kept)
+        indices = combinations[torch.arange(len(choice), device=choice.device), choice]
+        return Selection(
+            indices=indices,
+            score=scores.gather(1, choice[:, None])[:, 0],
+            pair_loss=pair_loss,
+            mean_score=finite_mean(means),
+            target_choice=_target_choice(indices, groups),
+            nonfinite=1 - scores.isfinite().to(scores.dtype).mean(1),
+            groups=groups,
+        )
 
     def _rank_key(self, values: Tensor) -> Tensor:
         """Values to sort in descending order: the better, the higher; non-finite ones last."""
         return torch.where(values.isfinite(), self._sign * values, -torch.inf)
 
-    def _best(self, scores: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """The best of (B, C) combinations, (B,), and the parts of the record about its score."""
-        # torch.argmax returns the first of equal values.
-        choice = self._rank_key(scores).argmax(1)
-        return choice, {
-            'score': scores.gather(1, choice[:, None])[:, 0],
-            'nonfinite': 1 - scores.isfinite().to(scores.dtype).mean(1),
-        }
-
-    def _search_all(
+    def _best_of_targets(
         self, pair_loss: Tensor, groups: ViewGroups, weights: ScoreWeights
-    ) -> Selection:
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """For each choice of targets its best combination (B, C, kept), that one's score (B, C),
+        and the mean score (B, C) of all combinations with these targets.
+        """
         targets = groups.target_combinations()
         # (C, kept targets)
         target_index = index_tensor(targets, pair_loss.device)
@@ -116,38 +123,10 @@ class _ExtremeSelector(Selector):
             best = best + local.gather(-1, top).sum(-1)
             mean = mean + kept * finite_mean(local)
             picks.append(top + span.start)
-        terms = num_cross_terms(groups.num_kept_targets, groups.num_kept - groups.num_kept_targets)
+        terms = groups.num_cross_terms
         diagonal = weights.diagonal * diagonal_means(pair_loss, targets) if weights.diagonal else 0
         scores = weights.cross * best / terms + diagonal
-        means = weights.cross * mean / terms + diagonal
-        choice, record = self._best(scores)
-        # (B, C, kept) at the chosen c -> (B, kept)
-        indices = torch.cat(picks, dim=2)[torch.arange(len(choice), device=choice.device), choice]
-        return Selection(
-            indices=indices,
-            pair_loss=pair_loss,
-            mean_score=finite_mean(means),
-            target_choice=choice,
-            groups=groups,
-            **record,
-        )
-
-    def _search_some(
-        self, pair_loss: Tensor, groups: ViewGroups, weights: ScoreWeights, count: int
-    ) -> Selection:
-        numbers = sorted(random.sample(range(groups.num_combinations()), count))
-        combinations = [groups.combination(number) for number in numbers]
-        scores = combination_scores(pair_loss, combinations, groups, weights)
-        choice, record = self._best(scores)
-        indices = index_tensor(combinations, pair_loss.device)[choice]
-        return Selection(
-            indices=indices,
-            pair_loss=pair_loss,
-            mean_score=finite_mean(scores),
-            target_choice=_target_choice(indices, groups),
-            groups=groups,
-            **record,
-        )
+        return torch.cat(picks, dim=2), scores, weights.cross * mean / terms + diagonal
 
 
 @TASK_UTILS.register_module()
@@ -176,7 +155,7 @@ class RandomSelector(Selector):
     def __call__(
         self, pair_loss: Tensor, groups: ViewGroups, weights: ScoreWeights = ScoreWeights()
     ) -> Selection:
-        check_pair_loss(pair_loss, groups)
+        reference = HardestSelector()(pair_loss, groups, weights)
         picks = []
         for span, kept in zip(groups.spans(), groups.keep):
             shape = (len(pair_loss), len(span))
@@ -187,18 +166,14 @@ class RandomSelector(Selector):
             order = noise(shape, device=pair_loss.device).argsort(dim=1, stable=True)
             picks.append(order[:, :kept].sort(dim=1).values + span.start)
         drawn = torch.cat(picks, dim=1)
-        reference = HardestSelector()(pair_loss, groups, weights)
         score = kept_scores(pair_loss, drawn, groups, weights)
         is_finite = score.isfinite()
         indices = torch.where(is_finite[:, None], drawn, reference.indices)
-        return Selection(
+        return replace(
+            reference,
             indices=indices,
             score=torch.where(is_finite, score, reference.score),
-            pair_loss=pair_loss,
-            mean_score=reference.mean_score,
             target_choice=_target_choice(indices, groups),
-            nonfinite=reference.nonfinite,
-            groups=groups,
         )
 
 
@@ -208,17 +183,10 @@ def combination_scores(
     groups: ViewGroups,
     weights: ScoreWeights = ScoreWeights(),
 ) -> Tensor:
-    """Scores (B, C) of C admissible combinations, ``groups.num_kept`` view positions each.
-
-    Args:
-        pair_loss: (B, T, S).
-        combinations: The combinations.
-        groups: The groups the views come in.
-        weights: Weights of the two parts of a score.
-    """
+    """Scores (B, C) of C combinations of ``num_kept`` views from the pair losses (B, T, S)."""
     kept_targets = groups.num_kept_targets
-    terms = num_cross_terms(kept_targets, groups.num_kept - kept_targets)
-    scores = weights.cross * cross_sums(pair_loss, combinations, kept_targets) / terms
+    sums = cross_sums(pair_loss, combinations, kept_targets)
+    scores = weights.cross * sums / groups.num_cross_terms
     if weights.diagonal:
         targets = [views[:kept_targets] for views in combinations]
         scores = scores + weights.diagonal * diagonal_means(pair_loss, targets)
@@ -228,21 +196,14 @@ def combination_scores(
 def kept_scores(
     pair_loss: Tensor, indices: Tensor, groups: ViewGroups, weights: ScoreWeights
 ) -> Tensor:
-    """Scores (B,) of one admissible combination per sample.
-
-    Args:
-        pair_loss: (B, T, S).
-        indices: (B, kept) int64, the combinations.
-        groups: The groups the views come in.
-        weights: Weights of the two parts of a score.
-    """
+    """Scores (B,) of one combination per sample, (B, kept), from the pair losses (B, T, S)."""
     samples = torch.arange(len(pair_loss), device=pair_loss.device)[:, None, None]
     targets = indices[:, : groups.num_kept_targets]
     # (B, kept targets, kept)
     cells = pair_loss[samples, targets[:, :, None], indices[:, None, :]]
     itself = torch.eye(cells.shape[1], cells.shape[2], dtype=torch.bool, device=cells.device)
-    terms = num_cross_terms(targets.shape[1], indices.shape[1] - targets.shape[1])
-    score = weights.cross * cells.masked_fill(itself, 0).sum((1, 2)) / terms
+    sums = cells.masked_fill(itself, 0).sum((1, 2))
+    score = weights.cross * sums / groups.num_cross_terms
     if weights.diagonal:
         score = score + weights.diagonal * cells.diagonal(dim1=1, dim2=2).mean(1)
     return score
@@ -257,15 +218,11 @@ def _target_choice(indices: Tensor, groups: ViewGroups) -> Tensor:
 
 
 #: Short names of selectors in configs.
-SELECTORS: dict[str, type[Selector]] = {
-    'hardest': HardestSelector,
-    'random': RandomSelector,
-    'easiest': EasiestSelector,
-}
+SELECTORS = {'hardest': HardestSelector, 'random': RandomSelector, 'easiest': EasiestSelector}
 
 
 def build_selector(selector: str | dict[str, Any] | Selector) -> Selector:
-    """Build a selector from what a config says.
+    """Build a selector from a setting.
 
     Args:
         selector: ``'hardest'``, ``'random'`` or ``'easiest'``; a dict with one of these names or
@@ -287,8 +244,8 @@ def build_selector(selector: str | dict[str, Any] | Selector) -> Selector:
         )
     arguments = {key: value for key, value in selector.items() if key not in ('type', '_scope_')}
     name = selector['type']
-    cls = SELECTORS.get(name) or look_up(name) if isinstance(name, str) else name
-    if not (isinstance(cls, type) and issubclass(cls, Selector)):
+    cls = look_up(SELECTORS.get(name, name) if isinstance(name, str) else name, Selector)
+    if cls is None:
         raise ValueError(
             f'selector={name!r} is not known: expected one of {sorted(SELECTORS)} or the name of '
             'a Selector class registered in mmpretrain.registry.TASK_UTILS.'

@@ -7,6 +7,11 @@ from math import inf, isfinite
 from typing import Any
 
 
+def is_list(value: Any) -> bool:
+    """Whether a value is a sequence that is no text."""
+    return isinstance(value, Sequence) and not isinstance(value, (str, bytes))
+
+
 def is_whole(value: Any, least: float = -inf, most: float = inf) -> bool:
     """Whether a value is an integer within bounds; ``True`` and ``False`` are not."""
     return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
@@ -18,16 +23,9 @@ def is_number(value: Any) -> bool:
 
 
 def check_whole(name: str, value: Any, least: int = 1, hint: str = '') -> int:
-    """Check that a setting is an integer that is large enough, and return it.
+    """Return the value of a setting, or raise ``ValueError`` unless it is an integer >= ``least``.
 
-    Args:
-        name: The setting.
-        value: Its value.
-        least: Smallest integer allowed.
-        hint: Meaning of the number and the value to set instead, appended to the message.
-
-    Raises:
-        ValueError: If it is not.
+    The message ends with the ``hint``: the meaning of the number, and the value to set instead.
     """
     if not is_whole(value, least):
         expected = f'must be an integer of at least {least}'
@@ -36,16 +34,9 @@ def check_whole(name: str, value: Any, least: int = 1, hint: str = '') -> int:
 
 
 def check_share(name: str, value: Any, zero: bool = True, hint: str = '') -> float:
-    """Check that a setting is a number from 0 to 1, and return it as a float.
+    """Return the value of a setting as a float, or raise ``ValueError`` unless it is from 0 to 1.
 
-    Args:
-        name: The setting.
-        value: Its value.
-        zero: Whether 0 itself is allowed.
-        hint: Meaning of the share and the value to set instead, appended to the message.
-
-    Raises:
-        ValueError: If it is not.
+    ``zero`` says whether 0 itself is allowed. For the ``hint`` see :func:`check_whole`.
     """
     if not is_number(value) or not 0 <= value <= 1 or (value == 0 and not zero):
         expected = 'must be between 0 and 1' if zero else 'must be above 0 and at most 1'
@@ -54,11 +45,7 @@ def check_share(name: str, value: Any, zero: bool = True, hint: str = '') -> flo
 
 
 def check_settings(name: str, settings: Any, known: Sequence[str]) -> dict[str, Any]:
-    """Check that a nested setting is a dict with some of the known keys, or ``None``, and copy it.
-
-    Raises:
-        TypeError: If it is no dict, or has another key.
-    """
+    """Copy a nested setting, or raise ``TypeError`` unless it is a dict of known keys, or none."""
     if settings is None:
         return {}
     if not isinstance(settings, dict):

@@ -18,16 +18,10 @@ _CANNOT_FLUSH = {errno.EACCES, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP}
 def atomic_write(path: str | Path) -> Iterator[Path]:
     """Write a file next to its final path, and move it there when it is complete and on disk.
 
-    If writing fails, an older file at the path stays, and nothing else is left.
-
-    Args:
-        path: Final path, in an existing folder.
+    If writing fails, an older file at the path stays, and nothing else is left. The folder exists.
 
     Yields:
         The path to write to.
-
-    Raises:
-        OSError: If it cannot be put there.
     """
     path = Path(path)
     unfinished = path.with_name(f'.{path.name}{UNFINISHED}')

@@ -10,12 +10,7 @@ SKIPPED_FIELD = 'skipped_images'
 
 
 class BadImage(NamedTuple):
-    """An image that cannot be used.
-
-    Attributes:
-        path: Path of its file, as the data set names it.
-        reason: The reason, in words.
-    """
+    """The path of an image that cannot be used, as the data set names it, and the reason."""
 
     path: str
     reason: str
@@ -30,12 +25,7 @@ class BadImagesError(ValueError):
 
 
 def describe(images: list[BadImage], most: int = 5) -> str:
-    """List some images, each once, with the reasons.
-
-    Args:
-        images: At least one image.
-        most: Number of images to name; the others are only counted.
-    """
+    """List ``most`` images, each once, with the reasons, and count the others."""
     distinct = list({image.path: image for image in images}.values())
     lines = [f'{image.path} ({image.reason})' for image in distinct[:most]]
     if len(distinct) > most:

@@ -6,14 +6,10 @@ from typing import Any
 
 
 def class_name(settings: Any) -> str:
-    """The bare name of the class that settings name.
+    """The bare name of the class that settings name; an empty string if they name none.
 
-    Args:
-        settings: A dict with a ``type``, which is a class, or its name with or without a scope
-            (``'mmpretrain.PackViews'``) or module. Any other object stands for its own class.
-
-    Returns:
-        The name; an empty string if there is no ``type``.
+    Their ``type`` is a class, or its name with or without a scope (``'mmpretrain.PackViews'``) or
+    module. Settings that are no dict stand for their own class.
     """
     kind = settings.get('type') if isinstance(settings, dict) else type(settings)
     return '' if kind is None else str(getattr(kind, '__name__', kind)).rpartition('.')[2]

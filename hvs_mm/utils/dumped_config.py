@@ -13,12 +13,6 @@ def parse_config(text: str) -> dict[str, Any]:
     of ``dict``. The text is parsed, never executed: anything else, such as an arithmetic expression
     of a config written by hand, stays the text that it is.
 
-    Args:
-        text: Python source as ``Config.pretty_text`` gives it.
-
-    Returns:
-        A dict of the settings; of two assignments to the same name the last one.
-
     Raises:
         ValueError: If the text is no Python, for example because it was cut off.
     """
@@ -34,18 +28,19 @@ def parse_config(text: str) -> dict[str, Any]:
 
 
 def _value(node: ast.expr) -> Any:
-    if isinstance(node, ast.Dict) and None not in node.keys:
-        return {_key(key): _value(value) for key, value in zip(node.keys, node.values)}
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == 'dict':
-        # dict({'not-a-name': 1}) or dict(name=1)
-        positional = [_value(argument) for argument in node.args]
-        if all(isinstance(value, dict) for value in positional):
-            named = {word.arg: _value(word.value) for word in node.keywords if word.arg}
-            return {key: item for value in positional for key, item in value.items()} | named
-    if isinstance(node, ast.List):
-        return [_value(item) for item in node.elts]
-    if isinstance(node, ast.Tuple):
-        return tuple(_value(item) for item in node.elts)
+    match node:
+        case ast.Dict(keys=keys, values=values) if None not in keys:
+            return {_key(key): _value(value) for key, value in zip(keys, values)}
+        case ast.Call(func=ast.Name(id='dict'), args=args, keywords=keywords):
+            # dict({'not-a-name': 1}) or dict(name=1)
+            parts = [_value(argument) for argument in args]
+            parts.append({word.arg: _value(word.value) for word in keywords if word.arg})
+            if all(isinstance(part, dict) for part in parts):
+                return {key: value for part in parts for key, value in part.items()}
+        case ast.List(elts=items):
+            return [_value(item) for item in items]
+        case ast.Tuple(elts=items):
+            return tuple(_value(item) for item in items)
     try:
         return ast.literal_eval(node)
     except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):

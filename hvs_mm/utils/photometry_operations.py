@@ -18,21 +18,15 @@ Operation = tuple[str | float, ...]
 
 
 def pack_operations(views: Sequence[Sequence[Operation]]) -> np.ndarray:
-    """Record the operations for the views of an image.
+    """Record the operations of each of the S views of an image, (S, K, 4) float32.
 
-    The values are those of upstream's transforms:
+    ``K`` is the largest number of operations of a view. Values are those of upstream's transforms:
 
     - ``brightness``, ``contrast``, ``saturation``: a factor,
     - ``hue``: a shift, from -0.5 to 0.5 of the color circle,
     - ``grayscale``: the weights of the channels in their order, which add up to 1,
     - ``blur``: the standard deviation in pixels,
     - ``solarize``: the gray level from which a channel is inverted.
-
-    Args:
-        views: The operations of each of S views, first to last.
-
-    Returns:
-        (S, K, 4) float32, where ``K`` is the largest number of operations of a view.
 
     Raises:
         ValueError: If an operation is unknown.
@@ -48,14 +42,7 @@ def pack_operations(views: Sequence[Sequence[Operation]]) -> np.ndarray:
 
 
 def stack_operations(records: Sequence[np.ndarray]) -> np.ndarray:
-    """Join the records of the images of a batch.
-
-    Args:
-        records: B arrays (S, K, 4) from :func:`pack_operations`, with any K.
-
-    Returns:
-        (B, S, K, 4) float32, with the largest K.
-    """
+    """Join records (S, K, 4) of B images, with any K, to (B, S, K, 4) with the largest K."""
     steps = max(record.shape[1] for record in records)
     batch = np.zeros((len(records), len(records[0]), steps, _WIDTH), dtype=np.float32)
     for image, record in zip(batch, records):

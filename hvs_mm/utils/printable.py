@@ -14,11 +14,7 @@ _BIDIRECTIONAL = frozenset(
 
 
 def printable(text: object) -> str:
-    """The text on one line, with everything that steers a terminal as an escape of Python.
-
-    Args:
-        text: Whatever was read from a path, a log or a checkpoint.
-    """
+    """The text on one line, with everything that steers a terminal as an escape of Python."""
     return ''.join(
         character.encode('unicode_escape').decode('ascii')
         if unicodedata.category(character) in _UNFIT or character in _BIDIRECTIONAL

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 from mmpretrain.registry import TASK_UTILS
 
+T = TypeVar('T')
 
-def look_up(name: str) -> Any:
-    """Look up a name of a config in ``TASK_UTILS``, or a dotted one in Python; else ``None``."""
-    try:
-        return TASK_UTILS.get(name)
-    except (RuntimeError, TypeError, ValueError):
-        # A name that no module can have, such as '' or '.x'.
-        return None
+
+def look_up(kind: Any, base: type[T]) -> type[T] | None:
+    """The subclass of ``base`` that a config means; ``None`` if there is no such class.
+
+    Args:
+        kind: The class, its name in ``TASK_UTILS``, or a dotted one in Python.
+        base: Its base class.
+    """
+    if isinstance(kind, str):
+        try:
+            kind = TASK_UTILS.get(kind)
+        except (RuntimeError, TypeError, ValueError):
+            # A name that no module can have, such as '' or '.x'.
+            return None
+    return kind if isinstance(kind, type) and issubclass(kind, base) else None

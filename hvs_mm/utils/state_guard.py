@@ -19,13 +19,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 class StateGuard:
     """Copies of everything that forward passes of a model change, to undo them.
 
-    These are its buffers: statistics of BatchNorm, the centers of DINO and iBOT, queues, counters.
-
-    Args:
-        model: Any module. Its buffers may be written in place or replaced.
-        averages: Guard the parameters of MMEngine's averaged models, too, such as BYOL's target
-            network, which upstream updates in the forward pass. The teacher of DINO and iBOT is
-            updated by a hook between the passes and is not guarded.
+    These are its buffers, written in place or replaced: statistics of BatchNorm, the centers of
+    DINO and iBOT, queues, counters. With ``averages`` they are also the parameters of MMEngine's
+    averaged models, such as BYOL's target network, which upstream updates in the forward pass. The
+    teacher of DINO and iBOT is updated by a hook between the passes and is not guarded.
     """
 
     # Version counters (`_version`) do not show all changes: writes through `.data`, BatchNorm's to
@@ -41,11 +38,7 @@ class StateGuard:
     @torch.compiler.disable
     @torch.no_grad()
     def take(self, skip: Collection[nn.Module] = ()) -> None:
-        """Copy what the next passes may change.
-
-        Args:
-            skip: Modules whose buffers the passes do not change.
-        """
+        """Copy what the next passes may change; they leave the buffers of ``skip`` alone."""
         skipped = {id(module) for module in skip}
         self._places = {
             f'{prefix}.{name}' if prefix else name: (entries, name, value)
@@ -53,20 +46,14 @@ class StateGuard:
             for name, value in entries.items()
         }
         values = self._values()
-        # Memory is allocated once, and again only for a tensor that another one has replaced.
-        self._copies = {
-            full: old
-            if (old := self._copies.get(full)) is not None and _is_alike(old, value)
-            else torch.empty_like(value)
-            for full, value in values.items()
-        }
-        _copy_all(list(self._copies.values()), list(values.values()))
+        # The memory of the copies before can be taken again.
+        self._copies.clear()
+        self._copies = {full: torch.empty_like(value) for full, value in values.items()}
+        _copy_all(self._copies, values)
 
     def current(self) -> dict[str, Tensor]:
-        """All floating-point buffers, as they are now, by name.
-
-        Averaged parameters are left out: an average of finite weights is finite.
-        """
+        """All floating-point buffers, as they are now, by name."""
+        # Averaged parameters are left out: an average of finite weights is finite.
         found = {
             full: entries.get(name)
             for full, (entries, name, value) in self._places.items()
@@ -80,7 +67,7 @@ class StateGuard:
         """Put everything back to where it was at :meth:`take`."""
         for entries, name, value in self._places.values():
             entries[name] = value
-        _copy_all(list(self._values().values()), list(self._copies.values()))
+        _copy_all(self._values(), self._copies)
 
     def _changing(self, skipped: Collection[int]) -> Iterator[tuple[str, dict[str, Tensor | None]]]:
         """The dicts that hold what forward passes change, with the names of their modules."""
@@ -107,11 +94,8 @@ def preserve_state(module: nn.Module, evaluate: bool = False) -> Iterator[None]:
     BatchNorm in train mode still normalizes with the statistics of the batch, but does not track
     them. Any other buffer that a forward pass writes to or replaces is restored, and so are the
     random states of Python, NumPy and torch, on the CPU and on the module's devices: dropout and
-    stochastic depth draw afterwards what they would have drawn without the pass.
-
-    Args:
-        module: Any module. Its parameters are not copied: run without gradient.
-        evaluate: Put the module into eval mode inside the block.
+    stochastic depth draw afterwards what they would have drawn without the pass. Parameters are not
+    copied: run without gradient. With ``evaluate`` the module is in eval mode inside the block.
     """
     modes = [(child, child.training) for child in module.modules()]
     if evaluate:
@@ -150,9 +134,6 @@ def own_random_numbers(seed: int) -> Iterator[None]:
     """Seed NumPy, Python and torch (on the CPU), and restore their generators afterwards.
 
     The transforms of MMCV and MMPretrain draw from all three.
-
-    Args:
-        seed: Seed of all three.
     """
     with _preserve_random_states():
         np.random.seed(seed)
@@ -178,17 +159,10 @@ def _is_expanded(value: Tensor) -> bool:
     return any(size > 1 and step == 0 for size, step in zip(value.shape, value.stride()))
 
 
-def _is_alike(one: Tensor, other: Tensor) -> bool:
-    return one.shape == other.shape and one.dtype == other.dtype and one.device == other.device
-
-
-def _copy_all(targets: list[Tensor], sources: list[Tensor]) -> None:
+def _copy_all(targets: dict[str, Tensor], sources: dict[str, Tensor]) -> None:
     # One type at a time: only then is it one kernel for many tensors.
-    groups: dict[tuple[torch.device, torch.dtype], tuple[list[Tensor], list[Tensor]]]
-    groups = defaultdict(lambda: ([], []))
-    for target, source in zip(targets, sources):
-        both = groups[target.device, target.dtype]
-        both[0].append(target)
-        both[1].append(source)
-    for into, out_of in groups.values():
-        torch._foreach_copy_(into, out_of)
+    groups = defaultdict(list)
+    for name, target in targets.items():
+        groups[target.device, target.dtype].append(name)
+    for names in groups.values():
+        torch._foreach_copy_([targets[name] for name in names], [sources[name] for name in names])

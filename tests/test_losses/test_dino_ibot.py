@@ -17,7 +17,8 @@ from hvs_mm.losses import (
     with_diagonal,
 )
 from hvs_mm.models import DINOHead, IBOTHead
-from hvs_mm.selection import ScoreWeights, ViewGroups, combination_scores
+from hvs_mm.selection import ScoreWeights, ViewGroups
+from hvs_mm.selection.selectors import combination_scores
 from tests.ranks import run_ranks
 
 B, T, S, K = 3, 2, 5, 64

@@ -18,8 +18,8 @@ from hvs_mm.selection import (
     ScoreWeights,
     ViewGroups,
     build_selector,
-    combination_scores,
 )
+from hvs_mm.selection.selectors import combination_scores
 
 
 def all_combinations(groups):

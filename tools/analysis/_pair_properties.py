@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hvs_mm.selection import COLOR_CHANGES, color_deviation, pair_geometry
+from hvs_mm.selection.statistics.color import COLOR_CHANGES, color_deviation
+from hvs_mm.selection.statistics.geometry import pair_geometry
 
 
 class Correlation(NamedTuple):

@@ -42,7 +42,7 @@ from hvs_mm.engine import (
     write_json,
 )
 from hvs_mm.reports import printable
-from hvs_mm.selection import pairs_within
+from hvs_mm.selection.statistics.choice import pairs_within
 from hvs_mm.visualization import select_examples
 
 

@@ -32,7 +32,8 @@ from hvs_mm.engine import add_example_options, one_line_errors, tool_parser, wri
 from hvs_mm.evaluation import count_operations
 from hvs_mm.models import HVSAlgorithm, SelectionPass, SelectionSchedule, is_random
 from hvs_mm.models.cheap_pass.selection_pass import PASS_SETTINGS
-from hvs_mm.selection import Selection, agreement_with, join_selections
+from hvs_mm.selection.record import Selection, join_selections
+from hvs_mm.selection.statistics.agreement import agreement_with
 from hvs_mm.visualization import select_examples
 
 #: Options of a variant: the keys of ``selection_pass``.

@@ -1,5 +1,1 @@
-from .last_layers_vit import LastLayersVisionTransformer
-from .masked_vit import MaskedVisionTransformer
-from .vit_init import ViTTruncNormal
-
-__all__ = ['LastLayersVisionTransformer', 'MaskedVisionTransformer', 'ViTTruncNormal']
+"""Vision transformers with masks, with the tokens of several layers, and their initial weights."""

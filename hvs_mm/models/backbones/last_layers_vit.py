@@ -19,7 +19,7 @@ class LastLayersVisionTransformer(VisionTransformer):
     which evaluates ViT-S with 4 layers.
 
     Frozen means that it always stays in evaluation mode, so without dropout and stochastic depth,
-    and that no parameter takes a gradient. All parameters have the names of ``VisionTransformer``.
+    and that no parameter takes a gradient. Parameters have the names of ``VisionTransformer``.
 
     Args:
         last_layers: How many layers, n.

@@ -10,6 +10,14 @@ from mmpretrain.registry import MODELS
 from torch import Tensor, nn
 
 
+def patch_size(backbone: nn.Module) -> tuple[int, int]:
+    """Height and width that a view's must be multiples of; 1 for a convolutional network."""
+    if not hasattr(backbone, 'patch_embed'):
+        return 1, 1
+    height, width = backbone.patch_embed.projection.kernel_size
+    return height, width
+
+
 @MODELS.register_module()
 class MaskedVisionTransformer(VisionTransformer):
     """MMPretrain's ``VisionTransformer`` that takes a mask of patches.
@@ -40,14 +48,10 @@ class MaskedVisionTransformer(VisionTransformer):
         self.mask_token = nn.Parameter(torch.zeros(1, 1, self.embed_dims))
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor]:
-        """Encode images.
+        """The tokens ((B, 1 + N, C),) of images (B, 3, H, W), the [CLS] token first.
 
-        Args:
-            x: (B, 3, H, W); H and W are multiples of the patch size.
-            mask: (B, H / patch, W / patch) bool, true for masked patches.
-
-        Returns:
-            A tuple with the tokens (B, 1 + N, C), the [CLS] token first.
+        H and W are multiples of the patch size. The mask (B, H / patch, W / patch), bool, is true
+        for masked patches.
         """
         tokens, resolution = self.patch_embed(x)
         if mask is not None:

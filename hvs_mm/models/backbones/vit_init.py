@@ -19,9 +19,6 @@ class ViTTruncNormal:
 
     MMEngine's ``TruncNormal`` cannot do this: MMPretrain's layers draw those of their MLP from
     another distribution after it, and it does not reach the [CLS] token.
-
-    Args:
-        std: Standard deviation of the distribution. Defaults to 0.02.
     """
 
     def __init__(self, std: float = 0.02) -> None:

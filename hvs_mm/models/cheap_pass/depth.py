@@ -16,11 +16,7 @@ class _Exit(Exception):  # noqa: N818 - it is no error
 
 
 def layers_of(backbone: nn.Module) -> list[nn.Module]:
-    """The stages of a ``ResNet``, or the layers of a ``VisionTransformer``, in their order.
-
-    Raises:
-        ValueError: If the backbone is neither.
-    """
+    """The stages of a ``ResNet``, or the layers of a ``VisionTransformer``, in their order."""
     if hasattr(backbone, 'res_layers'):
         return [getattr(backbone, name) for name in backbone.res_layers]
     if hasattr(backbone, 'patch_embed') and hasattr(backbone, 'layers'):
@@ -32,13 +28,10 @@ def layers_of(backbone: nn.Module) -> list[nn.Module]:
 
 
 def early_features(backbone: nn.Module, images: Tensor, depth: int) -> Tensor:
-    """Pooled features (N, C) after some layers of a backbone; the later layers do not run.
+    """Features (N, C) of images (N, 3, H, W) after ``depth`` layers; the later ones do not run.
 
-    Args:
-        backbone: A ``ResNet`` or ``VisionTransformer`` of MMPretrain.
-        images: (N, 3, H, W).
-        depth: Stages of the ``ResNet``, whose positions are averaged, or layers of the
-            ``VisionTransformer``, whose patch tokens are.
+    They are the mean over the positions of a ``ResNet``'s map, or over the patch tokens of a
+    ``VisionTransformer``.
     """
 
     def leave(module: nn.Module, args: Any, output: Tensor) -> None:

@@ -16,11 +16,6 @@ def backbones_in(algorithm: nn.Module, dtype: torch.dtype, device: torch.device)
 
     Their outputs are float32 again. Projectors and prototypes keep their precision: they take a
     small part of the time, and a teacher's temperature of 0.04 multiplies their errors by 25.
-
-    Args:
-        algorithm: Has a ``backbone``; all its modules of that type are changed.
-        dtype: Type for autocast.
-        device: Where the backbones run.
     """
     kind = type(algorithm.backbone)
     with ExitStack() as stack:
@@ -37,14 +32,13 @@ def backbones_in(algorithm: nn.Module, dtype: torch.dtype, device: torch.device)
             entered.pop().__exit__(None, None, None)
             return tuple(part.float() for part in output)
 
-        def leave_all() -> None:
-            # Not empty only if a backbone has raised.
-            while entered:
-                entered.pop().__exit__(None, None, None)
-
         for module in algorithm.modules():
             if type(module) is kind:
                 stack.callback(module.register_forward_pre_hook(enter).remove)
                 stack.callback(module.register_forward_hook(leave).remove)
-        stack.callback(leave_all)
-        yield
+        try:
+            yield
+        finally:
+            # Not empty only if a backbone has raised.
+            while entered:
+                entered.pop().__exit__(None, None, None)

@@ -14,6 +14,7 @@ from ...selection.pair_losses.base import PairLoss, forward_views, registered_pa
 from ...selection.scores import ScoreWeights
 from ...utils.arguments import check_share, is_whole
 from ...utils.compile_guards import compile_guards
+from ..backbones.masked_vit import patch_size
 from ..checks import ViewsError
 from .depth import early_features, layers_of
 from .dtype import backbones_in
@@ -35,7 +36,7 @@ class SelectionPass:
 
     Args:
         algorithm: The algorithm whose views are selected.
-        pair_loss: Its pair loss.
+        pair_loss: Pair loss of the algorithm.
         scale: Scale of the views' sides for selection, in (0, 1], rounded to whole patches of a
             transformer, whose position embedding is interpolated.
         tokens: Share of the patch tokens that vision transformers keep, in (0, 1].
@@ -75,15 +76,21 @@ class SelectionPass:
                 f'{type(algorithm).__name__} has a {type(algorithm.backbone).__name__}: leave it '
                 'out, or use selection_pass.scale.'
             )
-        if depth is not None:
-            _check_depth(algorithm.backbone, depth)
+        layers = [] if depth is None else layers_of(algorithm.backbone)
+        if depth is not None and not is_whole(depth, 1, len(layers)):
+            raise ValueError(
+                f'selection_pass.depth={depth!r} must be an integer from 1 to {len(layers)}, the '
+                f'stages or layers of {type(algorithm.backbone).__name__} after which to leave it.'
+            )
         _check_online(online, depth, pair_loss)
         self.pair_loss = pair_loss
         self.scale, self.tokens, self.depth, self.dtype = scale, tokens, depth, dtype
         self.online = online
         #: How the parts of the tensor enter a score.
         self.weights = pair_loss.score_weights(algorithm) if depth is None else ScoreWeights()
-        self._is_convolutional = _is_convolutional(algorithm.backbone)
+        convolutions = [m for m in algorithm.backbone.modules() if isinstance(m, nn.Conv2d)]
+        # A transformer has one, which cuts the patches.
+        self._is_convolutional = len(convolutions) > 1
 
     @property
     def is_exact(self) -> bool:
@@ -104,18 +111,14 @@ class SelectionPass:
         target_inputs: dict[str, Tensor],
         subsets: TokenSubsets | None = None,
     ) -> Any:
-        """Forward the candidates and return what :meth:`form` needs.
+        """Forward the candidates as :meth:`hvs_mm.selection.PairLoss.forward` does.
 
-        Args:
-            algorithm: The algorithm.
-            views: S tensors (B, 3, H, W), preprocessed; the target views come first.
-            num_targets: T, how many of them are targets.
-            target_inputs: See :meth:`hvs_mm.selection.PairLoss.target_inputs`.
-            subsets: From :meth:`draw_subsets`.
+        ``subsets`` come from :meth:`draw_subsets`. The result is for :meth:`form`.
         """
         if self.scale < 1:
             views = self._smaller(algorithm, views)
-            target_inputs = self.pair_loss.resized(algorithm, target_inputs, views)
+        if self.scale < 1 or subsets is not None:
+            target_inputs = self.pair_loss.fitted(algorithm, target_inputs, views, subsets)
         if views[0].device.type == 'cpu' and self._is_convolutional:
             # The same numbers but for rounding, in 0.5 to 0.7 of the time (torch 2.10, AMD EPYC).
             views = [view.contiguous(memory_format=torch.channels_last) for view in views]
@@ -130,7 +133,6 @@ class SelectionPass:
         with ExitStack() as stack:
             if subsets is not None:
                 stack.enter_context(fewer_tokens(transformers_in(algorithm), subsets))
-                target_inputs = self.pair_loss.thinned_out(target_inputs, subsets)
             dtype, device = _DTYPES.get(self.dtype), views[0].device
             if self.depth is None:
                 if dtype is not None:
@@ -143,7 +145,7 @@ class SelectionPass:
             return features, num_targets
 
     def _smaller(self, algorithm: nn.Module, views: Sequence[Tensor]) -> list[Tensor]:
-        smaller = smaller_views(views, self.scale, _patch_size(algorithm.backbone))
+        smaller = smaller_views(views, self.scale, patch_size(algorithm.backbone))
         sizes = [{tuple(view.shape[2:]) for view in some} for some in (views, smaller)]
         if len(sizes[1]) < len(sizes[0]):
             raise ViewsError(
@@ -156,22 +158,18 @@ class SelectionPass:
         """Fill the pair-loss tensor (B, T, S) from what :meth:`forward` returned."""
         if self.depth is None:
             pair_loss = self.pair_loss.form(algorithm, outputs)
-            return pair_loss if self.online == 'all' else _with_targets(pair_loss)
+            if self.online == 'all':
+                return pair_loss
+            # In front of the local views (B, T, S - T) come the T targets, not forwarded. Not with
+            # zero, which would make a combination with hard targets no harder by their own pairs.
+            expected = pair_loss.mean(-1, keepdim=True).expand(-1, -1, pair_loss.shape[1])
+            return torch.cat([expected, pair_loss], dim=-1)
         features, num_targets = outputs
         return -cosine_similarities(features, features[:, :num_targets])
 
     def reusable(self, algorithm: nn.Module, outputs: Any) -> dict[str, Tensor]:
         """Outputs (B, T, ...) that the training step need not compute again."""
         return self.pair_loss.reusable(algorithm, outputs) if self.is_exact else {}
-
-
-def _check_depth(backbone: nn.Module, depth: Any) -> None:
-    layers = layers_of(backbone)
-    if not is_whole(depth, 1, len(layers)):
-        raise ValueError(
-            f'selection_pass.depth={depth!r} must be an integer from 1 to {len(layers)}, the '
-            f'stages or layers of {type(backbone).__name__} after which to leave it.'
-        )
 
 
 def _check_online(online: Any, depth: int | None, pair_loss: PairLoss) -> None:
@@ -192,23 +190,3 @@ def _check_online(online: Any, depth: int | None, pair_loss: PairLoss) -> None:
             'views are online views that count as much: leave it out. It is for '
             f'{sorted(name for name, cls in known if cls.takes_first_online)}.'
         )
-
-
-def _with_targets(pair_loss: Tensor) -> Tensor:
-    """Put the T targets, which were not forwarded, in front of the local views (B, T, S - T)."""
-    # Not zero, which would make a combination with hard targets no harder by their own pairs.
-    expected = pair_loss.mean(-1, keepdim=True)
-    return torch.cat([expected.expand(-1, -1, pair_loss.shape[1]), pair_loss], dim=-1)
-
-
-def _is_convolutional(backbone: nn.Module) -> bool:
-    """Whether there are convolutions beyond the one that cuts patches."""
-    return sum(isinstance(module, nn.Conv2d) for module in backbone.modules()) > 1
-
-
-def _patch_size(backbone: nn.Module) -> tuple[int, int]:
-    """What the sides of a view must be multiples of."""
-    if hasattr(backbone, 'patch_embed'):
-        height, width = backbone.patch_embed.projection.kernel_size
-        return height, width
-    return 1, 1

@@ -22,10 +22,7 @@ class TokenSubsets:
     """Random subsets of patches, one for every number of patches, as long as the object lives.
 
     All views of a size, of student and teacher, have the same subset: their outputs stay
-    comparable, and no index differs within a batch.
-
-    Args:
-        share: Share of the patches to keep, in (0, 1]; at least one is left.
+    comparable, and no index differs within a batch. At least one patch is left.
     """
 
     def __init__(self, share: float) -> None:
@@ -36,7 +33,7 @@ class TokenSubsets:
 
     @torch.compiler.disable
     def __call__(self, num_patches: int) -> Tensor:
-        """Numbers (n,) int64 of the patches that are left, ascending, on the host."""
+        """Positions (n,) int64 of the patches that are left, ascending, on the host."""
         if num_patches not in self._subsets:
             count = max(1, round(self.share * num_patches))
             order = torch.randperm(num_patches, generator=self._generator)
@@ -51,7 +48,6 @@ def fewer_tokens(transformers: Sequence[nn.Module], subsets: TokenSubsets) -> It
     The others are dropped behind the position embedding, so those left know where they lie. The
     extra tokens, such as [CLS], stay.
     """
-
     with ExitStack() as stack:
         for transformer in transformers:
             hook = partial(_thin_out, subsets, transformer.num_extra_tokens)

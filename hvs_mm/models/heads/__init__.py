@@ -1,4 +1,1 @@
-from .dino_head import DINOHead, check_warmup_epochs
-from .ibot_head import IBOTHead
-
-__all__ = ['DINOHead', 'IBOTHead', 'check_warmup_epochs']
+"""The losses of DINO and iBOT as modules with temperatures and centers."""

@@ -13,6 +13,7 @@ from mmpretrain.registry import MODELS
 from torch import Tensor
 
 from ...losses.dino import dino_pair_loss, mean_of_cross_terms
+from ...utils.arguments import check_share
 from ...utils.compile_guards import compile_guards
 
 
@@ -25,9 +26,6 @@ def warmed_up_temperature(
     It stays at ``start`` until ``start_epoch`` and rises linearly from there to ``end``, which it
     reaches in the last epoch of the warm-up. The Runner keeps the epoch in MMEngine's
     ``MessageHub``, so a resumed run has the right value. Without a Runner it is the first.
-
-    Raises:
-        ValueError: If the warm-up is not over when the run ends.
     """
     hub = MessageHub.get_current_instance()
     max_epochs = hub.get_info('max_epochs')
@@ -42,19 +40,13 @@ def warmed_up_temperature(
 
 
 def check_warmup_epochs(warmup_epochs: int, max_epochs: int, mask_start_epoch: int = 0) -> None:
-    """Check that a run is long enough for the masks and for the teacher's temperature.
+    """Raise ``ValueError`` if a run ends before masks begin or the temperature has warmed up.
 
-    Args:
-        warmup_epochs: Length of the warm-up of the teacher's temperature.
-        max_epochs: Length of the run; a loop by iterations counts as a single epoch.
-        mask_start_epoch: First epoch with masks, and of the warm-up for patches. 0 for DINO.
-
-    Raises:
-        ValueError: If there would be no masks, or the warm-up is not over when the run ends.
+    The warm-up for patches begins with the masks. A loop by iterations counts as a single epoch.
     """
-    run = f'the run has max_epochs={max_epochs}' + (
-        ' (a loop by iterations counts as one epoch)' if max_epochs == 1 else ''
-    )
+    run = f'the run has max_epochs={max_epochs}'
+    if max_epochs == 1:
+        run += ' (a loop by iterations counts as one epoch)'
     if 0 < mask_start_epoch >= max_epochs:
         raise ValueError(
             f'masks begin at epoch {mask_start_epoch}, but {run}: lower '
@@ -70,32 +62,20 @@ def check_warmup_epochs(warmup_epochs: int, max_epochs: int, mask_start_epoch: i
         )
 
 
-def check_temperatures(**temperatures: float) -> None:
-    """Raise ``ValueError`` unless all are positive and finite."""
-    for name, value in temperatures.items():
-        if not (value > 0 and isfinite(value)):
-            raise ValueError(f'{name}={value} must be positive and finite.')
-
-
-def check_momentum(name: str, value: float) -> None:
-    """Raise ``ValueError`` unless a momentum is between 0 and 1."""
-    if not 0 <= value <= 1:
-        raise ValueError(f'{name}={value} must be between 0 and 1.')
+def check_temperature(name: str, value: float) -> float:
+    """Return a temperature, or raise ``ValueError`` unless it is positive and finite."""
+    if not (value > 0 and isfinite(value)):
+        raise ValueError(f'{name}={value} must be positive and finite.')
+    return value
 
 
 def updated_center(
     center: Tensor, teacher: Tensor, momentum: float, counts: Tensor | None = None
 ) -> Tensor:
-    """Running mean of the teacher's logits over all processes (arXiv 2104.14294, eq. 4).
+    """Running mean (1, K) of the teacher's logits over all processes (arXiv 2104.14294, eq. 4).
 
-    Args:
-        center: (1, K).
-        teacher: (N, K) logits of this process; N may differ between processes.
-        momentum: Share of the old center.
-        counts: (N,) bool, which of the logits count; by default all do.
-
-    Returns:
-        (1, K), the new center.
+    The teacher has logits (N, K) in this process; N may differ between processes. ``counts`` (N,)
+    bool says which of them count, by default all. The momentum is the share of the old center.
     """
     teacher = teacher.detach().to(center.dtype)
     if counts is None:
@@ -147,24 +127,18 @@ class DINOHead(BaseModule):
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        check_temperatures(
-            student_temp=student_temp,
-            teacher_temp=teacher_temp,
-            warmup_teacher_temp=warmup_teacher_temp,
-        )
         if warmup_teacher_temp_epochs < 0:
             raise ValueError(
                 f'warmup_teacher_temp_epochs={warmup_teacher_temp_epochs} must not be negative.'
             )
-        check_momentum('center_momentum', center_momentum)
         if num_crops < 2:
             raise ValueError(f'num_crops={num_crops} must be at least 2.')
         self.num_crops = num_crops
-        self.student_temp = student_temp
-        self.teacher_temp = teacher_temp
-        self.warmup_teacher_temp = warmup_teacher_temp
+        self.student_temp = check_temperature('student_temp', student_temp)
+        self.teacher_temp = check_temperature('teacher_temp', teacher_temp)
+        self.warmup_teacher_temp = check_temperature('warmup_teacher_temp', warmup_teacher_temp)
         self.warmup_teacher_temp_epochs = warmup_teacher_temp_epochs
-        self.center_momentum = center_momentum
+        self.center_momentum = check_share('center_momentum', center_momentum)
         self.register_buffer('center', torch.zeros(1, out_channels))
 
     def check_epochs(self, max_epochs: int) -> None:
@@ -179,27 +153,13 @@ class DINOHead(BaseModule):
 
     @compile_guards
     def pair_loss(self, student: Tensor, teacher: Tensor) -> Tensor:
-        """The loss of every pair of views.
-
-        Args:
-            student: (B, S, K) logits.
-            teacher: (B, T, K) logits.
-
-        Returns:
-            (B, T, S)
-        """
-        return dino_pair_loss(
-            student, teacher, self.center, self.student_temp, self.current_teacher_temp()
-        )
+        """The loss (B, T, S) of all pairs of views, from logits (B, S, K) and (B, T, K)."""
+        temperatures = self.student_temp, self.current_teacher_temp()
+        return dino_pair_loss(student, teacher, self.center, *temperatures)
 
     @compile_guards
     def loss(self, student: Tensor, teacher: Tensor) -> Tensor:
-        """Mean over pairs of different views and samples, a scalar; then update the center.
-
-        Args:
-            student: (B, S, K) logits.
-            teacher: (B, T, K) logits.
-        """
+        """Mean of the losses of pairs of different views, a scalar; then update the center."""
         loss = mean_of_cross_terms(self.pair_loss(student, teacher.detach())).mean()
         self.update_center(teacher)
         return loss

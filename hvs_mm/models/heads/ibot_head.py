@@ -12,11 +12,11 @@ from torch import Tensor
 
 from ...losses.dino import mean_of_cross_terms
 from ...losses.ibot import IBOTOutputs, ibot_pair_loss
+from ...utils.arguments import check_share
 from ...utils.compile_guards import compile_guards
 from .dino_head import (
     DINOHead,
-    check_momentum,
-    check_temperatures,
+    check_temperature,
     check_warmup_epochs,
     updated_center,
     warmed_up_temperature,
@@ -63,18 +63,15 @@ class IBOTHead(DINOHead):
         **kwargs: Any,
     ) -> None:
         super().__init__(out_channels, **kwargs)
-        check_temperatures(
-            patch_teacher_temp=patch_teacher_temp,
-            warmup_patch_teacher_temp=warmup_patch_teacher_temp,
-        )
-        check_momentum('patch_center_momentum', patch_center_momentum)
         weights = {'cls_weight': cls_weight, 'patch_weight': patch_weight}
         for name, value in {**weights, 'mask_start_epoch': mask_start_epoch}.items():
             if not 0 <= value < inf:
                 raise ValueError(f'{name}={value} must be finite and not negative.')
-        self.patch_teacher_temp = patch_teacher_temp
-        self.warmup_patch_teacher_temp = warmup_patch_teacher_temp
-        self.patch_center_momentum = patch_center_momentum
+        self.patch_teacher_temp = check_temperature('patch_teacher_temp', patch_teacher_temp)
+        self.warmup_patch_teacher_temp = check_temperature(
+            'warmup_patch_teacher_temp', warmup_patch_teacher_temp
+        )
+        self.patch_center_momentum = check_share('patch_center_momentum', patch_center_momentum)
         self.mask_start_epoch = mask_start_epoch
         self.cls_weight = cls_weight
         self.patch_weight = patch_weight
@@ -100,27 +97,14 @@ class IBOTHead(DINOHead):
 
     @compile_guards
     def pair_loss(self, outputs: IBOTOutputs) -> Tensor:
-        """The [CLS] loss of pairs of different views, the patch loss of a view on the diagonal.
-
-        Returns:
-            (B, T, S)
-        """
-        return ibot_pair_loss(
-            outputs,
-            self.center,
-            self.patch_center,
-            self.student_temp,
-            self.current_teacher_temp(),
-            self.current_patch_teacher_temp(),
-        )
+        """The [CLS] losses (B, T, S) of pairs of views, on the diagonal the patch losses."""
+        of_teacher = self.current_teacher_temp(), self.current_patch_teacher_temp()
+        centers = self.center, self.patch_center
+        return ibot_pair_loss(outputs, *centers, self.student_temp, *of_teacher)
 
     @compile_guards
     def loss(self, outputs: IBOTOutputs) -> dict[str, Tensor]:
-        """Weighted sum of both means; then update the centers.
-
-        Returns:
-            ``loss``, and its parts ``cls_term`` and ``patch_term`` for the log.
-        """
+        """Weighted sum ``loss`` of ``cls_term`` and ``patch_term``; then update the centers."""
         pair_loss = self.pair_loss(outputs)
         cls = mean_of_cross_terms(pair_loss).mean()
         patch = pair_loss.diagonal(dim1=1, dim2=2).mean()
@@ -135,11 +119,6 @@ class IBOTHead(DINOHead):
     def update_centers(self, outputs: IBOTOutputs) -> None:
         """Move both centers towards the means of the teacher's logits of all processes."""
         self.update_center(outputs.teacher)
-        self.patch_center.copy_(
-            updated_center(
-                self.patch_center,
-                outputs.teacher_patches,
-                self.patch_center_momentum,
-                outputs.is_masked,
-            )
-        )
+        momentum, patches = self.patch_center_momentum, outputs.teacher_patches
+        moved = updated_center(self.patch_center, patches, momentum, outputs.is_masked)
+        self.patch_center.copy_(moved)

@@ -1,5 +1,1 @@
-from .dino_neck import DINONeck
-from .ibot_neck import IBOTNeck
-from .simple_feature_pyramid import SimpleFeaturePyramid
-
-__all__ = ['DINONeck', 'IBOTNeck', 'SimpleFeaturePyramid']
+"""Projections of DINO and iBOT, and the feature pyramid of detectors."""

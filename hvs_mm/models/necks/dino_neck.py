@@ -16,12 +16,8 @@ from torch.nn import functional as F
 class WeightNormLinear(nn.Module):
     """Linear layer without bias whose weight is ``g * v / |v|`` per output unit.
 
-    torch's ``weight_norm`` keeps the product as an attribute, which cannot be deep-copied.
-
-    Args:
-        in_features: Size of the input.
-        out_features: Size of the output.
-        fixed_norm: Keep ``g`` at one, so that every prototype has unit length.
+    torch's ``weight_norm`` keeps the product as an attribute, which cannot be deep-copied. With
+    ``fixed_norm`` ``g`` stays at one, so that every prototype has unit length.
     """
 
     def __init__(self, in_features: int, out_features: int, fixed_norm: bool) -> None:
@@ -77,10 +73,8 @@ class DINONeck(BaseModule):
         layers: list[nn.Module] = []
         width = in_channels
         for _ in range(num_layers - 1):
-            layers.append(nn.Linear(width, hidden_channels))
-            if use_bn:
-                layers.append(nn.BatchNorm1d(hidden_channels))
-            layers.append(nn.GELU())
+            norm = [nn.BatchNorm1d(hidden_channels)] if use_bn else []
+            layers += [nn.Linear(width, hidden_channels), *norm, nn.GELU()]
             width = hidden_channels
         layers.append(nn.Linear(width, bottleneck_channels))
         self.mlp = nn.Sequential(*layers)
@@ -103,9 +97,5 @@ class DINONeck(BaseModule):
         return self.last_layer(self.project(features))
 
     def pool(self, x: Sequence[Tensor]) -> Tensor:
-        """The features (B, C) of the backbone's output that go through the MLP.
-
-        Args:
-            x: Feature maps (B, C, H, W), which are averaged, or features (B, C); the last counts.
-        """
+        """The last features (B, C) of the backbone's output, or the means of maps (B, C, H, W)."""
         return x[-1].mean((2, 3)) if x[-1].ndim == 4 else x[-1]

@@ -2,39 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from mmengine.dist import get_world_size
 from mmpretrain.registry import MODELS
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.modules.batchnorm import SyncBatchNorm, _BatchNorm
 
 from .dino_neck import DINONeck, WeightNormLinear
-
-
-@contextmanager
-def running_statistics(module: nn.Module) -> Iterator[None]:
-    """Let BatchNorm normalize with its running statistics, and leave these alone.
-
-    For a batch too small to have statistics of its own. SyncBN on several processes, which must
-    all take part, keeps normalizing with the statistics of their batches together.
-    """
-    norms = [
-        m
-        for m in module.modules()
-        if isinstance(m, _BatchNorm)
-        and m.training
-        and not (isinstance(m, SyncBatchNorm) and get_world_size() > 1)
-    ]
-    for norm in norms:
-        norm.eval()
-    try:
-        yield
-    finally:
-        for norm in norms:
-            norm.train()
 
 
 @MODELS.register_module()
@@ -92,10 +68,19 @@ class IBOTNeck(DINONeck):
     def patch_logits(self, tokens: Tensor) -> Tensor:
         """Map patch tokens (M, C) to logits (M, patch_out_channels).
 
-        BatchNorm normalizes fewer than two of them with its running statistics.
+        Fewer than two tokens have no statistics of their own: BatchNorm takes its running ones, and
+        SyncBN on several processes those of all together.
         """
         prototypes = self.last_layer if self.shared_head else self.last_layer2
         if len(tokens) > 1:
             return prototypes(self.project(tokens))
-        with running_statistics(self.mlp):
+        norms = [m for m in self.mlp.modules() if isinstance(m, _BatchNorm) and m.training]
+        if get_world_size() > 1:
+            norms = [norm for norm in norms if not isinstance(norm, SyncBatchNorm)]
+        for norm in norms:
+            norm.eval()
+        try:
             return prototypes(self.project(tokens))
+        finally:
+            for norm in norms:
+                norm.train()

@@ -47,19 +47,14 @@ class SimpleFeaturePyramid(BaseModule):
             )
         self.num_extra = num_outs - 4
         half, quarter = in_channels // 2, in_channels // 4
-        self.scales = nn.ModuleList(
-            [
-                nn.Sequential(
-                    nn.ConvTranspose2d(in_channels, half, 2, stride=2),
-                    LayerNorm2d(half),
-                    nn.GELU(),
-                    nn.ConvTranspose2d(half, quarter, 2, stride=2),
-                ),
-                nn.ConvTranspose2d(in_channels, half, 2, stride=2),
-                nn.Identity(),
-                nn.MaxPool2d(2, stride=2),
-            ]
+        by_four = nn.Sequential(
+            nn.ConvTranspose2d(in_channels, half, 2, stride=2),
+            LayerNorm2d(half),
+            nn.GELU(),
+            nn.ConvTranspose2d(half, quarter, 2, stride=2),
         )
+        by_two = nn.ConvTranspose2d(in_channels, half, 2, stride=2)
+        self.scales = nn.ModuleList([by_four, by_two, nn.Identity(), nn.MaxPool2d(2, stride=2)])
         self.projections = nn.ModuleList(
             nn.Sequential(
                 nn.Conv2d(channels, out_channels, 1, bias=False),

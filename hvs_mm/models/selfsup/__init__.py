@@ -1,4 +1,1 @@
-from .dino import DINO
-from .ibot import IBOT
-
-__all__ = ['DINO', 'IBOT']
+"""DINO and iBOT, which MMPretrain lacks."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -10,8 +9,9 @@ from mmpretrain.models.selfsup.base import BaseSelfSupervisor
 from mmpretrain.registry import MODELS
 from torch import Tensor, nn
 
-from ...selection.pair_losses.base import forward_views
+from ...selection.pair_losses.base import Samples, Views, forward_views
 from ...utils.compile_guards import plain_drop_path
+from ..backbones.masked_vit import patch_size
 from ..checks import ViewsError
 from ..heads.dino_head import DINOHead
 from ..necks.dino_neck import DINONeck
@@ -33,9 +33,8 @@ class DINO(BaseSelfSupervisor):
             that gives feature maps.
         neck: Config of the projection, see :class:`hvs_mm.models.DINONeck`.
         head: Config of the loss, see :class:`hvs_mm.models.DINOHead`.
-        pretrained: Checkpoint to start from. A teacher that it lacks starts as the student.
-        data_preprocessor: As for ``BaseSelfSupervisor``.
-        init_cfg: As for ``BaseSelfSupervisor``.
+        **kwargs: As for ``BaseSelfSupervisor``. A teacher that the checkpoint ``pretrained`` lacks
+            starts as the student.
 
     Raises:
         ValueError: If backbone, neck and head do not fit together.
@@ -45,22 +44,9 @@ class DINO(BaseSelfSupervisor):
     part_types: ClassVar[dict[str, type]] = {'neck': DINONeck, 'head': DINOHead}
 
     def __init__(
-        self,
-        backbone: dict[str, Any],
-        neck: dict[str, Any],
-        head: dict[str, Any],
-        pretrained: str | None = None,
-        data_preprocessor: dict[str, Any] | nn.Module | None = None,
-        init_cfg: list[dict] | dict | None = None,
+        self, backbone: dict[str, Any], neck: dict[str, Any], head: dict[str, Any], **kwargs: Any
     ) -> None:
-        super().__init__(
-            backbone=backbone,
-            neck=neck,
-            head=head,
-            pretrained=pretrained,
-            data_preprocessor=data_preprocessor,
-            init_cfg=init_cfg,
-        )
+        super().__init__(backbone=backbone, neck=neck, head=head, **kwargs)
         self._check_parts()
         plain_drop_path(self.backbone)
         check_prototypes('out_channels', self.neck.last_layer, self.head.center)
@@ -102,20 +88,17 @@ class DINO(BaseSelfSupervisor):
         """Whether the teacher's logits of a view do not depend on the rest of the batch."""
         return is_per_sample(self.teacher)
 
-    def student_logits(self, views: Sequence[Tensor]) -> Tensor:
+    def student_logits(self, views: Views) -> Tensor:
         """Logits (B, S, K) of S views (B, 3, H, W)."""
         return _logits(self.backbone, self.neck, views)
 
     @torch.no_grad()
-    def teacher_logits(self, views: Sequence[Tensor]) -> Tensor:
+    def teacher_logits(self, views: Views) -> Tensor:
         """Logits (B, T, K) of T views (B, 3, H, W)."""
         return _logits(self.teacher['backbone'], self.teacher['neck'], views)
 
     def loss(
-        self,
-        inputs: Sequence[Tensor],
-        data_samples: Sequence[Any] | None = None,
-        teacher_logits: Tensor | None = None,
+        self, inputs: Views, data_samples: Samples = None, teacher_logits: Tensor | None = None
     ) -> dict[str, Tensor]:
         """Loss of a batch; updates the center.
 
@@ -127,27 +110,26 @@ class DINO(BaseSelfSupervisor):
         Raises:
             ValueError: If the number of views is not ``head.num_crops``.
         """
-        self.check_num_crops(inputs)
-        self.check_views(inputs, len(global_views(inputs)))
+        targets = self._targets_of(inputs)
         if teacher_logits is None:
-            teacher_logits = self.teacher_logits(global_views(inputs))
+            teacher_logits = self.teacher_logits(targets)
         return {'loss': self.head.loss(self.student_logits(inputs), teacher_logits)}
 
-    def check_num_crops(self, views: Sequence[Tensor]) -> None:
-        """Raise ``ValueError`` unless there are as many views as the head is for."""
+    def _targets_of(self, views: Views) -> list[Tensor]:
+        """The global ones of the views of a training step, which are checked."""
         if len(views) != self.head.num_crops:
             raise ValueError(
                 f'{type(self).__name__} got {len(views)} views, but its head is for num_crops='
                 f'{self.head.num_crops}: set model.head.num_crops, or the number of views that '
                 'the pipeline draws.'
             )
+        targets = global_views(views)
+        self.check_views(views, len(targets))
+        return targets
 
-    def check_views(self, views: Sequence[Tensor], num_targets: int) -> None:
-        """Check that the networks can take the views (B, 3, H, W), ``num_targets`` of them global.
-
-        Raises:
-            ViewsError: If a size is no multiple of the patch size, or not exactly the views of the
-                first one's size are the global ones.
+    def check_views(self, views: Views, num_targets: int) -> None:
+        """Raise ``ViewsError`` unless the views can be cut into patches, and those of the first
+        one's size are the ``num_targets`` global ones.
         """
         count = len(global_views(views))
         if num_targets != count:
@@ -156,9 +138,7 @@ class DINO(BaseSelfSupervisor):
                 "leading views of the first one's size for its teacher: correct target_groups, or "
                 'leave it out.'
             )
-        if not hasattr(self.backbone, 'patch_embed'):
-            return
-        patch = tuple(self.backbone.patch_embed.projection.kernel_size)
+        patch = patch_size(self.backbone)
         for view in views:
             if view.shape[2] % patch[0] or view.shape[3] % patch[1]:
                 # MMCV's PatchEmbed would pad such an image with zeros.
@@ -173,14 +153,14 @@ class DINO(BaseSelfSupervisor):
         update_ema(self.teacher, self._student(), momentum)
 
 
-def _logits(backbone: nn.Module, neck: DINONeck, views: Sequence[Tensor]) -> Tensor:
+def _logits(backbone: nn.Module, neck: DINONeck, views: Views) -> Tensor:
     # (B, S, C)
     features = forward_views(lambda x: neck.pool(backbone(x)), views)
     # The views of all sizes at once, as in the published code: BatchNorm depends on it.
     return neck.logits(features.flatten(0, 1)).unflatten(0, features.shape[:2])
 
 
-def global_views(views: Sequence[Tensor]) -> list[Tensor]:
+def global_views(views: Views) -> list[Tensor]:
     """The leading views that have the size of the first one."""
     count = 0
     while count < len(views) and views[count].shape == views[0].shape:
@@ -189,7 +169,7 @@ def global_views(views: Sequence[Tensor]) -> list[Tensor]:
 
 
 def check_prototypes(name: str, last_layer: nn.Module, center: Tensor) -> None:
-    """Raise ``ValueError`` unless neck and head have the same number of prototypes."""
+    """Raise ``ValueError`` unless neck and head have equally many prototypes."""
     in_neck, in_head = len(last_layer.weight_v), center.shape[1]
     if in_neck != in_head:
         raise ValueError(

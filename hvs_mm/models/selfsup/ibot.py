@@ -11,14 +11,14 @@ from mmpretrain.registry import MODELS
 from torch import Tensor
 
 from ...losses.ibot import IBOTOutputs, find_masked
-from ...selection.pair_losses.base import forward_views
+from ...selection.pair_losses.base import Samples, Views, forward_views
 from ...utils.compile_guards import compile_guards
 from ...utils.to_device import to_device
-from ..backbones.masked_vit import MaskedVisionTransformer
+from ..backbones.masked_vit import MaskedVisionTransformer, patch_size
 from ..checks import ViewsError
 from ..heads.ibot_head import IBOTHead
 from ..necks.ibot_neck import IBOTNeck
-from .dino import DINO, check_prototypes, global_views
+from .dino import DINO, check_prototypes
 
 
 @MODELS.register_module()
@@ -49,26 +49,24 @@ class IBOT(DINO):
         check_prototypes('patch_out_channels', last_layer, self.head.patch_center)
 
     @torch.compiler.disable
-    def masks_of(self, data_samples: Sequence[Any] | None, views: Sequence[Tensor]) -> Tensor:
-        """The masks of T global views (B, 3, H, W), from ``view_masks`` of the samples.
+    def masks_of(self, data_samples: Sequence[Any] | None, views: Views) -> Tensor:
+        """The masks (B, T, h, w), bool, of T global views, from ``view_masks`` of the samples.
 
-        Returns:
-            (B, T, h, w) bool on the host, where it is known how many patches are masked; nothing is
-            masked before the epoch ``head.mask_start_epoch``.
+        They are on the host, which then knows how many patches are masked. Nothing is masked before
+        the epoch ``head.mask_start_epoch``.
 
         Raises:
             ViewsError: If the samples hold no masks, or masks of another shape.
         """
-        patch = self.backbone.patch_embed.projection.kernel_size
         shape = (len(views[0]), len(views), *self.patch_grid(views[0]))
         if not self.head.masks_are_on():
             return torch.zeros(shape, dtype=torch.bool)
         masks = [getattr(sample, 'view_masks', None) for sample in data_samples or [None]]
         if any(mask is None for mask in masks):
             raise ViewsError(
-                'IBOT found no view_masks in the data samples: put '
-                "dict(type='BlockMasks') between CandidateViews (or MultiView) and PackViews in "
-                'the pipeline of train_dataloader.dataset.'
+                "IBOT found no view_masks in the data samples: put dict(type='BlockMasks') between "
+                'CandidateViews (or MultiView) and PackViews in the pipeline of '
+                'train_dataloader.dataset.'
             )
         kinds = {getattr(mask, 'dtype', type(mask).__name__) for mask in masks}
         if kinds != {np.dtype(bool)}:
@@ -80,17 +78,18 @@ class IBOT(DINO):
         if shapes != {shape[1:]} or len(masks) != shape[0]:
             raise ViewsError(
                 f'view_masks of {len(masks)} samples have shapes {sorted(shapes)}, the views need '
-                f'{shape[1:]} for {shape[0]} samples: give BlockMasks patch_size={patch[0]}, and '
-                'put it behind the transform that draws the views.'
+                f'{shape[1:]} for {shape[0]} samples: give BlockMasks patch_size='
+                f'{patch_size(self.backbone)[0]}, and put it behind the transform that draws the '
+                'views.'
             )
         return torch.from_numpy(np.stack([mask[: len(views)] for mask in masks]))
 
     def patch_grid(self, view: Tensor) -> tuple[int, int]:
         """Rows and columns of the patches of a view (B, 3, H, W)."""
-        patch = self.backbone.patch_embed.projection.kernel_size
-        return view.shape[2] // patch[0], view.shape[3] // patch[1]
+        height, width = patch_size(self.backbone)
+        return view.shape[2] // height, view.shape[3] // width
 
-    def teacher_tokens(self, views: Sequence[Tensor]) -> Tensor:
+    def teacher_tokens(self, views: Views) -> Tensor:
         """Tokens (B, T, 1 + N, C) of T views (B, 3, H, W), without masks or gradient."""
         with torch.no_grad():
             return forward_views(lambda x: self.teacher['backbone'](x)[-1], views)
@@ -98,7 +97,7 @@ class IBOT(DINO):
     @compile_guards
     def outputs(
         self,
-        views: Sequence[Tensor],
+        views: Views,
         num_targets: int,
         masks: Tensor,
         max_masked: int | None = None,
@@ -113,10 +112,10 @@ class IBOT(DINO):
             num_targets: T.
             masks: (B, T, h, w) bool; the host waits for those of a GPU unless ``max_masked`` is
                 given.
-            max_masked: Upper bound of the masked patches; see :func:`hvs_mm.losses.find_masked`.
+            max_masked: Upper bound of the masked patches, see
+                :func:`hvs_mm.losses.ibot.find_masked`.
             teacher_logits: (B, T, K) of the [CLS] tokens, if they are known already.
-            teacher_patches: (M, K') of the patches that ``find_masked`` lists; known together with
-                ``teacher_logits``.
+            teacher_patches: (M, K') of the listed patches, known together with them.
             visible: (n,) int64, the patches that the transformers keep; all by default.
         """
         device = views[0].device
@@ -126,30 +125,23 @@ class IBOT(DINO):
         # (B, T, h, w) -> (B, T, 1, n)
         left = masks if visible is None else masks.flatten(2)[:, :, None, visible]
         found = find_masked(left, max_masked)
-        rows, patches = to_device(found.rows, device), to_device(found.patches, device)
+        where = to_device(found.rows, device), to_device(found.patches, device)
         # (B, T, h, w) -> (T * B, h, w), in the order in which forward_views joins the views
         joined = to_device(masks, device).transpose(0, 1).flatten(0, 1)
-        student, student_patches = self._student_outputs(views, num_targets, joined, rows, patches)
+        student, student_patches = self._student_outputs(views, num_targets, joined, *where)
         if teacher_logits is None:
-            teacher_logits, teacher_patches = self._teacher_outputs(
-                views[:num_targets], rows, patches
-            )
+            teacher_logits, teacher_patches = self._teacher_outputs(views[:num_targets], *where)
         return IBOTOutputs(
             student=student,
             teacher=teacher_logits,
             student_patches=student_patches,
             teacher_patches=teacher_patches,
-            rows=rows,
+            rows=where[0],
             is_masked=found.is_masked,
         )
 
     def _student_outputs(
-        self,
-        views: Sequence[Tensor],
-        num_targets: int,
-        masks: Tensor,
-        rows: Tensor,
-        patches: Tensor,
+        self, views: Views, num_targets: int, masks: Tensor, rows: Tensor, patches: Tensor
     ) -> tuple[Tensor, Tensor]:
         """The student's logits (B, S, K) of [CLS] tokens and (M, K') of patches."""
         # (B, T, 1 + N, C)
@@ -163,7 +155,7 @@ class IBOT(DINO):
 
     @torch.no_grad()
     def _teacher_outputs(
-        self, views: Sequence[Tensor], rows: Tensor, patches: Tensor
+        self, views: Views, rows: Tensor, patches: Tensor
     ) -> tuple[Tensor, Tensor]:
         """The teacher's logits (B, T, K) of [CLS] tokens and (M, K') of patches."""
         neck, tokens = self.teacher['neck'], self.teacher_tokens(views)
@@ -172,25 +164,20 @@ class IBOT(DINO):
 
     def loss(
         self,
-        inputs: Sequence[Tensor],
-        data_samples: Sequence[Any] | None = None,
+        inputs: Views,
+        data_samples: Samples = None,
         masks: Tensor | None = None,
         **known: Any,
     ) -> dict[str, Tensor]:
         """Loss of a batch and its parts ``cls_term`` and ``patch_term``; updates the centers.
 
         Args:
-            inputs: ``num_crops`` views (B, 3, H, W), the global ones first.
+            inputs: As for :meth:`DINO.loss`.
             data_samples: B samples with ``view_masks``; not needed if ``masks`` are given.
             masks: (B, T, h, w) bool.
             **known: ``max_masked``, ``teacher_logits`` and ``teacher_patches`` of :meth:`outputs`.
-
-        Raises:
-            ValueError: If the number of views is not ``head.num_crops``, or there are no masks.
         """
-        self.check_num_crops(inputs)
-        targets = global_views(inputs)
-        self.check_views(inputs, len(targets))
+        targets = self._targets_of(inputs)
         if masks is None:
             masks = self.masks_of(data_samples, targets)
         return self.head.loss(self.outputs(inputs, len(targets), masks, **known))

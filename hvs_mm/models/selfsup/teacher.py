@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
-from typing import Any
 
 import torch
 from mmcv.cnn.bricks import DropPath
@@ -25,28 +24,21 @@ def build_teacher(**modules: nn.Module) -> nn.ModuleDict:
 
 @contextmanager
 def loaded_names(module: nn.Module) -> Iterator[set[str]]:
-    """Note the names of the tensors that are loaded from a checkpoint inside the block.
-
-    Yields:
-        The names, filled in at the end.
-    """
+    """Yield a set that has, after the block, the names of the tensors that a checkpoint filled."""
     before: dict[str, int] = {}
     loaded: set[str] = set()
 
     def versions() -> dict[str, int]:
         return {name: tensor._version for name, tensor in module.state_dict(keep_vars=True).items()}
 
-    def before_loading(*args: Any) -> None:
-        # What other initializers have written is not counted.
-        before.update(versions())
-
-    handle = module._register_load_state_dict_pre_hook(before_loading)
+    # From the moment of loading on: writes of other initializers do not count.
+    handle = module._register_load_state_dict_pre_hook(lambda *args: before.update(versions()))
     try:
         yield loaded
     finally:
         handle.remove()
-        if before:
-            loaded.update(name for name, version in versions().items() if version != before[name])
+        after = versions()
+        loaded.update(name for name in before if after[name] != before[name])
 
 
 def is_per_sample(module: nn.Module) -> bool:
@@ -74,10 +66,7 @@ def is_random(module: nn.Module) -> bool:
 def update_ema(teacher: nn.Module, student: nn.Module, momentum: float) -> None:
     """Move the teacher's parameters towards the student's, ``t = (1 - m) t + m s``.
 
-    Args:
-        teacher: Averaged module.
-        student: Module of the same parameters.
-        momentum: ``m`` in MMEngine's convention: DINO's 0.996 is 0.004 here.
+    The momentum ``m`` follows MMEngine's convention: DINO's 0.996 is 0.004 here.
 
     Raises:
         ValueError: If a process does not hold the same parts of both.

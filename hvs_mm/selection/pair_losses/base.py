@@ -14,6 +14,13 @@ from ...utils.registry import look_up
 from ..groups import ViewGroups
 from ..scores import ScoreWeights
 
+#: One tensor (B, 3, H, W) per view, preprocessed.
+Views = Sequence[Tensor]
+#: B data samples.
+Samples = Sequence[Any] | None
+#: Maps a number of patches to the positions (n,) int64 of those that transformers keep.
+Subsets = Callable[[int], Tensor] | None
+
 
 class PairLoss(ABC):
     """Forwards the candidates through an algorithm and fills the pair-loss tensor.
@@ -21,8 +28,8 @@ class PairLoss(ABC):
     To support another method, derive a class, name the algorithm's class in ``algorithms`` and
     register it in ``mmpretrain.registry.TASK_UTILS``. It has no weights and no state of its own.
 
-    Its methods take the ``algorithm``; ``views``, S tensors (B, 3, H, W), preprocessed, of which
-    the first ``num_targets`` (T) are targets; and the ``outputs`` of :meth:`forward`.
+    Its methods take the ``algorithm``; S ``views``, of which the first ``num_targets`` (T) are
+    targets; and the ``outputs`` of :meth:`forward`.
     """
 
     #: Names of the algorithm classes this is the default for; their subclasses are included.
@@ -37,12 +44,7 @@ class PairLoss(ABC):
     min_samples: ClassVar[int] = 1
 
     def check(self, algorithm: nn.Module, groups: ViewGroups) -> None:
-        """Raise if this pair loss cannot describe the algorithm's own loss; called once.
-
-        Raises:
-            ValueError: If the algorithm trains on another number of views than are kept, or has a
-                setting that this pair loss does not model.
-        """
+        """Raise ``ValueError`` if this does not describe the algorithm's own loss; called once."""
         if self.num_kept is not None and groups.num_kept != self.num_kept:
             raise ValueError(
                 f'keep={list(groups.keep)} keeps {groups.num_kept} views, but '
@@ -55,44 +57,24 @@ class PairLoss(ABC):
         return ScoreWeights()
 
     def target_inputs(
-        self,
-        algorithm: nn.Module,
-        views: Sequence[Tensor],
-        num_targets: int,
-        data_samples: Sequence[Any] | None = None,
+        self, algorithm: nn.Module, views: Views, num_targets: int, data_samples: Samples = None
     ) -> dict[str, Tensor]:
-        """Inputs of the algorithm for its target views besides their pixels, from B data samples.
+        """Inputs of the algorithm for its target views besides their pixels; none by default.
 
-        Returns:
-            Tensors (B, T, ...) by the name under which :meth:`forward` and the algorithm's ``loss``
-            take them. None by default.
+        They are tensors (B, T, ...) by the name under which :meth:`forward` and the algorithm's
+        ``loss`` take them.
         """
         return {}
 
-    def resized(
-        self, algorithm: nn.Module, target_inputs: dict[str, Tensor], views: Sequence[Tensor]
-    ) -> dict[str, Tensor]:
-        """Fit target inputs to views (B, 3, h, w) that were resized for selection."""
-        return target_inputs
-
-    def thinned_out(
-        self, target_inputs: dict[str, Tensor], subsets: Callable[[int], Tensor]
+    def fitted(
+        self, algorithm: nn.Module, inputs: dict[str, Tensor], views: Views, subsets: Subsets
     ) -> dict[str, Any]:
-        """Fit target inputs to transformers that keep some of their patches.
-
-        Args:
-            target_inputs: Target inputs of whole views.
-            subsets: Maps a number of patches to the positions (n,) int64 of those left.
-        """
-        return target_inputs
+        """Fit target inputs to a cheaper pass, with smaller views or some of the patches."""
+        return inputs
 
     @abstractmethod
     def forward(
-        self,
-        algorithm: nn.Module,
-        views: Sequence[Tensor],
-        num_targets: int,
-        **target_inputs: Tensor,
+        self, algorithm: nn.Module, views: Views, num_targets: int, **target_inputs: Tensor
     ) -> Any:
         """Forward the candidates and return what :meth:`form` needs.
 
@@ -101,46 +83,31 @@ class PairLoss(ABC):
 
     @abstractmethod
     def form(self, algorithm: nn.Module, outputs: Any) -> Tensor:
-        """Fill the pair-loss tensor.
+        """Fill the pair-loss tensor (B, T, S), float32.
 
-        Returns:
-            (B, T, S) float32: the loss of the sample when online view ``s`` has to match target
-            view ``t``.
+        ``L[b, t, s]`` is the loss of the sample when online view ``s`` has to match target ``t``.
         """
 
     def reusable(self, algorithm: nn.Module, outputs: Any) -> dict[str, Tensor]:
-        """Outputs that the training step need not compute again.
+        """Outputs (B, T, ...) that the training step need not compute again; none by default.
 
-        Returns:
-            Outputs (B, T, ...) of target views by the name under which the algorithm's ``loss``
-            takes those of the kept ones. Only results of the same computation may be passed on:
-            outputs that depend on the rest of the batch are not. None by default.
+        They have the names under which the algorithm's ``loss`` takes those of the kept views.
+        Outputs that depend on the rest of the batch must not be among them: the training step would
+        compute others.
         """
         return {}
 
     def of_kept(
         self, values: dict[str, Tensor], kept_targets: Tensor, groups: ViewGroups
     ) -> dict[str, Any]:
-        """Reduce target inputs and reusable outputs (B, T, ...) to the kept target views.
-
-        Args:
-            values: Tensors by the name under which the algorithm's ``loss`` takes those of the kept
-                views.
-            kept_targets: (B, kept targets) int64.
-            groups: The groups the views come in.
-
-        Returns:
-            (B, kept targets, ...) each.
+        """Reduce target inputs and reusable outputs (B, T, ...) to those of the kept target views,
+        whose positions are ``kept_targets`` (B, kept targets), int64.
         """
         samples = torch.arange(len(kept_targets), device=kept_targets.device)[:, None]
         return {name: value[samples, kept_targets] for name, value in values.items()}
 
     def __call__(
-        self,
-        algorithm: nn.Module,
-        views: Sequence[Tensor],
-        num_targets: int,
-        data_samples: Sequence[Any] | None = None,
+        self, algorithm: nn.Module, views: Views, num_targets: int, data_samples: Samples = None
     ) -> Tensor:
         """Forward the candidates and fill the tensor: (B, T, S)."""
         extras = self.target_inputs(algorithm, views, num_targets, data_samples)
@@ -150,8 +117,7 @@ class PairLoss(ABC):
 def forward_views(forward: Callable[[Tensor], Tensor], views: Sequence[Tensor]) -> Tensor:
     """Forward all views, those of one size in one batch.
 
-    Batch statistics are thus taken over all views of a size, as in the code published with the
-    paper.
+    Batch statistics are thus those of all views of a size, as in the code published with the paper.
 
     Args:
         forward: Maps images (N, 3, H, W) to features (N, D).
@@ -222,11 +188,9 @@ def build_pair_loss(pair_loss: dict[str, Any] | PairLoss | None, algorithm: nn.M
         raise TypeError(
             f'pair_loss={pair_loss!r} must be None, a dict with a "type", or a PairLoss.'
         )
-    name = pair_loss['type']
-    cls = look_up(name) if isinstance(name, str) else name
-    if not (isinstance(cls, type) and issubclass(cls, PairLoss)):
+    if look_up(pair_loss['type'], PairLoss) is None:
         raise ValueError(
-            f'pair_loss={name!r} is not a registered pair loss. Registered: '
+            f'pair_loss={pair_loss["type"]!r} is not a registered pair loss. Registered: '
             f'{sorted({cls.__name__ for cls in registered_pair_losses().values()})}.'
         )
     return TASK_UTILS.build(pair_loss)

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from mmpretrain.registry import TASK_UTILS
 from torch import Tensor, nn
 
 from ...losses.byol import byol_pair_loss
-from .base import forward_views
-from .cosine import CosinePairLoss, cosine_loss_factors, project_and_predict
+from .base import Views, forward_views
+from .simsiam import SimSiamPairLoss
 
 
 @TASK_UTILS.register_module()
-class BYOLPairLoss(CosinePairLoss):
+class BYOLPairLoss(SimSiamPairLoss):
     """Pair loss of ``mmpretrain.models.BYOL``.
 
     Upstream updates the target network at the start of its ``loss``. Selection must not, so it
@@ -25,16 +23,16 @@ class BYOLPairLoss(CosinePairLoss):
     algorithms = ('BYOL',)
 
     def forward(
-        self, algorithm: nn.Module, views: Sequence[Tensor], num_targets: int
+        self, algorithm: nn.Module, views: Views, num_targets: int
     ) -> tuple[Tensor, Tensor]:
-        projection, prediction = project_and_predict(algorithm, views)
+        prediction, online = super().forward(algorithm, views, num_targets)
         target = forward_views(lambda x: algorithm.target_net(x)[0], views[:num_targets])
         # Chosen on the device: asking for the count would make the host wait for it.
-        is_updated = algorithm.target_net.steps > 0
-        return prediction, torch.where(is_updated, target, projection[:, :num_targets])
+        return prediction, torch.where(algorithm.target_net.steps > 0, target, online)
 
     def form(self, algorithm: nn.Module, outputs: tuple[Tensor, Tensor]) -> Tensor:
-        shift, scale = cosine_loss_factors(algorithm.head)
+        loss = algorithm.head.loss_module
         # Upstream's loss of one direction is shift - scale cos. BYOL's is twice that plus 2, and
         # is 2 - 2 cos with upstream's defaults.
-        return 2 + 2 * (shift - scale) + scale * byol_pair_loss(*outputs)
+        offset = 2 + 2 * (loss.shift_factor - loss.scale_factor)
+        return offset + loss.scale_factor * byol_pair_loss(*outputs)

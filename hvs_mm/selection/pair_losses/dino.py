@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from mmpretrain.registry import TASK_UTILS
 from torch import Tensor, nn
 
 from ..groups import ViewGroups
-from .base import PairLoss
+from .base import PairLoss, Views
 
 
 @TASK_UTILS.register_module()
@@ -27,11 +25,7 @@ class DINOPairLoss(PairLoss):
             )
 
     def forward(
-        self,
-        algorithm: nn.Module,
-        views: Sequence[Tensor],
-        num_targets: int,
-        first_online: int = 0,
+        self, algorithm: nn.Module, views: Views, num_targets: int, first_online: int = 0
     ) -> tuple[Tensor, Tensor]:
         algorithm.check_views(views, num_targets)
         student = algorithm.student_logits(views[first_online:])

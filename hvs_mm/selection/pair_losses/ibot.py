@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -14,6 +13,7 @@ from ...losses.ibot import IBOTOutputs, find_masked
 from ...utils.to_device import is_asynchronous, to_device
 from ..groups import ViewGroups
 from ..scores import ScoreWeights
+from .base import Samples, Subsets, Views
 from .dino import DINOPairLoss
 
 
@@ -29,34 +29,24 @@ class IBOTPairLoss(DINOPairLoss):
         return ScoreWeights(algorithm.head.cls_weight, algorithm.head.patch_weight)
 
     def target_inputs(
-        self,
-        algorithm: nn.Module,
-        views: Sequence[Tensor],
-        num_targets: int,
-        data_samples: Sequence[Any] | None = None,
+        self, algorithm: nn.Module, views: Views, num_targets: int, data_samples: Samples = None
     ) -> dict[str, Tensor]:
         algorithm.check_views(views, num_targets)
         # The masks follow their views into the training step.
         return {'masks': algorithm.masks_of(data_samples, views[:num_targets])}
 
-    def resized(
-        self, algorithm: nn.Module, target_inputs: dict[str, Tensor], views: Sequence[Tensor]
-    ) -> dict[str, Tensor]:
-        masks = target_inputs['masks'].float()
-        grid = algorithm.patch_grid(views[0])
-        # A patch of the small view is masked where half of what it covers is.
-        return {'masks': F.adaptive_avg_pool2d(masks, grid) >= 0.5}
-
-    def thinned_out(
-        self, target_inputs: dict[str, Tensor], subsets: Callable[[int], Tensor]
+    def fitted(
+        self, algorithm: nn.Module, inputs: dict[str, Tensor], views: Views, subsets: Subsets
     ) -> dict[str, Any]:
-        num_patches = target_inputs['masks'].flatten(2).shape[2]
-        return {**target_inputs, 'visible': subsets(num_patches)}
+        rows, columns = algorithm.patch_grid(views[0])
+        # A patch of a smaller view is masked where half of what it covers is.
+        masks = F.adaptive_avg_pool2d(inputs['masks'].float(), (rows, columns)) >= 0.5
+        return {'masks': masks, 'visible': None if subsets is None else subsets(rows * columns)}
 
     def forward(
         self,
         algorithm: nn.Module,
-        views: Sequence[Tensor],
+        views: Views,
         num_targets: int,
         masks: Tensor,
         visible: Tensor | None = None,
@@ -95,14 +85,7 @@ class IBOTPairLoss(DINOPairLoss):
 
 
 def _most_masked(counts: Tensor, groups: ViewGroups) -> int:
-    """Upper bound of the masked patches of the kept target views of a batch.
-
-    Args:
-        counts: (B, T) int64 on the host, masked patches of every target view.
-        groups: The groups the views come in.
-    """
-    spans = list(zip(groups.spans(), groups.keep))[: groups.num_target_groups]
-    return sum(
-        int(counts[:, span.start : span.stop].topk(kept, dim=1).values.sum())
-        for span, kept in spans
-    )
+    """Upper bound of a batch's masked patches in kept views, from those (B, T) of every target."""
+    per_group = counts.split(groups.candidates[: groups.num_target_groups], dim=1)
+    tops = (some.topk(kept, dim=1).values for some, kept in zip(per_group, groups.keep))
+    return sum(int(top.sum()) for top in tops)

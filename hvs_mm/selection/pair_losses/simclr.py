@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 import torch
 from mmengine.dist import all_gather, get_rank
 from mmpretrain.registry import TASK_UTILS
@@ -12,7 +9,7 @@ from torch import Tensor, nn
 
 from ...losses.ntxent import ntxent_pair_loss
 from ..groups import ViewGroups
-from .base import PairLoss, forward_views
+from .base import PairLoss, Samples, Views, forward_views
 
 
 @TASK_UTILS.register_module()
@@ -35,11 +32,7 @@ class SimCLRPairLoss(PairLoss):
             )
 
     def target_inputs(
-        self,
-        algorithm: nn.Module,
-        views: Sequence[Tensor],
-        num_targets: int,
-        data_samples: Sequence[Any] | None = None,
+        self, algorithm: nn.Module, views: Views, num_targets: int, data_samples: Samples = None
     ) -> dict[str, Tensor]:
         sizes = {tuple(view.shape[2:]) for view in views}
         if len(sizes) > 1:
@@ -51,7 +44,7 @@ class SimCLRPairLoss(PairLoss):
         return {}
 
     def forward(
-        self, algorithm: nn.Module, views: Sequence[Tensor], num_targets: int
+        self, algorithm: nn.Module, views: Views, num_targets: int
     ) -> tuple[Tensor, Tensor, int]:
         embedding = forward_views(lambda x: algorithm.neck(algorithm.backbone(x))[0], views)
         return embedding, torch.cat(all_gather(embedding.contiguous())), num_targets

@@ -2,27 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from mmpretrain.registry import TASK_UTILS
 from torch import Tensor, nn
 
 from ...losses.simsiam import simsiam_pair_loss
-from .cosine import CosinePairLoss, cosine_loss_factors, project_and_predict
+from ..groups import ViewGroups
+from .base import PairLoss, Views, forward_views
 
 
 @TASK_UTILS.register_module()
-class SimSiamPairLoss(CosinePairLoss):
+class SimSiamPairLoss(PairLoss):
     """Pair loss of ``mmpretrain.models.SimSiam``."""
 
     algorithms = ('SimSiam',)
+    num_kept = 2
+    all_targets = True
+
+    def check(self, algorithm: nn.Module, groups: ViewGroups) -> None:
+        super().check(algorithm, groups)
+        loss = type(algorithm.head.loss_module).__name__
+        if loss != 'CosineSimilarityLoss':
+            raise ValueError(
+                f'head.loss is {loss}: the cosine pair loss describes only CosineSimilarityLoss. '
+                'Pass a pair_loss of your own for another loss.'
+            )
 
     def forward(
-        self, algorithm: nn.Module, views: Sequence[Tensor], num_targets: int
+        self, algorithm: nn.Module, views: Views, num_targets: int
     ) -> tuple[Tensor, Tensor]:
-        projection, prediction = project_and_predict(algorithm, views)
-        return prediction, projection[:, :num_targets]
+        """Predictions (B, S, D) of all views and projections (B, T, D) of the targets."""
+        projection = forward_views(lambda x: algorithm.neck(algorithm.backbone(x))[0], views)
+        # All views in one batch here, too: (B, S, D) -> (B * S, D) and back.
+        prediction = algorithm.head.predictor([projection.flatten(0, 1)])[0]
+        return prediction.unflatten(0, projection.shape[:2]), projection[:, :num_targets]
 
     def form(self, algorithm: nn.Module, outputs: tuple[Tensor, Tensor]) -> Tensor:
-        shift, scale = cosine_loss_factors(algorithm.head)
-        return shift + scale * simsiam_pair_loss(*outputs)
+        # Upstream's loss is shift - scale cos.
+        loss = algorithm.head.loss_module
+        return loss.shift_factor + loss.scale_factor * simsiam_pair_loss(*outputs)

@@ -20,8 +20,8 @@ class Agreement:
         same: Share of images that keep the same views.
         retained: Share of the gap between the mean score of all combinations and that of the
             reference's choice which the other choice still has: 1 for the same choice, 0 on
-            average for a random one. ``retained_error`` is half the width of its interval.
-        retained_error: See ``retained``.
+            average for a random one.
+        retained_error: Half the width of the interval of ``retained``.
     """
 
     images: int

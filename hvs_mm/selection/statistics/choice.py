@@ -24,8 +24,8 @@ class Comparison(NamedTuple):
     """A quantity of the kept combination against that of all; all (B,).
 
     Attributes:
-        kept: Its value for the kept combination.
-        all: Its mean over all combinations.
+        kept: Value of the kept combination.
+        all: Mean over all combinations.
         is_extreme: 1 if the kept combination has the lowest (or highest) value of all, else 0.
         chance: Expectation of ``is_extreme`` for a random choice; above ``1 / C`` where several
             combinations share the extreme.
@@ -41,7 +41,7 @@ def compare_choice(values: Tensor, choice: Tensor, highest: bool = False) -> Com
     """Compare the kept combination of each image with all of them.
 
     Args:
-        values: (B, C) the quantity, of each combination.
+        values: (B, C) the quantity.
         choice: (B,) int64, which combination was kept.
         highest: Look for the highest value instead of the lowest.
     """
@@ -67,10 +67,7 @@ def mean_over_pairs(
 ) -> Tensor:
     """Mean of a quantity (B, P) of P pairs over the pairs within each of C combinations, (B, C).
 
-    Args:
-        values: The quantity.
-        pairs: The pairs, from :func:`pairs_within`.
-        choices: The combinations, of equal size, two views at least.
+    The pairs come from :func:`pairs_within`; combinations have equal size, two views at least.
     """
     position = {pair: column for column, pair in enumerate(pairs)}
     columns = [[position[pair] for pair in combinations(views, 2)] for views in choices]
@@ -85,11 +82,7 @@ def mean_over_views(values: Tensor, choices: Sequence[Sequence[int]]) -> Tensor:
 
 
 def choice_entropy(counts: Tensor) -> float:
-    """How evenly the choices fall: 1 if all are equally frequent, 0 if always the same.
-
-    Args:
-        counts: (C,) how often each was chosen.
-    """
+    """How evenly the choices fall, from counts (C,): 1 if equally often, 0 if always the same."""
     if len(counts) < 2:
         return 0.0
     shares = counts[counts > 0].double() / counts.sum()

@@ -39,8 +39,7 @@ def pair_geometry(
     """Compare the crops of pairs of views.
 
     Args:
-        boxes: (B, S, 4) crop boxes ``x1, y1, x2, y2`` in pixels of the original image, with a
-            width and a height above 0.
+        boxes: (B, S, 4) crop boxes ``x1, y1, x2, y2`` in pixels of the original image, not empty.
         pairs: P pairs of view positions.
         flips: (B, S, 2) bool, mirrored horizontally, vertically; by default none is.
     """

@@ -17,7 +17,8 @@ from mmengine.hooks import Hook
 from mmpretrain.registry import HOOKS, TASK_UTILS
 
 from hvs_mm.engine import SelectionStatsHook
-from hvs_mm.selection import SimSiamPairLoss, pair_ious
+from hvs_mm.selection import SimSiamPairLoss
+from hvs_mm.selection.statistics.geometry import pair_ious
 from tests.ranks import run_ranks
 from tests.tiny import algorithm_config
 from tests.tiny_dino import build_runner, dino_config

@@ -9,13 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from hvs_mm.selection import (
-    HardestSelector,
-    RandomSelector,
-    ScoreWeights,
-    ViewGroups,
-    agreement_with,
-)
+from hvs_mm.selection import HardestSelector, RandomSelector, ScoreWeights, ViewGroups
+from hvs_mm.selection.statistics.agreement import agreement_with
 
 GROUPS = ViewGroups((2, 2, 4), (1, 1, 2), 2)
 WEIGHTS = ScoreWeights(0.7, 0.4)

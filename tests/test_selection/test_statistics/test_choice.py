@@ -6,21 +6,16 @@ from math import log
 import pytest
 import torch
 
-from hvs_mm.selection import (
-    COLOR_CHANGES,
-    HardestSelector,
-    ViewColors,
-    ViewGroups,
+from hvs_mm.selection import COLOR_CHANGES, HardestSelector, ViewGroups, image_statistics
+from hvs_mm.selection.statistics.choice import (
     choice_entropy,
-    color_deviation,
-    color_strength,
     compare_choice,
-    image_statistics,
     mean_over_pairs,
     mean_over_views,
-    pair_ious,
     pairs_within,
 )
+from hvs_mm.selection.statistics.color import ViewColors, color_deviation, color_strength
+from hvs_mm.selection.statistics.geometry import pair_ious
 
 
 def test_compare_choice_by_hand():

@@ -8,7 +8,7 @@ import torch
 from torchvision.ops import box_iou, distance_box_iou
 
 from hvs_mm.datasets import ViewGeometry
-from hvs_mm.selection import pair_geometry, pair_ious
+from hvs_mm.selection.statistics.geometry import pair_geometry, pair_ious
 
 PAIRS = list(combinations(range(4), 2))
 

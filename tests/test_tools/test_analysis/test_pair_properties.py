@@ -9,7 +9,8 @@ import pytest
 import torch
 from scipy.stats import pearsonr
 
-from hvs_mm.selection import ViewColors, pair_ious
+from hvs_mm.selection.statistics.color import ViewColors
+from hvs_mm.selection.statistics.geometry import pair_ious
 from tests.tools import load_tool
 
 module = load_tool('analysis/_pair_properties')
