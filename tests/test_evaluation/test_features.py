@@ -17,8 +17,8 @@ from hvs_mm.engine import CPUDistributedDataParallel
 from hvs_mm.evaluation import evaluation_mode, extract_features, feature_networks
 from hvs_mm.evaluation.features import pool_features
 from hvs_mm.models import HVSAlgorithm
-from tests.tiny import algorithm_config, build_algorithm
-from tests.tiny_dino import ARCH, GLOBAL, PATCH, build_dino
+from tests.helpers.tiny import algorithm_config, build_algorithm
+from tests.helpers.tiny_dino import ARCH, GLOBAL, PATCH, build_dino
 
 PREPROCESSOR = {'type': 'SelfSupDataPreprocessor', 'mean': [127.5] * 3, 'std': [60.0] * 3}
 PIPELINE = [{'type': 'Resize', 'scale': GLOBAL}, {'type': 'PackInputs'}]

@@ -17,7 +17,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from hvs_mm.reports import draw_curves, make_rows, parse_config, read_runs
-from tests.tools import load_tool
+from tests.helpers.tools import load_tool
 
 from .. import tiny, tiny_dino
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from tests.tools import ROOT, run_tool
+from tests.helpers.tools import ROOT, run_tool
 
 OPTIONS = (
     'train_dataloader.dataset.num_samples=128',

@@ -16,7 +16,7 @@ from mmpretrain.registry import DATASETS, MODELS
 from PIL import Image
 from sklearn.neighbors import KNeighborsClassifier
 
-from tests.tools import ROOT, load_tool
+from tests.helpers.tools import ROOT, load_tool
 
 SIMSIAM = 'configs/demo/hvs_simsiam.py'
 DINO = 'configs/demo/hvs_dino.py'

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 
 from hvs_mm.weights.timm_torchvision import rename_backbone
-from tests.tools import load_tool
+from tests.helpers.tools import load_tool
 
 from .. import published, tiny_dino
 

@@ -18,7 +18,7 @@ from mmpretrain.registry import MODELS
 
 from hvs_mm.weights import checkpoint_files
 from hvs_mm.weights.published import from_published
-from tests.tools import load_tool
+from tests.helpers.tools import load_tool
 
 from .. import published
 

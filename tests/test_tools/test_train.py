@@ -14,14 +14,14 @@ import mmpretrain
 import pytest
 import torch
 
-from tests.tiny_classifier import (
+from tests.helpers.tiny_classifier import (
     build_backbone,
     classifier_config,
     save_backbone,
     write_folders,
 )
-from tests.tiny_dino import RESNET
-from tests.tools import load_tool
+from tests.helpers.tiny_dino import RESNET
+from tests.helpers.tools import load_tool
 
 ROOT = Path(__file__).parents[2]
 DEMO = 'configs/demo/hvs_simsiam.py'

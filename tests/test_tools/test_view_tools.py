@@ -17,7 +17,7 @@ from hvs_mm.datasets import draw_examples
 from hvs_mm.engine import load_selecting_model
 from hvs_mm.engine.runners.trained_model import tell_epoch
 from hvs_mm.visualization import describe_view, draw_candidates, select_examples
-from tests.tools import load_tool
+from tests.helpers.tools import load_tool
 
 ROOT = Path(__file__).parents[2]
 DEMO = ROOT / 'configs' / 'demo' / 'hvs_simsiam.py'

@@ -21,9 +21,9 @@ from mmengine.config import Config
 from PIL import Image
 
 from hvs_mm.engine import build_model
-from tests import published
-from tests.studies import made_up, write_lines, write_study
-from tests.tools import ROOT, load_tool
+from tests.helpers import published
+from tests.helpers.studies import made_up, write_lines, write_study
+from tests.helpers.tools import ROOT, load_tool
 
 from .test_hostile_text import run_named
 from .test_trust import TOOLS

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 
 from hvs_mm.weights.published import check_fit, from_published, summary, to_published
-from tests import published
+from tests.helpers import published
 
 VIT = {
     'type': 'VisionTransformer',

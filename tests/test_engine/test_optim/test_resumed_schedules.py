@@ -9,8 +9,8 @@ import torch
 from mmengine.optim import CosineAnnealingLR, LinearLR, MultiStepLR, OptimWrapper
 
 from hvs_mm.engine.optim.resumed_schedules import resumed_differences, schedule_settings
-from tests.tiny import algorithm_config
-from tests.tiny_dino import build_runner
+from tests.helpers.tiny import algorithm_config
+from tests.helpers.tiny_dino import build_runner
 
 
 def optimizer():

@@ -16,7 +16,7 @@ from hvs_mm.datasets import ShapesDataset
 from hvs_mm.engine import ResumableEpochLoop
 from hvs_mm.engine.hooks.equal_batches_hook import LoaderSizes, loader_sizes
 from hvs_mm.engine.runners.seeded_draws import SeededSampler
-from tests.tiny_dino import build_runner, dino_config
+from tests.helpers.tiny_dino import build_runner, dino_config
 
 IMAGES, BATCH = 10, 2
 

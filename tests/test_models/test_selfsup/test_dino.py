@@ -17,7 +17,8 @@ from torch import nn
 from hvs_mm.engine import AutocastOptimWrapper
 from hvs_mm.models import DINOHead, DINONeck, HVSAlgorithm, ViewsError
 from hvs_mm.models.selfsup.teacher import is_per_sample
-from tests.tiny_dino import (
+from tests.helpers.states import assert_same_state, full_state
+from tests.helpers.tiny_dino import (
     GLOBAL,
     LOCAL,
     PATCH,
@@ -40,18 +41,6 @@ SETTINGS = [
     ('DINO', [2, 2], [1, 1]),
     ('IBOT', [2, 2], [1, 1]),
 ]
-
-
-def full_state(model):
-    state = {name: value.clone() for name, value in model.named_parameters()}
-    state.update({name: value.clone() for name, value in model.named_buffers()})
-    return state
-
-
-def assert_same_state(first, second):
-    assert first.keys() == second.keys()
-    for name, value in first.items():
-        assert torch.equal(second[name], value), name
 
 
 def optim_wrapper(model, cls=OptimWrapper, **kwargs):

@@ -10,7 +10,7 @@ import torch
 from scipy.stats import pearsonr
 
 from hvs_mm.selection import ViewColors, pair_ious
-from tests.tools import load_tool
+from tests.helpers.tools import load_tool
 
 module = load_tool('analysis/_pair_properties')
 correlate, pair_properties = module.correlate, module.pair_properties

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch._dynamo.utils import counters
 
-from tests.tools import ROOT, load_tool
+from tests.helpers.tools import ROOT, load_tool
 
 DEMO = ROOT / 'configs' / 'demo'
 SMALL = ['--batch-size', '2', '--repeats', '1', '--device', 'cpu']

@@ -12,8 +12,8 @@ from xml.etree import ElementTree
 import pytest
 
 from hvs_study.page import fill_page
-from tests.studies import made_up, write_lines
-from tests.tools import ROOT, load_tool
+from tests.helpers.studies import made_up, write_lines
+from tests.helpers.tools import ROOT, load_tool
 
 #: Pages with tables and plots that must be what their lines give.
 PAGES = [
