@@ -17,9 +17,8 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from hvs_mm.reports import draw_curves, make_rows, parse_config, read_runs
+from tests.helpers import tiny, tiny_dino
 from tests.helpers.tools import load_tool
-
-from .. import tiny, tiny_dino
 
 ROOT = Path(__file__).parents[2]
 BASELINE = {'type': 'SimSiam', 'backbone': {'type': 'ResNet', 'depth': 50}}

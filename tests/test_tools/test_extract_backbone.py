@@ -18,9 +18,8 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 
 from hvs_mm.weights.timm_torchvision import rename_backbone
+from tests.helpers import published, tiny_dino
 from tests.helpers.tools import load_tool
-
-from .. import published, tiny_dino
 
 TOOL = Path(__file__).parents[2] / 'tools' / 'extract_backbone.py'
 SMALL_ARCH = {'embed_dims': 32, 'num_layers': 2, 'num_heads': 4, 'feedforward_channels': 80}

@@ -18,9 +18,8 @@ from mmpretrain.registry import MODELS
 
 from hvs_mm.weights import checkpoint_files
 from hvs_mm.weights.published import from_published
+from tests.helpers import published
 from tests.helpers.tools import load_tool
-
-from .. import published
 
 FOLDER = Path(__file__).parents[2] / 'tools' / 'model_converters'
 CONFIG = """

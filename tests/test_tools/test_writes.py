@@ -24,9 +24,8 @@ from hvs_mm.engine import build_model
 from tests.helpers import published
 from tests.helpers.studies import made_up, write_lines, write_study
 from tests.helpers.tools import ROOT, load_tool
-
-from .test_hostile_text import run_named
-from .test_trust import TOOLS
+from tests.test_tools.test_hostile_text import run_named
+from tests.test_tools.test_trust import TOOLS
 
 DEMO = str(ROOT / 'configs' / 'demo' / 'hvs_simsiam.py')
 LINEAR = str(ROOT / 'configs' / 'demo' / 'linear.py')
