@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +16,7 @@ from torch.testing import assert_close
 
 from hvs_mm.weights.timm_torchvision import rename_backbone
 from tests.helpers import published, tiny_dino
-from tests.helpers.tools import load_tool
+from tests.helpers.tools import load_tool, run_tool
 
 TOOL = Path(__file__).parents[2] / 'tools' / 'extract_backbone.py'
 SMALL_ARCH = {'embed_dims': 32, 'num_layers': 2, 'num_heads': 4, 'feedforward_channels': 80}
@@ -366,13 +363,7 @@ def test_counters_of_batches_may_be_missing():
 
 def test_command_line(tmp_path):
     checkpoint = save(tmp_path / '1.pth', backbone=build({**RESNET50, 'depth': 18}))
-    process = subprocess.run(
-        [sys.executable, TOOL, checkpoint, 'out.pth'],
-        cwd=tmp_path,
-        env={**os.environ, 'PYTHONWARNINGS': 'ignore'},
-        capture_output=True,
-        text=True,
-    )
+    process = run_tool('extract_backbone', checkpoint, 'out.pth', cwd=tmp_path)
     assert process.returncode == 0, process.stderr
     assert 'written: out.pth, 120 tensors' in process.stdout
 

@@ -21,7 +21,7 @@ from tests.helpers.tiny_classifier import (
     write_folders,
 )
 from tests.helpers.tiny_dino import RESNET
-from tests.helpers.tools import load_tool
+from tests.helpers.tools import load_tool, run_tool
 
 ROOT = Path(__file__).parents[2]
 DEMO = 'configs/demo/hvs_simsiam.py'
@@ -209,9 +209,7 @@ def test_errors_are_one_line_and_leave_nothing_behind(tmp_path, arguments, messa
 
 
 def test_an_error_of_the_command_is_one_line(tmp_path):
-    process = run(
-        sys.executable, 'tools/train.py', 'configs/nothing.py', '--work-dir', tmp_path / 'run'
-    )
+    process = run_tool('train', 'configs/nothing.py', '--work-dir', tmp_path / 'run')
     assert process.returncode == 1
     last = process.stderr.strip().splitlines()[-1]
     assert last.startswith("error: config 'configs/nothing.py' does not exist")
