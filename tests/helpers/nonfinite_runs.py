@@ -31,7 +31,7 @@ class Fault(Hook):
         module: Its name in the model; not for ``'loss'``.
         samples: Which samples of a batch, all by default.
         passes: ``'selection'``, ``'training'``, or both by default.
-        factor: Of the pixels.
+        factor: Factor of the pixels.
         rank: In this process only.
     """
 

@@ -47,7 +47,7 @@ def write_study(
     Args:
         folder: Where to.
         arms: To run.
-        seeds: Of each.
+        seeds: Seeds of each arm.
         kills: When runs with selection die, as for ``tests.helpers.kill_hook.KillHook``.
     """
     folder.mkdir(parents=True, exist_ok=True)

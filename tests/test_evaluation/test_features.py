@@ -257,7 +257,7 @@ def test_after_a_failure_too():
     check_same(before, snapshot(model))
 
 
-def test_eval_mode_meanwhile():
+def test_eval_mode_during_extraction():
     model = simsiam().train()
     with evaluation_mode(model):
         assert not any(module.training for module in model.modules())

@@ -209,11 +209,11 @@ class Case:
     Attributes:
         method: Its name.
         settings: Arguments of ``HVSAlgorithm``, all of them right.
-        views: Of the batch.
-        masks: Of iBOT, (B, T, h, w) bool, T the target views.
+        views: Views of the batch.
+        masks: Masks of iBOT, (B, T, h, w) bool, T the target views.
         samples: Data samples.
         flaw: What was made wrong of the batch; empty if nothing.
-        seed: Of what is drawn at random.
+        seed: Seed for all random draws.
     """
 
     method: str

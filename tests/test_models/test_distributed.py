@@ -44,10 +44,10 @@ class Case:
     """A method and its settings.
 
     Attributes:
-        name: Of the algorithm.
+        name: Name of the algorithm.
         batch_norm: Whether it has BatchNorm, over all processes.
-        loss_weight: Of SimCLR's loss in the processes, and in the one with the joint batch; the
-            string ``'processes'`` stands for their number.
+        loss_weight: Weight of SimCLR's loss in the processes, and in the one with the joint batch;
+            the string ``'processes'`` stands for their number.
         schedule: Arguments of ``HVSAlgorithm`` that leave samples or steps out.
     """
 

@@ -314,7 +314,7 @@ def test_init_weights_is_the_algorithms():
     with torch.no_grad():
         model.backbone.conv1.weight += 1
     model.init_weights()
-    assert (model.backbone.conv1.weight == 1.25).all(), 'a second call must not start anew'
+    assert (model.backbone.conv1.weight == 1.25).all(), 'a second call must not start again'
 
 
 def test_data_preprocessor_is_handed_on():

@@ -217,7 +217,7 @@ def test_printed_model_takes_the_weights(config, images, expression, tmp_path, c
     assert_same_features(backbone, model, *images)
 
 
-def test_layer_norms_with_another_eps_are_told(tmp_path, capsys):
+def test_layer_norms_with_another_eps_are_reported(tmp_path, capsys):
     # As MMPretrain reads it: without a value the norms have 1e-5.
     config = {**SMALL_VIT, 'norm_cfg': {'type': 'LN'}}
     backbone = build(config)
@@ -248,7 +248,7 @@ def test_layer_norms_with_another_eps_are_told(tmp_path, capsys):
         ({'norm_cfg': {'type': 'BN', 'eps': 0.001}}, 'eps=0.001, those of torchvision 1e-05'),
     ],
 )
-def test_settings_that_weights_do_not_show_are_told(setting, text, tmp_path, capsys):
+def test_settings_that_weights_do_not_show_are_reported(setting, text, tmp_path, capsys):
     config = {**RESNET50, 'depth': 18, 'norm_cfg': {'type': 'BN'}, **setting}
     algorithm = {'type': 'SimSiam', 'backbone': config}
     for model in (algorithm, {'type': 'HVSAlgorithm', 'algorithm': algorithm}):
@@ -259,7 +259,7 @@ def test_settings_that_weights_do_not_show_are_told(setting, text, tmp_path, cap
         assert 'the features differ' in line
 
 
-def test_unknown_number_of_heads_is_told(tmp_path, capsys):
+def test_unknown_number_of_heads_is_reported(tmp_path, capsys):
     arch = {**SMALL_ARCH, 'embed_dims': 128, 'num_heads': 2}
     extract(
         save(tmp_path / '1.pth', backbone=build({**SMALL_VIT, 'arch': arch})), tmp_path / 'out.pth'

@@ -228,7 +228,7 @@ def test_two_processes_of_which_one_is_killed(tmp_path, method, kills, deaths):
     assert logs(whole) == logs(killed)
 
 
-def test_a_run_without_a_seed_goes_on_with_its_own(tmp_path):
+def test_a_run_without_a_seed_continues_with_its_own(tmp_path):
     killed = write_config(tmp_path / 'killed', 'simclr', seed=None, after=[BATCHES + 2])
     train_through(killed, [KILLED])
     end = final(killed)

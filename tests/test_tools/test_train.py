@@ -115,7 +115,7 @@ def test_a_loader_without_a_batch(tmp_path):
         train(tmp_path, DEMO, options=options)
 
 
-def test_resume_goes_on_as_if_there_had_been_no_stop(tmp_path):
+def test_resume_continues_as_if_there_had_been_no_stop(tmp_path):
     # Workers are started, and seeded, again in every epoch: the data do not depend on the stop.
     options = [
         *SMALL,

@@ -169,7 +169,7 @@ def test_the_picture_shows_the_pairs():
     assert np.allclose(means[:, 0], -means[:, 1])
 
 
-def test_the_model_is_told_its_epoch():
+def test_the_model_gets_its_epoch():
     """DINO's temperature depends on it."""
     hub = MessageHub.get_current_instance()
     for epoch, told in ((3, 2), (None, 7)):

@@ -93,7 +93,7 @@ def train(work_dir, max_epochs, schedule, **config):
     return runner
 
 
-def test_a_run_that_goes_on_for_longer(tmp_path, capfd):
+def test_a_run_that_is_made_longer(tmp_path, capfd):
     train(tmp_path, 2, dict(T_max=2, eta_min=0.001))
     capfd.readouterr()
 

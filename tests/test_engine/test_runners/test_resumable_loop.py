@@ -214,7 +214,7 @@ def test_a_loader_of_ones_own_is_read_up_to_the_place(tmp_path):
         (False, True, 4, 3),
     ],
 )
-def test_with_other_batches_it_goes_on_at_the_same_place(
+def test_with_other_batches_it_continues_at_the_same_place(
     tmp_path, capfd, ours, by_epoch, batch_size, start
 ):
     """Saved in the second epoch of 5 batches, or before it, by this loop or MMEngine's."""

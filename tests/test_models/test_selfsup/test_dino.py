@@ -317,7 +317,7 @@ def test_teacher_starts_as_a_student_with_batch_norm():
 
 
 @pytest.mark.parametrize('wrapped', [False, True])
-def test_a_second_initialization_does_not_start_anew(wrapped):
+def test_a_second_initialization_changes_nothing(wrapped):
     """As for every module of MMEngine, which only warns; the trained teacher must stay."""
     model = MODELS.build(dino_config())
     if wrapped:
