@@ -45,7 +45,15 @@ def test_tables_and_numbers(capsys):
         assert cost['vanilla_memory'] > 0
 
 
-@pytest.mark.parametrize('option', ['--channels-last', '--dtype=bf16', '--fused', '--compile'])
+@pytest.mark.parametrize(
+    'option',
+    [
+        '--channels-last',
+        '--dtype=bf16',
+        '--fused',
+        pytest.param('--compile', marks=pytest.mark.slow),
+    ],
+)
 def test_options(option, capsys, monkeypatch):
     module = load_tool('benchmarks/step')
     seen = []
