@@ -14,7 +14,13 @@ import pytest
 @pytest.fixture(autouse=True, scope='session')
 def _package():
     # Also registers the classes that tests build from configs.
-    import tests.short_cuts  # noqa: F401
+    import tests.helpers.short_cuts  # noqa: F401
+
+
+@pytest.fixture
+def marker(tmp_path):
+    """The file that code hidden in a checkpoint would make."""
+    return tmp_path / 'code_ran'
 
 
 @pytest.fixture

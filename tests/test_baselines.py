@@ -16,8 +16,8 @@ from mmpretrain.registry import HOOKS, MODELS, PARAM_SCHEDULERS, TRANSFORMS
 from torch import nn
 
 from hvs_mm.engine import cosine_schedule
-from tests.configs import CONFIGS, build_on_meta, load, without_scope
-from tests.tiny_dino import epoch_of_run
+from tests.helpers.configs import CONFIGS, build_on_meta, load, without_scope
+from tests.helpers.tiny_dino import epoch_of_run
 
 #: Settings of DINO's and iBOT's authors, by baseline. ``network`` is (width, layers, heads) of a
 #: ViT; crops are (number, side, smallest area, largest area), the two global ones of one kind.

@@ -21,8 +21,8 @@ from mmpretrain.datasets.categories import FOOD101_CATEGORIES
 from mmpretrain.registry import DATASETS, MODELS
 
 from hvs_mm.engine import preflight
-from tests.tiny_classifier import build_backbone, save_backbone, write_folders, write_image
-from tests.tiny_dino import ARCH
+from tests.helpers.tiny_classifier import build_backbone, save_backbone, write_folders, write_image
+from tests.helpers.tiny_dino import ARCH
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = sorted((ROOT / 'configs' / 'benchmarks').glob('*.py'))

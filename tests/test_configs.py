@@ -15,7 +15,7 @@ from hvs_mm import harden
 from hvs_mm.datasets import CandidateViews
 from hvs_mm.engine import check_overrides
 from hvs_mm.models import HVSAlgorithm
-from tests.configs import CONFIGS, baseline_of, build_on_meta, load, without_scope
+from tests.helpers.configs import CONFIGS, baseline_of, build_on_meta, load, without_scope
 
 HVS_CONFIGS = [
     path

@@ -16,8 +16,8 @@ import hvs_mm
 from hvs_mm import HVSAlgorithm, hard_views, harden
 from hvs_mm.datasets import PackViews
 from hvs_mm.engine import build_model, build_training_dataset, check_overrides
-from tests.configs import CONFIGS, baseline_of, load, without_scope
-from tests.tiny_classifier import write_folders
+from tests.helpers.configs import CONFIGS, baseline_of, load, without_scope
+from tests.helpers.tiny_classifier import write_folders
 
 ROOT = CONFIGS.parent
 SIMSIAM = 'mmpretrain::simsiam/simsiam_resnet50_8xb32-coslr-100e_in1k.py'

@@ -10,8 +10,8 @@ import torch
 from mmengine.config import Config
 from mmpretrain.registry import MODELS
 
-from tests.hostile_images import plain_images, write
-from tests.tools import ROOT, run_tool
+from tests.helpers.hostile_images import plain_images, write
+from tests.helpers.tools import ROOT, run_tool
 
 IMAGES, BATCH = 16, 4
 OPTIONS = [

@@ -156,7 +156,8 @@ def test_sdist_builds_the_same_wheel(sdist: Path, wheel: Path, tree: Path, tmp_p
             assert rebuilt.read(name) == original.read(name), name
 
 
-@pytest.mark.parametrize('mode', ['wheel', 'editable'])
+# The environment of the tests has an editable installation of its own.
+@pytest.mark.parametrize('mode', ['wheel', pytest.param('editable', marks=pytest.mark.slow)])
 def test_installed_package_finds_its_configs(mode: str, wheel: Path, tmp_path: Path) -> None:
     venv = tmp_path / 'venv'
     run(sys.executable, '-m', 'venv', '--without-pip', venv)

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 
 from hvs_mm.datasets import ShapesDataset
 from hvs_mm.datasets.shapes import _KEPT_SIZE, CLASSES
-from tests.fresh_process import fresh_process
+from tests.helpers.fresh_process import fresh_process
 
 NUM_TRAIN, NUM_VAL = 1000, 500
 LUMA = np.array([0.114, 0.587, 0.299], dtype=np.float32)

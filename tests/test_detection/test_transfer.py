@@ -14,7 +14,7 @@ import torch
 from mmengine.config import Config
 from mmpretrain.registry import MODELS
 
-from tests.coco import write_coco
+from tests.helpers.coco import write_coco
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = ROOT / 'configs' / 'detection'

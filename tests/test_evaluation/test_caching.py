@@ -8,8 +8,8 @@ from torch.utils.data import Dataset
 
 from hvs_mm.evaluation import KNNEvaluation, KNNSettings
 from hvs_mm.evaluation.caching import CachedDataset
+from tests.helpers.tiny import build_algorithm
 from tests.test_evaluation.test_knn_evaluation import config
-from tests.tiny import build_algorithm
 
 
 class Counting(Dataset):

@@ -12,7 +12,7 @@ from mmengine.dataset import default_collate
 from mmpretrain.registry import DATASETS
 
 from hvs_mm.evaluation import output_entropy
-from tests.tiny_dino import GLOBAL, build_runner, dino_config
+from tests.helpers.tiny_dino import GLOBAL, build_runner, dino_config
 
 ROOT = Path(__file__).parents[2]
 

@@ -18,8 +18,8 @@ from hvs_mm.evaluation import extract_features, feature_networks
 from hvs_mm.evaluation.features import pool_features
 from hvs_mm.models import HVSAlgorithm
 from hvs_mm.utils.state_guard import evaluation_mode
-from tests.tiny import algorithm_config, build_algorithm
-from tests.tiny_dino import ARCH, GLOBAL, PATCH, build_dino
+from tests.helpers.tiny import algorithm_config, build_algorithm
+from tests.helpers.tiny_dino import ARCH, GLOBAL, PATCH, build_dino
 
 PREPROCESSOR = {'type': 'SelfSupDataPreprocessor', 'mean': [127.5] * 3, 'std': [60.0] * 3}
 PIPELINE = [{'type': 'Resize', 'scale': GLOBAL}, {'type': 'PackInputs'}]
@@ -258,7 +258,7 @@ def test_after_a_failure_too():
     check_same(before, snapshot(model))
 
 
-def test_eval_mode_meanwhile():
+def test_eval_mode_during_extraction():
     model = simsiam().train()
     with evaluation_mode(model):
         assert not any(module.training for module in model.modules())

@@ -12,7 +12,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from hvs_mm.evaluation import LabeledFeatures, extract_features, knn_accuracy
-from tests.ranks import run_ranks
+from tests.helpers.ranks import run_ranks
 
 KS = (1, 7, 30)
 NUM_BANK, NUM_QUERIES = 61, 23

@@ -17,10 +17,10 @@ from mmpretrain.registry import DATASETS, HOOKS, RUNNERS
 from sklearn.neighbors import KNeighborsClassifier
 
 from hvs_mm.datasets import ShapesDataset
-from tests.ranks import run_ranks
-from tests.tiny import algorithm_config
-from tests.tiny_dino import RESNET, build_runner, dino_config
-from tests.tools import load_tool
+from tests.helpers.ranks import run_ranks
+from tests.helpers.tiny import algorithm_config
+from tests.helpers.tiny_dino import RESNET, build_runner, dino_config
+from tests.helpers.tools import load_tool
 
 ROOT = Path(__file__).parents[2]
 PIPELINE = [dict(type='Resize', scale=32), dict(type='PackInputs')]

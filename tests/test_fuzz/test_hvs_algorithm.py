@@ -17,9 +17,10 @@ from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
 from hvs_mm.models import HVSAlgorithm
-from tests import tiny, tiny_dino
-from tests.brute_force import admissible_by_hand, pair_loss_by_hand, score_by_hand
-from tests.fuzzing import RefusedError, fuzz, may_refuse
+from tests.helpers import tiny, tiny_dino
+from tests.helpers.brute_force import admissible_by_hand, pair_loss_by_hand, score_by_hand
+from tests.helpers.fuzzing import RefusedError, fuzz, may_refuse
+from tests.helpers.states import assert_same_state, full_state
 
 pytestmark = pytest.mark.slow
 TWO_VIEWS = ('SimSiam', 'BYOL', 'SimCLR')
@@ -208,11 +209,11 @@ class Case:
     Attributes:
         method: Its name.
         settings: Arguments of ``HVSAlgorithm``, all of them right.
-        views: Of the batch.
-        masks: Of iBOT, (B, T, h, w) bool, T the target views.
+        views: Views of the batch.
+        masks: Masks of iBOT, (B, T, h, w) bool, T the target views.
         samples: Data samples.
         flaw: What was made wrong of the batch; empty if nothing.
-        seed: Of what is drawn at random.
+        seed: Seed for all random draws.
     """
 
     method: str
@@ -430,7 +431,7 @@ def check_step(case: Case) -> str:
         refuse(case, str(error))
         selection = None
     if selection is not None and case.flaw not in ('not_finite',):
-        assert_same_state(model, before)
+        assert_same_state(full_state(before), full_state(model))
         check_selection(case, before, selection, range(len(case.views[0])))
     try:
         with may_refuse():
@@ -452,11 +453,6 @@ def refuse(case: Case, message: str) -> None:
         or ('one size' in message and has_sizes and case.method == 'SimCLR')
     )
     assert is_right, message
-
-
-def assert_same_state(model: nn.Module, before: nn.Module) -> None:
-    old = before.state_dict()
-    assert all(torch.equal(value, old[name]) for name, value in model.state_dict().items())
 
 
 def check_selection(

@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import math
-import random
 from typing import Any
 
 import numpy as np
-import torch
 from hypothesis import strategies as st
 from mmpretrain.registry import TRANSFORMS
 
 from hvs_mm.datasets import BlockMasks, CandidateViews, PackViews
-from tests.fuzzing import RefusedError, fuzz, may_refuse
+from tests.helpers.fuzzing import RefusedError, fuzz, may_refuse
+from tests.helpers.pictures import seed
 
 JUNK = st.sampled_from([None, True, 0, -1, 2.5, math.nan, 'x', '', [], [0], [None], {}, [[1]], ()])
-
-
-def seed(number: int) -> None:
-    np.random.seed(number)
-    random.seed(number)
-    torch.manual_seed(number)
 
 
 # --- CandidateViews --------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from hvs_mm.losses import (
 from hvs_mm.models import DINOHead, IBOTHead
 from hvs_mm.selection import ScoreWeights, ViewGroups
 from hvs_mm.selection.selectors import combination_scores
-from tests.ranks import run_ranks
+from tests.helpers.ranks import run_ranks
 
 B, T, S, K = 3, 2, 5, 64
 TAU_S, TAU_T, TAU_PATCH = 0.1, 0.05, 0.06

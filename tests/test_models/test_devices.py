@@ -10,9 +10,9 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from hvs_mm.models import DevicePhotometry, HVSAlgorithm, ViewsError
+from tests.helpers.tiny import GROUP_NORM, build_hvs, random_views
+from tests.helpers.tiny_dino import build_dino, candidate_crops, random_samples
 from tests.test_models.test_photometry.test_device_photometry import NORMALIZE, batch_of
-from tests.tiny import GROUP_NORM, build_hvs, random_views
-from tests.tiny_dino import build_dino, candidate_crops, random_samples
 
 METHODS = ['SimSiam', 'SimCLR', 'BYOL', 'DINO']
 DEVICES = ['cpu', 'cuda'] if torch.cuda.is_available() else ['cpu']

@@ -3,7 +3,7 @@
 Every method trains through MMEngine's ``train_step`` of DistributedDataParallel, in double
 precision. BatchNorm would make the processes differ from one: torch has no SyncBN for the CPU.
 So each method with BatchNorm is compared twice, with GroupNorm in its place, and with a BatchNorm
-over all processes (``tests/batch_norm.py``) against torch's own in one process.
+over all processes (``tests/helpers/batch_norm.py``) against torch's own in one process.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from hvs_mm.engine import CPUDistributedDataParallel
 from hvs_mm.models import HVSAlgorithm, SelectionSchedule
 from hvs_mm.models.selfsup.teacher import update_ema
 from hvs_mm.selection import registered_pair_losses
-from tests.batch_norm import CrossRankBN
-from tests.ranks import run_ranks
-from tests.tiny import BATCH_NORM, GROUP_NORM, algorithm_config, random_views
-from tests.tiny_dino import (
+from tests.helpers.batch_norm import CrossRankBN
+from tests.helpers.ranks import run_ranks
+from tests.helpers.tiny import BATCH_NORM, GROUP_NORM, algorithm_config, random_views
+from tests.helpers.tiny_dino import (
     ARCH,
     RESNET,
     candidate_crops,
@@ -44,10 +44,10 @@ class Case:
     """A method and its settings.
 
     Attributes:
-        name: Of the algorithm.
+        name: Name of the algorithm.
         batch_norm: Whether it has BatchNorm, over all processes.
-        loss_weight: Of SimCLR's loss in the processes, and in the one with the joint batch; the
-            string ``'processes'`` stands for their number.
+        loss_weight: Weight of SimCLR's loss in the processes, and in the one with the joint batch;
+            the string ``'processes'`` stands for their number.
         schedule: Arguments of ``HVSAlgorithm`` that leave samples or steps out.
     """
 

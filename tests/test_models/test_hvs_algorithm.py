@@ -15,7 +15,8 @@ from torch import nn
 from hvs_mm.engine import AutocastOptimWrapper
 from hvs_mm.models import HVSAlgorithm
 from hvs_mm.selection import PairLoss
-from tests.tiny import (
+from tests.helpers.states import assert_same_state, full_state
+from tests.helpers.tiny import (
     BATCH_NORM,
     GROUP_NORM,
     algorithm_config,
@@ -34,18 +35,6 @@ def optim_wrapper(model, cls=OptimWrapper, **kwargs):
 
 def batch(views, **extra):
     return {'inputs': views, 'data_samples': None, **extra}
-
-
-def full_state(model):
-    state = {name: value.clone() for name, value in model.named_parameters()}
-    state.update({name: value.clone() for name, value in model.named_buffers()})
-    return state
-
-
-def assert_same_state(first, second):
-    assert first.keys() == second.keys()
-    for name, value in first.items():
-        assert torch.equal(second[name], value), name
 
 
 # --- Selection -------------------------------------------------------------------------------
@@ -325,7 +314,7 @@ def test_init_weights_is_the_algorithms():
     with torch.no_grad():
         model.backbone.conv1.weight += 1
     model.init_weights()
-    assert (model.backbone.conv1.weight == 1.25).all(), 'a second call must not start anew'
+    assert (model.backbone.conv1.weight == 1.25).all(), 'a second call must not start again'
 
 
 def test_data_preprocessor_is_handed_on():

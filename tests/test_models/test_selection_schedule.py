@@ -13,8 +13,8 @@ from mmengine.logging import MessageHub
 from mmpretrain.registry import HOOKS
 
 from hvs_mm.models import SelectionSchedule
-from tests.tiny import GROUP_NORM, algorithm_config, build_hvs, random_views
-from tests.tiny_dino import (
+from tests.helpers.tiny import GROUP_NORM, algorithm_config, build_hvs, random_views
+from tests.helpers.tiny_dino import (
     build_hvs_dino,
     build_runner,
     candidate_crops,

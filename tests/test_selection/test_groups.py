@@ -1,10 +1,9 @@
 from __future__ import annotations
 
-from itertools import combinations, product
-
 import pytest
 
 from hvs_mm.selection import ViewGroups
+from tests.helpers.brute_force import admissible_by_hand
 
 GROUPS = [
     ([4], [2], 1),
@@ -15,19 +14,10 @@ GROUPS = [
 ]
 
 
-def listed(candidates, keep):
-    """All combinations in lexicographic order, straight from itertools."""
-    start, per_group = 0, []
-    for drawn, kept in zip(candidates, keep):
-        per_group.append(list(combinations(range(start, start + drawn), kept)))
-        start += drawn
-    return [sum(pick, ()) for pick in product(*per_group)]
-
-
 @pytest.mark.parametrize(('candidates', 'keep', 'targets'), GROUPS)
 def test_combinations_are_numbered_in_lexicographic_order(candidates, keep, targets):
     groups = ViewGroups(candidates, keep, targets)
-    expected = listed(candidates, keep)
+    expected = admissible_by_hand(candidates, keep)
     assert groups.num_combinations() == len(expected)
     assert [groups.combination(i) for i in range(len(expected))] == expected
     assert expected == sorted(expected)
@@ -36,7 +26,7 @@ def test_combinations_are_numbered_in_lexicographic_order(candidates, keep, targ
 @pytest.mark.parametrize(('candidates', 'keep', 'targets'), GROUPS)
 def test_target_combinations(candidates, keep, targets):
     groups = ViewGroups(candidates, keep, targets)
-    assert groups.target_combinations() == listed(candidates[:targets], keep[:targets])
+    assert groups.target_combinations() == admissible_by_hand(candidates[:targets], keep[:targets])
     assert groups.num_targets == sum(candidates[:targets])
     assert groups.num_kept_targets == sum(keep[:targets])
 

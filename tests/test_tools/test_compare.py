@@ -17,9 +17,8 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from hvs_mm.reports import draw_curves, make_rows, parse_config, read_runs
-from tests.tools import load_tool
-
-from .. import tiny, tiny_dino
+from tests.helpers import tiny, tiny_dino
+from tests.helpers.tools import load_tool
 
 ROOT = Path(__file__).parents[2]
 BASELINE = {'type': 'SimSiam', 'backbone': {'type': 'ResNet', 'depth': 50}}
@@ -273,7 +272,7 @@ def test_command_line(tmp_path, capsys):
     assert '<svg' in Path('plots/new.svg').read_text()
 
 
-def test_a_resumed_run_goes_on_where_it_was_resumed(tmp_path):
+def test_a_resumed_run_continues_where_it_was_resumed(tmp_path):
     run = tmp_path / 'run'
     # Stopped in epoch 3, resumed from the checkpoint of epoch 2, logged half as often.
     first = [*lines_of_epochs([1, 2]), knn_line(2, k20=20.0), *lines_of_epochs([3])[:2]]
@@ -303,7 +302,7 @@ def test_results_of_epochs_that_are_trained_again_are_dropped(tmp_path):
     assert result.done == 2
 
 
-def test_a_run_that_starts_anew_replaces_the_one_before(tmp_path, capsys):
+def test_a_run_that_starts_again_replaces_the_one_before(tmp_path, capsys):
     run = tmp_path / 'run'
     old = [knn_line(0, k20=5.0), *lines_of_epochs([1, 2, 3]), knn_line(3, k20=90.0)]
     start(run, old, '20260101_000000', {**HVS, 'selector': 'random'})
@@ -358,7 +357,7 @@ def test_knn_accuracies_of_files(tmp_path, capsys):
         ('{"k": {"many": {"top1": 50.0}}, "epoch": 1}', 'invalid literal'),
     ],
 )
-def test_other_files_are_told(content, reason, tmp_path, capsys):
+def test_other_files_are_reported(content, reason, tmp_path, capsys):
     run = start(tmp_path / 'run', [*lines_of_epochs([1]), knn_line(1, k20=1.0)])
     (run / 'knn_epoch_1.json').write_text(content)
     assert compare(run)[0]['knn_top1'] == '1.0'
@@ -367,7 +366,7 @@ def test_other_files_are_told(content, reason, tmp_path, capsys):
     assert reason in note
 
 
-def test_a_run_that_goes_on(tmp_path, capsys):
+def test_a_run_that_is_still_running(tmp_path, capsys):
     text = ''.join(f'{json.dumps(line)}\n' for line in lines_of_epochs([1, 2]))
     run = start(tmp_path / 'run', text + '{"lr": 0.1, "loss": 77.0, "epo')
     checkpoint(run, 1)
@@ -377,7 +376,7 @@ def test_a_run_that_goes_on(tmp_path, capsys):
     assert notes(capsys) == []
 
 
-def test_broken_lines_are_told(tmp_path, capsys):
+def test_broken_lines_are_reported(tmp_path, capsys):
     first, second, *rest = (json.dumps(line) for line in lines_of_epochs([1]))
     run = start(tmp_path / 'run', '\n'.join([first, second[:20], '5', '', *rest, '']))
     scalars = run / '20260101_000000/vis_data/scalars.json'

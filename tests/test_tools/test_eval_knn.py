@@ -16,7 +16,7 @@ from mmpretrain.registry import DATASETS, MODELS
 from PIL import Image
 from sklearn.neighbors import KNeighborsClassifier
 
-from tests.tools import ROOT, load_tool
+from tests.helpers.tools import ROOT, load_tool, run_tool
 
 SIMSIAM = 'configs/demo/hvs_simsiam.py'
 DINO = 'configs/demo/hvs_dino.py'
@@ -236,10 +236,7 @@ def checkpoint(tmp_path):
 
 
 def test_the_command():
-    process = subprocess.run(
-        [sys.executable, 'tools/eval_knn.py', 'none.py', 'none.pth'],
-        cwd=ROOT, capture_output=True, text=True,
-    )  # fmt: skip
+    process = run_tool('eval_knn', 'none.py', 'none.pth')
     assert process.returncode == 1
     assert process.stderr.strip().splitlines()[-1] == "error: config 'none.py' does not exist."
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +15,8 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 
 from hvs_mm.weights.timm_torchvision import rename_backbone
-from tests.tools import load_tool
-
-from .. import published, tiny_dino
+from tests.helpers import published, tiny_dino
+from tests.helpers.tools import load_tool, run_tool
 
 TOOL = Path(__file__).parents[2] / 'tools' / 'extract_backbone.py'
 SMALL_ARCH = {'embed_dims': 32, 'num_layers': 2, 'num_heads': 4, 'feedforward_channels': 80}
@@ -221,7 +217,7 @@ def test_printed_model_takes_the_weights(config, images, expression, tmp_path, c
     assert_same_features(backbone, model, *images)
 
 
-def test_layer_norms_with_another_eps_are_told(tmp_path, capsys):
+def test_layer_norms_with_another_eps_are_reported(tmp_path, capsys):
     # As MMPretrain reads it: without a value the norms have 1e-5.
     config = {**SMALL_VIT, 'norm_cfg': {'type': 'LN'}}
     backbone = build(config)
@@ -252,7 +248,7 @@ def test_layer_norms_with_another_eps_are_told(tmp_path, capsys):
         ({'norm_cfg': {'type': 'BN', 'eps': 0.001}}, 'eps=0.001, those of torchvision 1e-05'),
     ],
 )
-def test_settings_that_weights_do_not_show_are_told(setting, text, tmp_path, capsys):
+def test_settings_that_weights_do_not_show_are_reported(setting, text, tmp_path, capsys):
     config = {**RESNET50, 'depth': 18, 'norm_cfg': {'type': 'BN'}, **setting}
     algorithm = {'type': 'SimSiam', 'backbone': config}
     for model in (algorithm, {'type': 'HVSAlgorithm', 'algorithm': algorithm}):
@@ -263,7 +259,7 @@ def test_settings_that_weights_do_not_show_are_told(setting, text, tmp_path, cap
         assert 'the features differ' in line
 
 
-def test_unknown_number_of_heads_is_told(tmp_path, capsys):
+def test_unknown_number_of_heads_is_reported(tmp_path, capsys):
     arch = {**SMALL_ARCH, 'embed_dims': 128, 'num_heads': 2}
     extract(
         save(tmp_path / '1.pth', backbone=build({**SMALL_VIT, 'arch': arch})), tmp_path / 'out.pth'
@@ -367,13 +363,7 @@ def test_counters_of_batches_may_be_missing():
 
 def test_command_line(tmp_path):
     checkpoint = save(tmp_path / '1.pth', backbone=build({**RESNET50, 'depth': 18}))
-    process = subprocess.run(
-        [sys.executable, TOOL, checkpoint, 'out.pth'],
-        cwd=tmp_path,
-        env={**os.environ, 'PYTHONWARNINGS': 'ignore'},
-        capture_output=True,
-        text=True,
-    )
+    process = run_tool('extract_backbone', checkpoint, 'out.pth', cwd=tmp_path)
     assert process.returncode == 0, process.stderr
     assert 'written: out.pth, 120 tensors' in process.stdout
 

@@ -18,9 +18,8 @@ from hypothesis import strategies as st
 from hvs_mm.engine import error_line
 from hvs_mm.reports import printable, read_runs, selection_html
 from hvs_mm.reports.run_log import number, whole_number
-from tests.tools import load_tool
-
-from .test_selection_report import entry, write_run
+from tests.helpers.tools import load_tool
+from tests.test_tools.test_selection_report import entry, write_run
 
 NAMES = [
     '<script>alert(1)<script>', '"><img src=x onerror=alert(1)>', "' onload='x", '&lt;b&gt;',

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.tools import ROOT, ToolProcess, rank_environments, run_tool
+from tests.helpers.tools import ROOT, ToolProcess, rank_environments, run_tool
 
 BATCHES, EPOCHS, INTERVAL = 6, 3, 3
 LAST = BATCHES * EPOCHS
@@ -22,7 +22,7 @@ BOUND = 200
 
 CONFIG = """
 _base_ = {base!r}
-custom_imports = dict(imports=['hvs_mm', 'tests.faults'])
+custom_imports = dict(imports=['hvs_mm', 'tests.helpers.kill_hook'])
 train_dataloader = dict(
     batch_size=4, num_workers={workers}, dataset=dict(num_samples={images}))
 train_cfg = dict(max_epochs={epochs})
@@ -123,7 +123,7 @@ def flat(value: Any, name: str = '') -> dict[str, Any]:
     return {k: v for key, x in items for k, v in flat(x, f'{name}/{key}').items()}
 
 
-def assert_same(one: dict[str, Any], other: dict[str, Any]) -> None:
+def assert_same_but_times(one: dict[str, Any], other: dict[str, Any]) -> None:
     """Bit for bit, but for times and memory."""
     one, other = flat(one), flat(other)
     kept = {k for k in one if not any(word in k for word in _VARYING)}
@@ -192,7 +192,7 @@ def test_a_killed_run_ends_as_if_it_had_not_been(tmp_path, unharmed, method, set
     killed = write_config(tmp_path / 'killed', method, **settings)
     said = train_through(killed, deaths)
     assert 'resumed epoch' in said[-1]
-    assert_same(states(final(whole)), states(final(killed)))
+    assert_same_but_times(states(final(whole)), states(final(killed)))
     assert logs(whole) == logs(killed)
     # Nothing half written is left, and no more than two checkpoints.
     names = sorted(p.name for p in (killed.parent / 'run').glob('*.pth'))
@@ -224,17 +224,17 @@ def test_two_processes_of_which_one_is_killed(tmp_path, method, kills, deaths):
     first, second = train_two(killed, '--resume')
     assert first.returncode == second.returncode == 0, first.stderr + second.stderr
     assert 'resumed epoch' in first.stdout + first.stderr
-    assert_same(states(final(whole)), states(final(killed)))
+    assert_same_but_times(states(final(whole)), states(final(killed)))
     assert logs(whole) == logs(killed)
 
 
-def test_a_run_without_a_seed_goes_on_with_its_own(tmp_path):
+def test_a_run_without_a_seed_continues_with_its_own(tmp_path):
     killed = write_config(tmp_path / 'killed', 'simclr', seed=None, after=[BATCHES + 2])
     train_through(killed, [KILLED])
     end = final(killed)
     whole = write_config(tmp_path / 'whole', 'simclr', seed=end['meta']['seed'])
     train_through(whole, [])
-    assert_same(states(final(whole)), states(end))
+    assert_same_but_times(states(final(whole)), states(end))
     assert logs(whole) == logs(killed)
 
 
@@ -265,7 +265,7 @@ def test_damaged_checkpoints_and_a_full_disk(tmp_path, unharmed):
     config = write_config(tmp_path / 'faulty', 'simsiam')
     process = train(config, '--resume')
     assert process.returncode == 0, process.stderr
-    assert_same(states(final(whole)), states(final(config)))
+    assert_same_but_times(states(final(whole)), states(final(config)))
 
     for path in work_dir.glob('*.pth'):
         path.write_bytes(b'')

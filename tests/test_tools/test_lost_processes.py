@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.tools import ROOT, ToolProcess, rank_environments
+from tests.helpers.tools import ROOT, ToolProcess, rank_environments
 
 pytestmark = pytest.mark.slow
 #: Far longer than the test, with a worker in every process.

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 from types import ModuleType
@@ -18,9 +15,8 @@ from mmpretrain.registry import MODELS
 
 from hvs_mm.weights import checkpoint_files
 from hvs_mm.weights.published import from_published
-from tests.tools import load_tool
-
-from .. import published
+from tests.helpers import published
+from tests.helpers.tools import load_tool, run_tool
 
 FOLDER = Path(__file__).parents[2] / 'tools' / 'model_converters'
 CONFIG = """
@@ -94,13 +90,7 @@ def test_there_and_back(source, tmp_path, capsys):
 def test_command_line_of_a_backbone(tmp_path):
     source, target = tmp_path / 'dino_deitsmall16_pretrain.pth', tmp_path / 'hvs.pth'
     torch.save({**published.vit(), 'extra': torch.zeros(1)}, source)
-    process = subprocess.run(
-        [sys.executable, FOLDER / 'published_to_hvs.py', source, target],
-        cwd=tmp_path,
-        env={**os.environ, 'PYTHONWARNINGS': 'ignore'},
-        capture_output=True,
-        text=True,
-    )
+    process = run_tool('model_converters/published_to_hvs', source, target, cwd=tmp_path)
     assert process.returncode == 0, process.stderr
     assert process.stdout.splitlines()[-3:] == [
         'converted: backbone.* 30',

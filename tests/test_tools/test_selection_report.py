@@ -19,8 +19,8 @@ import pytest
 from PIL import Image
 
 from hvs_mm.reports import draw_selection_plots, read_runs, selection_series, wilson_interval
+from tests.helpers.tools import load_tool
 from tests.test_engine.test_hooks.test_selection_stats_hook import simsiam, train
-from tests.tools import load_tool
 
 ROOT = Path(__file__).parents[2]
 CHROMIUM = shutil.which('chromium')

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.tools import load_tool
+from tests.helpers.tools import load_tool
 
 TOOL = 'dev/soak'
 

@@ -13,8 +13,8 @@ import torch
 from mmengine.config import Config
 from mmpretrain.registry import MODELS
 
-from tests.tiny_classifier import classifier_config, shaken, write_folders
-from tests.tools import load_tool
+from tests.helpers.tiny_classifier import classifier_config, randomize, write_folders
+from tests.helpers.tools import load_tool
 
 ROOT = Path(__file__).parents[2]
 
@@ -25,7 +25,7 @@ def evaluate(*arguments):
 
 @pytest.fixture
 def model():
-    return shaken(MODELS.build(classifier_config(Path()).model))
+    return randomize(MODELS.build(classifier_config(Path()).model))
 
 
 @pytest.fixture

@@ -14,14 +14,14 @@ import mmpretrain
 import pytest
 import torch
 
-from tests.tiny_classifier import (
+from tests.helpers.tiny_classifier import (
     build_backbone,
     classifier_config,
     save_backbone,
     write_folders,
 )
-from tests.tiny_dino import RESNET
-from tests.tools import load_tool
+from tests.helpers.tiny_dino import RESNET
+from tests.helpers.tools import load_tool, run_tool
 
 ROOT = Path(__file__).parents[2]
 DEMO = 'configs/demo/hvs_simsiam.py'
@@ -115,7 +115,7 @@ def test_a_loader_without_a_batch(tmp_path):
         train(tmp_path, DEMO, options=options)
 
 
-def test_resume_goes_on_as_if_there_had_been_no_stop(tmp_path):
+def test_resume_continues_as_if_there_had_been_no_stop(tmp_path):
     # Workers are started, and seeded, again in every epoch: the data do not depend on the stop.
     options = [
         *SMALL,
@@ -209,9 +209,7 @@ def test_errors_are_one_line_and_leave_nothing_behind(tmp_path, arguments, messa
 
 
 def test_an_error_of_the_command_is_one_line(tmp_path):
-    process = run(
-        sys.executable, 'tools/train.py', 'configs/nothing.py', '--work-dir', tmp_path / 'run'
-    )
+    process = run_tool('train', 'configs/nothing.py', '--work-dir', tmp_path / 'run')
     assert process.returncode == 1
     last = process.stderr.strip().splitlines()[-1]
     assert last.startswith("error: config 'configs/nothing.py' does not exist")

@@ -7,8 +7,8 @@ import re
 
 import pytest
 
-from tests.hostile_images import bad_images, good_images, plain_images, write
-from tests.tools import run_tool
+from tests.helpers.hostile_images import bad_images, good_images, plain_images, write
+from tests.helpers.tools import run_tool
 
 CONFIG = 'configs/cifar10/hvs_simsiam_resnet18.py'
 

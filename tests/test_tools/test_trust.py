@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -22,8 +21,9 @@ from hvs_mm.weights.checkpoint_files import load_checkpoint
 from hvs_study.config import config_hash, resolve_config
 from hvs_study.plan import read_study
 from hvs_study.training import run_folder
-from tests.studies import write_study
-from tests.tools import ROOT, load_tool, run_tool
+from tests.helpers.studies import write_study
+from tests.helpers.tools import ROOT, load_tool, run_tool
+from tests.helpers.traps import Shell, Trap
 
 DEMO = str(ROOT / 'configs' / 'demo' / 'hvs_simsiam.py')
 LINEAR = str(ROOT / 'configs' / 'demo' / 'linear.py')
@@ -44,23 +44,6 @@ READ_NONE = {
 pytestmark = pytest.mark.usefixtures('own_folder')
 
 
-class Trap:
-    """Makes a file when it is unpickled."""
-
-    def __init__(self, marker: Path) -> None:
-        self.marker = marker
-
-    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-        return Path.touch, (self.marker,)
-
-
-class Shell(Trap):
-    """The same with a shell, as most of them do it."""
-
-    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-        return os.system, (f'touch {self.marker}',)
-
-
 def as_zip(checkpoint: dict, path: Path) -> None:
     torch.save(checkpoint, path)
 
@@ -74,11 +57,6 @@ def as_plain_pickle(checkpoint: dict, path: Path) -> None:
 
 
 FORMATS = (as_zip, as_before_torch_1_6, as_plain_pickle)
-
-
-@pytest.fixture
-def marker(tmp_path: Path) -> Path:
-    return tmp_path / 'code_ran'
 
 
 def write(path: Path, trap: Any, save: Callable = as_zip, **meta: Any) -> Path:

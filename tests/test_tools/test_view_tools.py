@@ -17,7 +17,7 @@ from hvs_mm.datasets import draw_examples
 from hvs_mm.engine import load_selecting_model
 from hvs_mm.engine.runners.building import tell_epoch
 from hvs_mm.visualization import describe_view, draw_candidates, select_examples
-from tests.tools import load_tool
+from tests.helpers.tools import load_tool
 
 ROOT = Path(__file__).parents[2]
 DEMO = ROOT / 'configs' / 'demo' / 'hvs_simsiam.py'
@@ -169,7 +169,7 @@ def test_the_picture_shows_the_pairs():
     assert np.allclose(means[:, 0], -means[:, 1])
 
 
-def test_the_model_is_told_its_epoch():
+def test_the_model_gets_its_epoch():
     """DINO's temperature depends on it."""
     hub = MessageHub.get_current_instance()
     for epoch, told in ((3, 2), (None, 7)):

@@ -10,7 +10,6 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError
-from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +20,12 @@ from mmengine.config import Config
 from PIL import Image
 
 from hvs_mm.engine import build_model
-from tests import published
-from tests.studies import made_up, write_lines, write_study
-from tests.tools import ROOT, load_tool
-
-from .test_hostile_text import run_named
-from .test_trust import TOOLS
+from tests.helpers import published
+from tests.helpers.ranks import forkserver
+from tests.helpers.studies import made_up, write_lines, write_study
+from tests.helpers.tools import ROOT, load_tool
+from tests.test_tools.test_hostile_text import run_named
+from tests.test_tools.test_trust import TOOLS
 
 DEMO = str(ROOT / 'configs' / 'demo' / 'hvs_simsiam.py')
 LINEAR = str(ROOT / 'configs' / 'demo' / 'linear.py')
@@ -111,8 +110,8 @@ COMMANDS: dict[str, tuple[Command, set[str]]] = {
     'study/report': (lambda given, out: [results_page(given, out)], set()),
     'study/run': (
         lambda given, out: [
-            write_study(given, arms=('baseline',)), '--jobs', 1, '--work-dir', out / 'runs',
-            '--results', out / 'x.jsonl',
+            write_study(given, arms=('baseline',)), '--work-dir', out / 'runs',
+            '--results', out / 'x.jsonl', '--one', 'simsiam-baseline-e2-s0',
         ],
         set(),
     ),
@@ -264,7 +263,7 @@ def test_where_tools_write(
     before = snapshot(given)
     if tool == 'benchmarks/communication':
         # The server of its processes lives as long as this process, and so does its folder.
-        forkserver.ensure_running()
+        forkserver()
     module = load_tool(tool)
     # mmcv_ops is for the OneDL stack alone.
     missing = PackageNotFoundError if tool == 'dev/mmcv_ops' else ()

@@ -6,8 +6,8 @@ from mmengine.config import ConfigDict
 from hvs_mm.datasets import PackViews
 from hvs_mm.engine.checks.preflight import check_loader
 from hvs_mm.utils.class_name import class_name
+from tests.helpers.tiny import build_hvs
 from tests.test_engine.test_checks.test_preflight import config
-from tests.tiny import build_hvs
 
 
 @pytest.mark.parametrize(

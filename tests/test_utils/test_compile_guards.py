@@ -10,8 +10,8 @@ import torch
 from torch._dynamo.utils import counters
 
 from hvs_mm.models import HVSAlgorithm
-from tests.tiny import algorithm_config, build_hvs, random_views
-from tests.tiny_dino import (
+from tests.helpers.tiny import algorithm_config, build_hvs, random_views
+from tests.helpers.tiny_dino import (
     build_hvs_dino,
     build_runner,
     candidate_crops,

@@ -14,9 +14,8 @@ from hvs_mm.utils.state_guard import (
     own_random_numbers,
     preserve_state,
 )
-from tests.tiny import build_algorithm, build_hvs, random_views
-from tests.tiny_dino import build_dino, crops, random_samples
-from tests.tiny_dino import shake as shaken
+from tests.helpers.tiny import build_algorithm, build_hvs, random_views
+from tests.helpers.tiny_dino import build_dino, crops, random_samples, shake
 
 
 class Restless(nn.Module):
@@ -230,7 +229,7 @@ def test_a_buffer_that_is_replaced():
 
 def test_what_is_copied():
     """All that passes change; of what they do not change, no more than buffers."""
-    model = shaken(build_dino('IBOT', neck={'use_bn': True}))
+    model = shake(build_dino('IBOT', neck={'use_bn': True}))
     snapshot = StateGuard(model, averages=True)
     snapshot.take()
     floating = {n for n, b in model.named_buffers() if b.is_floating_point()}

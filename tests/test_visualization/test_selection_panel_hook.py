@@ -24,7 +24,9 @@ from hvs_mm.visualization import (
     shown_pair_loss,
 )
 from hvs_mm.visualization.selection_panel_hook import picture_name, shown_positions
-from tests.ranks import run_ranks
+from tests.helpers.ranks import run_ranks
+from tests.helpers.tiny import algorithm_config
+from tests.helpers.tiny_dino import GLOBAL, build_runner, crop_pipeline
 from tests.test_engine.test_hooks.test_selection_stats_hook import (
     FIVE_ITERATIONS,
     batches,
@@ -34,8 +36,6 @@ from tests.test_engine.test_hooks.test_selection_stats_hook import (
     simsiam,
     train,
 )
-from tests.tiny import algorithm_config
-from tests.tiny_dino import GLOBAL, build_runner, crop_pipeline
 
 HOOK = dict(type='SelectionPanelHook', interval=2, num_images=1)
 

@@ -10,9 +10,9 @@ from mmengine.logging import MMLogger
 from mmpretrain.registry import MODELS
 
 from hvs_mm.weights import PretrainedBackbone, backbone_state, load_backbone
-from tests.tiny import build_hvs
-from tests.tiny_classifier import VIT, build_backbone, save_backbone, shaken
-from tests.tiny_dino import ARCH, RESNET, build_hvs_dino
+from tests.helpers.tiny import build_hvs
+from tests.helpers.tiny_classifier import VIT, build_backbone, randomize, save_backbone
+from tests.helpers.tiny_dino import ARCH, RESNET, build_hvs_dino
 
 BACKBONES = {'resnet': RESNET, 'vit': VIT}
 
@@ -96,7 +96,7 @@ def test_every_tensor_is_loaded(name, tmp_path):
 
 def test_checkpoints_of_this_package(tmp_path):
     hvs = build_hvs('SimSiam')
-    shaken(hvs)
+    randomize(hvs)
     torch.save({'state_dict': hvs.state_dict()}, tmp_path / 'simsiam.pth')
     target = MODELS.build({**RESNET, 'norm_cfg': {'type': 'SyncBN'}})
     load = load_backbone(target, tmp_path / 'simsiam.pth')

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 
 from hvs_mm.weights.published import check_fit, from_published, summary, to_published
-from tests import published
+from tests.helpers import published
 
 VIT = {
     'type': 'VisionTransformer',
@@ -156,7 +156,7 @@ def test_way_back_gives_the_published_weights(checkpoint):
     assert_same_weights(back, weights_of(checkpoint))
 
 
-def test_a_shared_teacher_beside_a_student_of_two_heads_is_told():
+def test_a_shared_teacher_beside_a_student_of_two_heads_is_reported():
     state_dict, _, notes = from_published(published.ibot_checkpoint('separate', 'shared'))
     assert any(note.startswith('teacher.neck.last_layer2 equals') for note in notes)
     assert torch.equal(
@@ -305,7 +305,7 @@ def test_nothing_known(convert):
         convert([torch.zeros(1)])
 
 
-def test_converting_twice_is_told():
+def test_converting_twice_is_reported():
     state_dict = from_published(published.dino_checkpoint()).weights
     with pytest.raises(ValueError, match=r'projection.weight. is a name of MMPretrain'):
         from_published({'state_dict': state_dict})

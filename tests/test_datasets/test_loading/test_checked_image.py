@@ -31,7 +31,7 @@ from hvs_mm.datasets.loading.checked_image import MAX_PIXELS
 from hvs_mm.datasets.loading.image_headers import declared_size
 from hvs_mm.utils.bad_images import SKIPPED_FIELD, BadImage, BadImagesError, describe
 from hvs_mm.utils.state_guard import own_random_numbers
-from tests.hostile_images import (
+from tests.helpers.hostile_images import (
     bad_images,
     encode,
     give_up_rights,
@@ -43,7 +43,7 @@ from tests.hostile_images import (
     without_rights,
     write,
 )
-from tests.tools import ROOT
+from tests.helpers.tools import ROOT
 
 GOOD = good_images()
 BAD = bad_images()

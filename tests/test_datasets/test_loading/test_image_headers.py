@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from hvs_mm.datasets.loading.image_headers import declared_size
-from tests.hostile_images import (
+from tests.helpers.hostile_images import (
     encode,
     exif,
     pixels,

@@ -12,7 +12,7 @@ from mmengine.hub import get_config
 from mmpretrain.registry import TRANSFORMS
 
 from hvs_mm.datasets import CandidateViews, PackViews
-from tests.pictures import UPSTREAM, seed
+from tests.helpers.pictures import UPSTREAM, seed
 from tests.test_datasets.test_views.test_geometry import PIPELINES, draw, image
 
 

@@ -12,7 +12,7 @@ from PIL import Image, ImageFilter
 
 from hvs_mm.datasets import CandidateViews
 from hvs_mm.selection import COLOR_CHANGES
-from tests.pictures import seed
+from tests.helpers.pictures import seed
 
 JITTER = dict(type='ColorJitter', brightness=0.4, contrast=0.4, saturation=0.2, hue=0.1)
 GRAY = dict(type='RandomGrayscale', prob=0.5, keep_channels=True, channel_weights=(0.1, 0.6, 0.3))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hvs_mm.datasets import CandidateViews
-from tests.pictures import seed
+from tests.helpers.pictures import seed
 
 
 def image(height=90, width=120):

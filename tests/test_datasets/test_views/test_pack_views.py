@@ -10,7 +10,7 @@ from mmpretrain.datasets.transforms import PackInputs
 from PIL import Image
 
 from hvs_mm.datasets import PackViews
-from tests.pictures import IMAGES, every_image
+from tests.helpers.pictures import IMAGES, every_image
 
 
 @every_image

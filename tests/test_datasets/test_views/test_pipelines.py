@@ -12,7 +12,7 @@ from hvs_mm.datasets import CandidateViews, PackViews
 from hvs_mm.datasets.views.colors import ColorJitter
 from hvs_mm.datasets.views.geometry import RandomResizedCrop
 from hvs_mm.utils.photometry_operations import OPERATIONS
-from tests.pictures import DISTINCT, UPSTREAM, seed
+from tests.helpers.pictures import DISTINCT, UPSTREAM, seed
 
 CROP = dict(type='RandomResizedCrop', scale=32)
 FLIP = dict(type='RandomFlip', prob=0.5)

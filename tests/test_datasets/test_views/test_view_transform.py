@@ -13,7 +13,7 @@ from mmpretrain.registry import TRANSFORMS
 
 from hvs_mm.datasets import CandidateViews
 from hvs_mm.datasets.views.geometry import RandomFlip
-from tests.pictures import DISTINCT, IMAGES, UPSTREAM, difference, photo, seed
+from tests.helpers.pictures import DISTINCT, IMAGES, UPSTREAM, difference, photo, seed
 
 pytestmark = pytest.mark.filterwarnings("ignore:Only use 'alpha' for pillow")
 

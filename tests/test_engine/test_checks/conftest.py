@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.hostile_images import plain_images, write
-from tests.tiny_classifier import build_backbone, save_backbone, write_folders
-from tests.tiny_dino import RESNET
+from tests.helpers.hostile_images import plain_images, write
+from tests.helpers.tiny_classifier import build_backbone, save_backbone, write_folders
+from tests.helpers.tiny_dino import RESNET
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ from mmengine.config import Config
 from mmpretrain.registry import MODELS
 
 from hvs_mm.engine import preflight, preflight_test
+from tests.helpers.tiny import algorithm_config, build_algorithm, build_hvs
+from tests.helpers.tiny_classifier import VIT, build_backbone, classifier_config, save_backbone
 from tests.test_engine.test_checks.test_preflight import config, dino_config
-from tests.tiny import algorithm_config, build_algorithm, build_hvs
-from tests.tiny_classifier import VIT, build_backbone, classifier_config, save_backbone
 
 
 def save(path, model, model_config=None):

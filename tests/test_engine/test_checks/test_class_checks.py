@@ -7,7 +7,7 @@ import pytest
 
 from hvs_mm.engine import preflight
 from hvs_mm.engine.checks.class_checks import check_categories
-from tests.tiny_classifier import classifier_config
+from tests.helpers.tiny_classifier import classifier_config
 
 KEY = 'train_dataloader.dataset'
 

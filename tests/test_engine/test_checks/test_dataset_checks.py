@@ -8,11 +8,11 @@ import pytest
 from mmpretrain.datasets import CustomDataset
 
 from hvs_mm.engine import preflight
-from tests.hostile_images import write
+from tests.helpers.hostile_images import write
+from tests.helpers.tiny_classifier import classifier_config, write_folders
 from tests.test_engine.test_checks.test_loader_checks import config, refused
 from tests.test_engine.test_checks.test_preflight import config as plain_config
 from tests.test_engine.test_hooks.test_bad_images_hook import PIPELINE
-from tests.tiny_classifier import classifier_config, write_folders
 
 
 @pytest.mark.parametrize('way', ['folder', 'file', 'indices', 'repeat', 'concat', 'shapes'])

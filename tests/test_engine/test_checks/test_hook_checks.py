@@ -7,8 +7,8 @@ from mmpretrain.registry import MODELS
 from hvs_mm.engine import SelectionStatsHook, TeacherHook, preflight
 from hvs_mm.engine.checks.hook_checks import check_selection_hooks
 from hvs_mm.visualization import SelectionPanelHook
+from tests.helpers.tiny import algorithm_config, build_hvs
 from tests.test_engine.test_checks.test_preflight import config, dino_config
-from tests.tiny import algorithm_config, build_hvs
 
 SHOWING = ['SelectionStatsHook', 'SelectionPanelHook']
 

@@ -6,9 +6,9 @@ import pytest
 from mmengine.config import Config
 
 from hvs_mm.engine import error_line, preflight
+from tests.helpers.tiny import algorithm_config
 from tests.test_engine.test_checks.test_preflight import config as plain_config
 from tests.test_engine.test_hooks.test_bad_images_hook import loader
-from tests.tiny import algorithm_config
 
 
 def config(folder, hook=True, **settings):

@@ -6,9 +6,9 @@ import pytest
 from mmengine.config import Config
 
 from hvs_mm.engine import error_line, preflight
-from tests.tiny import algorithm_config
-from tests.tiny_classifier import classifier_config
-from tests.tiny_dino import dino_config as dino
+from tests.helpers.tiny import algorithm_config
+from tests.helpers.tiny_classifier import classifier_config
+from tests.helpers.tiny_dino import dino_config as dino
 
 
 def config(**extra) -> Config:

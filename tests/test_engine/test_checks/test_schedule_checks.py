@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from hvs_mm.engine import preflight
+from tests.helpers.tiny_classifier import classifier_config
+from tests.helpers.tiny_dino import dino_config as dino
 from tests.test_engine.test_checks.test_preflight import config, dino_config
-from tests.tiny_classifier import classifier_config
-from tests.tiny_dino import dino_config as dino
 
 
 def test_amp_without_a_gpu(monkeypatch):

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
 import pickle
 import tarfile
 import zipfile
@@ -14,22 +13,8 @@ from mmpretrain.registry import MODELS
 
 from hvs_mm.engine import build_model, preflight
 from hvs_mm.engine.checks.trust_checks import check_named_files, is_pickled
+from tests.helpers.traps import Shell
 from tests.test_engine.test_checks.test_preflight import config
-
-
-class Shell:
-    """Makes a file when it is unpickled."""
-
-    def __init__(self, marker):
-        self.marker = marker
-
-    def __reduce__(self):
-        return os.system, (f'touch {self.marker}',)
-
-
-@pytest.fixture
-def marker(tmp_path):
-    return tmp_path / 'code_ran'
 
 
 def in_a_tar(trap, path):

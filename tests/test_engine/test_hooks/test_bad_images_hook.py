@@ -16,10 +16,10 @@ from hvs_mm.engine import BadImagesHook
 from hvs_mm.engine.hooks.bad_images_hook import count_images
 from hvs_mm.engine.runners.seeded_draws import SeededDataset
 from hvs_mm.utils.bad_images import BadImagesError
-from tests.hostile_images import plain_images, write
-from tests.ranks import run_ranks
-from tests.tiny import algorithm_config
-from tests.tiny_dino import build_runner
+from tests.helpers.hostile_images import plain_images, write
+from tests.helpers.ranks import run_ranks
+from tests.helpers.tiny import algorithm_config
+from tests.helpers.tiny_dino import build_runner
 
 CROP = dict(type='RandomResizedCrop', scale=32, crop_ratio_range=(0.2, 1.0))
 PIPELINE = [

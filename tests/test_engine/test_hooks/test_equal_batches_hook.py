@@ -17,9 +17,9 @@ from torch.utils.data import DataLoader, Sampler
 
 from hvs_mm.engine import EqualBatchesHook
 from hvs_mm.models import ViewsError
-from tests.ranks import run_ranks
-from tests.tiny import GROUP_NORM, algorithm_config
-from tests.tiny_dino import build_runner
+from tests.helpers.ranks import run_ranks
+from tests.helpers.tiny import GROUP_NORM, algorithm_config
+from tests.helpers.tiny_dino import build_runner
 
 NEVER_ROUNDED = dict(type='DefaultSampler', round_up=False)
 

@@ -19,7 +19,7 @@ from mmpretrain.registry import HOOKS
 from torch import nn
 
 from hvs_mm.engine import FiniteStepHook, NonFiniteError
-from tests.nonfinite_runs import (
+from tests.helpers.nonfinite_runs import (
     assert_finite,
     assert_same,
     build,
@@ -28,10 +28,10 @@ from tests.nonfinite_runs import (
     state_of,
     train,
 )
-from tests.ranks import run_ranks
-from tests.tiny import GROUP_NORM, algorithm_config
-from tests.tiny_dino import ARCH, dino_config
-from tests.tools import load_tool
+from tests.helpers.ranks import run_ranks
+from tests.helpers.tiny import GROUP_NORM, algorithm_config
+from tests.helpers.tiny_dino import ARCH, dino_config
+from tests.helpers.tools import load_tool
 
 ROOT = Path(__file__).parents[3]
 ONE, ALL = dict(samples=[1]), {}

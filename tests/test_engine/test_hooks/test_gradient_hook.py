@@ -13,8 +13,8 @@ from torch import nn
 from hvs_mm.engine import GradientHook, clip_each_gradient
 from hvs_mm.engine.checks.hook_checks import check_clipping
 from hvs_mm.engine.hooks.gradient_hook import _check_unscaled as check_unscaled
-from tests.nonfinite_runs import CPUAmpOptimWrapper
-from tests.tiny_dino import build_runner, dino_config
+from tests.helpers.nonfinite_runs import CPUAmpOptimWrapper
+from tests.helpers.tiny_dino import build_runner, dino_config
 
 FROZEN = 'neck.last_layer.weight_v'
 

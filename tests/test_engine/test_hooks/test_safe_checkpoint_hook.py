@@ -12,7 +12,7 @@ from mmengine.hooks import CheckpointHook, Hook, LoggerHook
 
 from hvs_mm.engine import CheckpointError, SafeCheckpointHook
 from hvs_mm.utils import atomic_write as whole_files
-from tests.tiny_dino import build_runner, dino_config
+from tests.helpers.tiny_dino import build_runner, dino_config
 
 
 class Spy(Hook):

@@ -11,7 +11,7 @@ from mmengine.hooks import LoggerHook
 
 from hvs_mm.engine import ScalarHistoryHook
 from hvs_mm.engine.hooks import scalar_history_hook
-from tests.tiny_dino import build_runner, dino_config
+from tests.helpers.tiny_dino import build_runner, dino_config
 
 BATCHES, EPOCHS = 5, 3
 LAST = BATCHES * EPOCHS

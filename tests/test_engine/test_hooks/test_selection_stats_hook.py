@@ -19,9 +19,9 @@ from mmpretrain.registry import HOOKS, TASK_UTILS
 from hvs_mm.engine import SelectionStatsHook
 from hvs_mm.selection import SimSiamPairLoss
 from hvs_mm.selection.statistics.geometry import pair_ious
-from tests.ranks import run_ranks
-from tests.tiny import algorithm_config
-from tests.tiny_dino import build_runner, dino_config
+from tests.helpers.ranks import run_ranks
+from tests.helpers.tiny import algorithm_config
+from tests.helpers.tiny_dino import build_runner, dino_config
 
 HOOK = dict(type='SelectionStatsHook', interval=2)
 TEACHER = dict(type='TeacherHook', momentum=0.3)

@@ -8,8 +8,8 @@ from mmpretrain.registry import HOOKS
 from torch import distributed
 
 from hvs_mm.engine import CPUDistributedDataParallel, TeacherHook, cosine_schedule
-from tests.tiny import algorithm_config
-from tests.tiny_dino import build_runner, dino_config
+from tests.helpers.tiny import algorithm_config
+from tests.helpers.tiny_dino import build_runner, dino_config
 
 MOMENTUM = 0.3
 

@@ -9,8 +9,8 @@ import torch
 from mmengine.optim import CosineAnnealingLR, LinearLR, MultiStepLR, OptimWrapper
 
 from hvs_mm.engine.optim.resumed_schedules import resumed_differences, schedule_settings
-from tests.tiny import algorithm_config
-from tests.tiny_dino import build_runner
+from tests.helpers.tiny import algorithm_config
+from tests.helpers.tiny_dino import build_runner
 
 
 def optimizer():
@@ -93,7 +93,7 @@ def train(work_dir, max_epochs, schedule, **config):
     return runner
 
 
-def test_a_run_that_goes_on_for_longer(tmp_path, capfd):
+def test_a_run_that_is_made_longer(tmp_path, capfd):
     train(tmp_path, 2, dict(T_max=2, eta_min=0.001))
     capfd.readouterr()
 

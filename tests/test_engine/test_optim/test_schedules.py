@@ -11,7 +11,7 @@ from torch import nn
 
 from hvs_mm.engine import CosineWeightDecay, cosine_schedule
 from hvs_mm.models import DINOHead, IBOTHead
-from tests.tiny_dino import PROTOTYPES, build_runner, dino_config, epoch_of_run
+from tests.helpers.tiny_dino import PROTOTYPES, build_runner, dino_config, epoch_of_run
 
 EPOCHS, BATCHES = 10, 3
 STEPS = EPOCHS * BATCHES

@@ -16,7 +16,7 @@ from hvs_mm.datasets import ShapesDataset
 from hvs_mm.engine import ResumableEpochLoop
 from hvs_mm.engine.hooks.equal_batches_hook import LoaderSizes, loader_sizes
 from hvs_mm.engine.runners.seeded_draws import SeededSampler
-from tests.tiny_dino import build_runner, dino_config
+from tests.helpers.tiny_dino import build_runner, dino_config
 
 IMAGES, BATCH = 10, 2
 
@@ -214,7 +214,7 @@ def test_a_loader_of_ones_own_is_read_up_to_the_place(tmp_path):
         (False, True, 4, 3),
     ],
 )
-def test_with_other_batches_it_goes_on_at_the_same_place(
+def test_with_other_batches_it_continues_at_the_same_place(
     tmp_path, capfd, ours, by_epoch, batch_size, start
 ):
     """Saved in the second epoch of 5 batches, or before it, by this loop or MMEngine's."""

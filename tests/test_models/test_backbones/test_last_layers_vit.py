@@ -8,8 +8,8 @@ from mmpretrain.registry import MODELS
 from torch.nn import functional as F
 
 from hvs_mm.models import LastLayersVisionTransformer
-from tests.tiny_classifier import VIT, shaken
-from tests.tiny_dino import ARCH
+from tests.helpers.tiny_classifier import VIT, randomize
+from tests.helpers.tiny_dino import ARCH
 
 DEEP = {**VIT, 'arch': {**ARCH, 'num_layers': 5}}
 
@@ -21,7 +21,7 @@ def build(last_layers=4, **config):
 
 @pytest.mark.parametrize('last_layers', [1, 4, 5])
 def test_features_against_hooks_on_the_plain_transformer(last_layers):
-    plain = shaken(MODELS.build(DEEP))
+    plain = randomize(MODELS.build(DEEP))
     plain.eval()
     model = build(last_layers)
     model.load_state_dict(plain.state_dict(), strict=True)

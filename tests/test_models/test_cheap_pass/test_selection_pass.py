@@ -13,8 +13,8 @@ from hvs_mm.models import HVSAlgorithm
 from hvs_mm.models.cheap_pass.depth import early_features
 from hvs_mm.models.cheap_pass.scale import smaller_size, smaller_views
 from hvs_mm.models.cheap_pass.tokens import TokenSubsets, fewer_tokens, transformers_in
-from tests.tiny import GROUP_NORM, build_algorithm, build_hvs, random_views
-from tests.tiny_dino import (
+from tests.helpers.tiny import GROUP_NORM, build_algorithm, build_hvs, random_views
+from tests.helpers.tiny_dino import (
     PATCH,
     RESNET,
     build_dino,

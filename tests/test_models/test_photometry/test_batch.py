@@ -15,8 +15,8 @@ from torch import Tensor
 from hvs_mm.datasets import CandidateViews, PackViews
 from hvs_mm.models.photometry.batch import apply_photometry
 from hvs_mm.utils.photometry_operations import OPERATIONS, pack_operations, stack_operations
-from tests.pictures import DISTINCT, UPSTREAM, seed
-from tests.tiny_dino import GLOBAL
+from tests.helpers.pictures import DISTINCT, UPSTREAM, seed
+from tests.helpers.tiny_dino import GLOBAL
 
 #: Weights of blue, green and red.
 GRAY = (0.114, 0.587, 0.299)

@@ -20,11 +20,11 @@ from hvs_mm.datasets import CandidateViews, PackViews, draw_examples
 from hvs_mm.engine import preflight
 from hvs_mm.models import DevicePhotometry
 from hvs_mm.visualization import draw_candidates, to_rgb
-from tests.fresh_process import fresh_process
-from tests.pictures import seed
+from tests.helpers.fresh_process import fresh_process
+from tests.helpers.pictures import seed
+from tests.helpers.tiny import algorithm_config, build_hvs
+from tests.helpers.tiny_dino import build_runner
 from tests.test_models.test_photometry.test_batch import PIPELINE, change, picture, to_batch
-from tests.tiny import algorithm_config, build_hvs
-from tests.tiny_dino import build_runner
 
 NORMALIZE = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], to_rgb=True)
 

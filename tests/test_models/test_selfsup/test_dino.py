@@ -17,7 +17,8 @@ from torch import nn
 from hvs_mm.engine import AutocastOptimWrapper
 from hvs_mm.models import DINOHead, DINONeck, HVSAlgorithm, ViewsError
 from hvs_mm.models.selfsup.teacher import is_per_sample
-from tests.tiny_dino import (
+from tests.helpers.states import assert_same_state, full_state
+from tests.helpers.tiny_dino import (
     GLOBAL,
     LOCAL,
     PATCH,
@@ -40,18 +41,6 @@ SETTINGS = [
     ('DINO', [2, 2], [1, 1]),
     ('IBOT', [2, 2], [1, 1]),
 ]
-
-
-def full_state(model):
-    state = {name: value.clone() for name, value in model.named_parameters()}
-    state.update({name: value.clone() for name, value in model.named_buffers()})
-    return state
-
-
-def assert_same_state(first, second):
-    assert first.keys() == second.keys()
-    for name, value in first.items():
-        assert torch.equal(second[name], value), name
 
 
 def optim_wrapper(model, cls=OptimWrapper, **kwargs):
@@ -328,7 +317,7 @@ def test_teacher_starts_as_a_student_with_batch_norm():
 
 
 @pytest.mark.parametrize('wrapped', [False, True])
-def test_a_second_initialization_does_not_start_anew(wrapped):
+def test_a_second_initialization_changes_nothing(wrapped):
     """As for every module of MMEngine, which only warns; the trained teacher must stay."""
     model = MODELS.build(dino_config())
     if wrapped:

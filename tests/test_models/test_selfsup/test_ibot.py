@@ -16,8 +16,8 @@ from torch import nn
 from hvs_mm.engine import CPUDistributedDataParallel
 from hvs_mm.models import HVSAlgorithm, IBOTHead, IBOTNeck, ViewsError
 from hvs_mm.selection import ScoreWeights
-from tests.ranks import run_ranks
-from tests.tiny_dino import (
+from tests.helpers.ranks import run_ranks
+from tests.helpers.tiny_dino import (
     GLOBAL,
     PATCH,
     PROTOTYPES,

@@ -18,8 +18,14 @@ from hvs_mm.selection import (
     forward_views,
     registered_pair_losses,
 )
-from tests.ranks import run_ranks
-from tests.tiny import BATCH_NORM, GROUP_NORM, algorithm_config, build_algorithm, random_views
+from tests.helpers.ranks import run_ranks
+from tests.helpers.tiny import (
+    BATCH_NORM,
+    GROUP_NORM,
+    algorithm_config,
+    build_algorithm,
+    random_views,
+)
 
 PAIRS = list(combinations(range(4), 2))
 

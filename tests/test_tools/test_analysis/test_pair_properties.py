@@ -11,7 +11,7 @@ from scipy.stats import pearsonr
 
 from hvs_mm.selection.statistics.color import ViewColors
 from hvs_mm.selection.statistics.geometry import pair_ious
-from tests.tools import load_tool
+from tests.helpers.tools import load_tool
 
 module = load_tool('analysis/_pair_properties')
 correlate, pair_properties = module.correlate, module.pair_properties

@@ -11,7 +11,7 @@ from mmengine.config import Config
 
 from hvs_mm.engine import build_model
 from hvs_mm.models import SelectionPass
-from tests.tools import ROOT, load_tool
+from tests.helpers.tools import ROOT, load_tool
 
 DEMO = ROOT / 'configs' / 'demo'
 TOOL = 'analysis/selection_agreement'

@@ -9,10 +9,10 @@ import torch
 from torch import nn
 
 from hvs_mm.engine import CPUDistributedDataParallel
-from tests.ranks import run_ranks
-from tests.tiny import BATCH_NORM, GROUP_NORM, build_hvs, random_views
-from tests.tiny_dino import PROTOTYPES, build_hvs_dino, candidate_crops, random_samples
-from tests.tools import ROOT, load_tool
+from tests.helpers.ranks import run_ranks
+from tests.helpers.tiny import BATCH_NORM, GROUP_NORM, build_hvs, random_views
+from tests.helpers.tiny_dino import PROTOTYPES, build_hvs_dino, candidate_crops, random_samples
+from tests.helpers.tools import ROOT, load_tool
 
 traffic_module = load_tool('benchmarks/_traffic')
 Batch, Collective = traffic_module.Batch, traffic_module.Collective

@@ -9,7 +9,7 @@ import pytest
 from mmengine.config import Config
 
 from hvs_mm.datasets import CandidateViews
-from tests.tools import ROOT, load_tool
+from tests.helpers.tools import ROOT, load_tool
 
 DEMO = ROOT / 'configs' / 'demo' / 'hvs_simsiam.py'
 TOOL = 'benchmarks/device_photometry'

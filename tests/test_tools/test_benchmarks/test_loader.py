@@ -13,7 +13,7 @@ import torch
 from mmengine.config import Config
 from mmpretrain.utils import register_all_modules
 
-from tests.tools import ROOT, load_tool
+from tests.helpers.tools import ROOT, load_tool
 
 DEMO = ROOT / 'configs' / 'demo' / 'hvs_simsiam.py'
 SIMSIAM = ROOT / 'configs' / 'hvs_simsiam_100e.py'

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch._dynamo.utils import counters
 
-from tests.tools import ROOT, load_tool
+from tests.helpers.tools import ROOT, load_tool
 
 DEMO = ROOT / 'configs' / 'demo'
 SMALL = ['--batch-size', '2', '--repeats', '1', '--device', 'cpu']
@@ -45,7 +45,15 @@ def test_tables_and_numbers(capsys):
         assert cost['vanilla_memory'] > 0
 
 
-@pytest.mark.parametrize('option', ['--channels-last', '--dtype=bf16', '--fused', '--compile'])
+@pytest.mark.parametrize(
+    'option',
+    [
+        '--channels-last',
+        '--dtype=bf16',
+        '--fused',
+        pytest.param('--compile', marks=pytest.mark.slow),
+    ],
+)
 def test_options(option, capsys, monkeypatch):
     module = load_tool('benchmarks/step')
     seen = []

@@ -13,9 +13,9 @@ from torch import nn
 
 from hvs_mm.evaluation import count_operations
 from hvs_mm.models import HVSAlgorithm
-from tests.tiny import build_hvs, random_views
-from tests.tiny_dino import build_dino, candidate_crops, random_samples
-from tests.tools import ROOT, load_tool
+from tests.helpers.tiny import build_hvs, random_views
+from tests.helpers.tiny_dino import build_dino, candidate_crops, random_samples
+from tests.helpers.tools import ROOT, load_tool
 
 measuring = load_tool('benchmarks/_measuring')
 steps_module = load_tool('benchmarks/_steps')

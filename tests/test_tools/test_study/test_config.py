@@ -16,8 +16,8 @@ from hvs_mm.engine import build_runner
 from hvs_study.config import config_hash, resolve_config, set_epochs
 from hvs_study.plan import PlannedRun, Study, read_study
 from hvs_study.results import key_of, read_results
-from tests.studies import rewritten, write_study
-from tests.tools import ROOT, load_tool
+from tests.helpers.studies import rewritten, write_study
+from tests.helpers.tools import ROOT, load_tool
 
 STUDIES = ROOT / 'tools' / 'study' / 'studies'
 

@@ -6,8 +6,8 @@ import pytest
 
 from hvs_study.plan import read_study
 from hvs_study.schema import StudyError
-from tests.studies import rewritten, write_study
-from tests.tools import ROOT, load_tool
+from tests.helpers.studies import rewritten, write_study
+from tests.helpers.tools import ROOT, load_tool
 
 
 def test_the_runs_of_a_study(tmp_path):

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from hvs_study.processes import Job, job_environments, run_jobs
-from tests.tools import ROOT
+from tests.helpers.tools import ROOT
 
 #: Notes when it began and ended, and which GPU it was given.
 STAND_IN = """

@@ -12,8 +12,8 @@ from xml.etree import ElementTree
 import pytest
 
 from hvs_study.page import fill_page
-from tests.studies import made_up, write_lines
-from tests.tools import ROOT, load_tool
+from tests.helpers.studies import made_up, write_lines
+from tests.helpers.tools import ROOT, load_tool
 
 #: Pages with tables and plots that must be what their lines give.
 PAGES = [
@@ -147,7 +147,7 @@ def test_pairs_of_some_methods(tmp_path):
     assert 'Note' not in path.read_text()
 
 
-def test_a_method_that_lacks_an_arm_is_told(tmp_path):
+def test_a_method_that_lacks_an_arm_is_reported(tmp_path):
     pairs = [dict(arm='hardest', minus='baseline')]
     path = page_with(tmp_path, block(table='differences', epochs=[3], pairs=pairs))
     _, _, *rows = rows_of(path)
@@ -254,7 +254,7 @@ def test_selection_without_overlaps(tmp_path):
     assert rows == [['simsiam', 'hardest', '3', '3', '-', '-', '-', '-', '1, 2, 3']]
 
 
-def test_times_are_told_with_their_range(tmp_path):
+def test_times_are_given_with_their_range(tmp_path):
     records = [made_up('baseline', seed, 60.0, cpu=10.0) for seed in (0, 1)]
     records += [made_up('hardest', seed, 60.0, cpu=cpu) for seed, cpu in ((0, 15.0), (1, 25.0))]
     pairs = [dict(arm='hardest', minus='baseline')]
@@ -275,7 +275,7 @@ def test_times_are_told_with_their_range(tmp_path):
     assert path.read_text().count('Note: times are of several devices, another, none.\n') == 2
 
 
-def test_times_of_several_machines_are_told(tmp_path):
+def test_times_of_several_machines_are_reported(tmp_path):
     """Of one name they can be of different speed, and a run can go on on another."""
     records = [made_up('baseline', seed, 60.0, starts=[{'machine': 'a'}]) for seed in (0, 1)]
     blocks = [block(table='accuracy')]
@@ -295,7 +295,7 @@ def test_times_of_several_machines_are_told(tmp_path):
     assert note not in path.read_text()
 
 
-def test_seeds_without_a_linear_accuracy_are_told(tmp_path):
+def test_seeds_without_a_linear_accuracy_are_reported(tmp_path):
     records = lines()[:6]
     records[1]['linear'] = None
     pairs = [dict(arm='hardest', minus='baseline')]
@@ -331,7 +331,7 @@ def test_times_are_left_out(tmp_path):
     assert 'Note' not in path.read_text()
 
 
-def test_runs_that_went_on_are_told(tmp_path):
+def test_runs_that_were_resumed_are_reported(tmp_path):
     records = lines()
     records[0]['starts'] = [{'revision': 'b' * 40}, {'revision': 'a' * 40}]
     # Not of this tool.

@@ -12,8 +12,8 @@ import pytest
 
 from hvs_study.results import append_result, read_results
 from hvs_study.schema import StudyError
-from tests.studies import made_up, write_lines
-from tests.tools import ROOT
+from tests.helpers.studies import made_up, write_lines
+from tests.helpers.tools import ROOT
 
 #: Beyond what the system writes in one piece.
 PADDING = 'x' * 100_000

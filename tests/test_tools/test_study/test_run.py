@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from hvs_study.record import describe_machine
-from tests.studies import BATCH, EPOCHS, IMAGES, write_study
-from tests.tools import ROOT, load_tool
+from tests.helpers.studies import BATCH, EPOCHS, IMAGES, write_study
+from tests.helpers.tools import ROOT, load_tool
 
 STEPS = EPOCHS * IMAGES // BATCH
 #: What of a record is of the machine and the hour.

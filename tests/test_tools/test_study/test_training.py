@@ -169,7 +169,7 @@ def test_against_an_optimizer(c):
     assert 60 < accuracy < 95
 
 
-def test_a_solver_that_did_not_converge_is_told():
+def test_a_solver_that_did_not_converge_is_reported():
     _, converged = linear_accuracy(blobs(120, 0), blobs(50, 1), 1e6, max_iterations=2)
     assert not converged
     assert MAX_ITERATIONS >= 1000

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, ImageFilter
 
 from hvs_mm.datasets.views.pixels import blur
-from tests.pictures import IMAGES, difference, every_image, photo
+from tests.helpers.pictures import IMAGES, difference, every_image, photo
 
 
 @every_image

@@ -8,7 +8,7 @@ import pytest
 from mmpretrain.registry import TRANSFORMS
 
 from hvs_mm.datasets.views.pixels import color_tables
-from tests.pictures import IMAGES, difference, every_image, photo
+from tests.helpers.pictures import IMAGES, difference, every_image, photo
 
 pytestmark = pytest.mark.filterwarnings("ignore:Only use 'alpha' for pillow")
 

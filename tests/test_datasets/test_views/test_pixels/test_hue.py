@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from hvs_mm.datasets.views.pixels import hue
-from tests.pictures import IMAGES, every_image
+from tests.helpers.pictures import IMAGES, every_image
 
 
 @every_image

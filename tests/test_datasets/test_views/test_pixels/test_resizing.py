@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from hvs_mm.datasets.views.pixels import resizing
-from tests.pictures import IMAGES, RNG, difference, every_image, photo
+from tests.helpers.pictures import IMAGES, RNG, difference, every_image, photo
 
 
 @every_image

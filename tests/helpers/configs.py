@@ -13,7 +13,7 @@ from torch import nn
 
 from hvs_mm import get_config
 
-CONFIGS = Path(__file__).parents[1] / 'configs'
+CONFIGS = Path(__file__).parents[2] / 'configs'
 
 
 @cache

@@ -15,7 +15,7 @@ import torch
 from torch import distributed
 from torch.multiprocessing import start_processes
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 #: Seconds after which processes count as waiting for each other forever. The slowest test took 52
 #: on busy cores.
 BOUND = 150
@@ -27,7 +27,8 @@ def forkserver() -> Any:
     Each process would otherwise take seconds to import it. A fork of this process, which may have
     threads, could inherit locks that nobody releases.
     """
-    multiprocessing.set_forkserver_preload(['tests.tiny', 'tests.tiny_dino', 'tests.short_cuts'])
+    helpers = ('tiny', 'tiny_dino', 'short_cuts')
+    multiprocessing.set_forkserver_preload([f'tests.helpers.{name}' for name in helpers])
     # The server imports from its current folder, and a test may have changed that of this process.
     folder = os.getcwd()
     os.chdir(ROOT)

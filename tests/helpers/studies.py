@@ -6,13 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tests.tools import ROOT
+from tests.helpers.tools import ROOT
 
 IMAGES, BATCH, EPOCHS = 16, 8, 2
 
 CONFIG = """
 _base_ = {base!r}
-custom_imports = dict(imports=['hvs_mm', 'tests.faults'])
+custom_imports = dict(imports=['hvs_mm', 'tests.helpers.kill_hook'])
 default_hooks = dict(kill=dict(type='KillHook', folder={faults!r}, **{kills!r}))
 """
 
@@ -47,8 +47,8 @@ def write_study(
     Args:
         folder: Where to.
         arms: To run.
-        seeds: Of each.
-        kills: When runs with selection die, as for ``tests.faults.KillHook``.
+        seeds: Seeds of each arm.
+        kills: When runs with selection die, as for ``tests.helpers.kill_hook.KillHook``.
     """
     folder.mkdir(parents=True, exist_ok=True)
     selection = ROOT / 'configs/demo/hvs_simsiam.py'

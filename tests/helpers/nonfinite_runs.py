@@ -15,8 +15,8 @@ from mmengine.runner import EpochBasedTrainLoop, Runner
 from mmpretrain.registry import HOOKS, OPTIM_WRAPPERS
 from torch import Tensor
 
-from tests.tiny import algorithm_config
-from tests.tiny_dino import build_runner, dino_config
+from tests.helpers.tiny import algorithm_config
+from tests.helpers.tiny_dino import build_runner, dino_config
 
 
 @HOOKS.register_module()
@@ -31,7 +31,7 @@ class Fault(Hook):
         module: Its name in the model; not for ``'loss'``.
         samples: Which samples of a batch, all by default.
         passes: ``'selection'``, ``'training'``, or both by default.
-        factor: Of the pixels.
+        factor: Factor of the pixels.
         rank: In this process only.
     """
 

@@ -29,7 +29,7 @@ def pair_loss_by_hand(
         algorithm: Without BatchNorm or noise, so that samples do not depend on each other.
         views: S tensors (B, 3, H, W).
         num_targets: T.
-        masks: Of iBOT, (B, T, h, w) bool.
+        masks: Masks of iBOT, (B, T, h, w) bool.
         scale: As ``selection_pass.scale``.
         depth: As ``selection_pass.depth``.
     """

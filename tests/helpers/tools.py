@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from types import ModuleType
 
-from tests.ranks import ROOT, forkserver
+from tests.helpers.ranks import ROOT, forkserver
 
 
 def tool_path(tool: str | Path) -> Path:

@@ -13,14 +13,14 @@ from mmpretrain.registry import MODELS
 from PIL import Image
 from torch import nn
 
-from tests.tiny_dino import ARCH, RESNET
+from tests.helpers.tiny_dino import ARCH, RESNET
 
 SIDE = 32
 VIT = {'type': 'VisionTransformer', 'arch': ARCH, 'img_size': SIDE, 'patch_size': 8}
 
 
-def shaken(module: nn.Module) -> nn.Module:
-    """A module in which every weight and statistic has a value of its own."""
+def randomize(module: nn.Module) -> nn.Module:
+    """Give every weight and statistic of a module a value of its own."""
     with torch.no_grad():
         for value in module.state_dict().values():
             if value.is_floating_point():
@@ -29,7 +29,7 @@ def shaken(module: nn.Module) -> nn.Module:
 
 
 def build_backbone(config: dict[str, Any]) -> nn.Module:
-    return shaken(MODELS.build(config))
+    return randomize(MODELS.build(config))
 
 
 def save_backbone(path: Path, backbone: nn.Module, prefix: str = 'backbone.') -> str:

@@ -24,7 +24,7 @@ def fresh_process() -> dict[str, Any]:
     """Packages imported with ours, and digests of the first images of ``ShapesDataset``."""
     result = subprocess.run(
         [sys.executable, '-W', 'ignore', '-c', _CODE],
-        cwd=Path(__file__).parents[1],
+        cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,
         check=True,
