@@ -34,7 +34,7 @@ from .selection_schedule import SCHEDULE_SETTINGS, SelectionSchedule
 from .transparent import TransparentWrapper, build_algorithm
 
 #: Where the settings that were arguments of their own are now: setting and key.
-_MOVED = {f'select_{key}': ('selection_pass', key) for key in PASS_SETTINGS} | {
+MOVED_ARGUMENTS = {f'select_{key}': ('selection_pass', key) for key in PASS_SETTINGS} | {
     key: ('schedule', key) for key in SCHEDULE_SETTINGS
 }
 
@@ -286,8 +286,8 @@ def selecting_model(model: nn.Module) -> HVSAlgorithm:
 def _reject(unknown: dict[str, Any]) -> None:
     """Raise about arguments that do not exist, or no longer."""
     for name, value in unknown.items():
-        if name in _MOVED:
-            setting, key = _MOVED[name]
+        if name in MOVED_ARGUMENTS:
+            setting, key = MOVED_ARGUMENTS[name]
             raise TypeError(f'{name}={value!r} is now {setting}=dict({key}={value!r}).')
         raise TypeError(f'HVSAlgorithm takes no argument {name!r}.')
 

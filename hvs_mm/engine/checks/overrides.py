@@ -13,6 +13,9 @@ from mmengine.registry import Registry
 from mmengine.runner import LogProcessor, Runner
 from torch.utils.data import DataLoader
 
+from ...models.hvs_algorithm import MOVED_ARGUMENTS
+from ...utils.class_name import class_name
+
 
 def _arguments(function: Any) -> set[str]:
     return set(inspect.signature(function).parameters)
@@ -75,6 +78,9 @@ def _check_key(cfg: Config, key: str, is_new_type: bool = False) -> None:
         elif isinstance(node, dict) and part in node:
             node = node[part]
         elif isinstance(node, dict):
+            if class_name(node) == 'HVSAlgorithm' and part in MOVED_ARGUMENTS:
+                moved = '.'.join([path, *MOVED_ARGUMENTS[part]])
+                raise ValueError(f'--cfg-options {key}=...: it is now {moved}.')
             known = _known_keys(node, path, scope)
             # A hook, for example, may be added under a new name with its type.
             adds = is_new_type and path in ('default_hooks', '') and depth == len(parts) - 2

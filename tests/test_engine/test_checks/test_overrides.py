@@ -44,6 +44,8 @@ def test_keys_that_exist(keys):
     ('key', 'message'),
     [
         ('model.candidats', "'model' has no key 'candidats'; did you mean 'candidates'"),
+        ('model.select_scale', r'it is now model\.selection_pass\.scale\.'),
+        ('model.warmup', r'it is now model\.schedule\.warmup\.'),
         ('modle.keep', "the config has no key 'modle'; did you mean 'model'"),
         ('optim_wraper', "no key 'optim_wraper'; did you mean 'optim_wrapper'"),
         ('train_cfg.max_epoch', "'train_cfg' has no key 'max_epoch'; did you mean 'max_epochs'"),
