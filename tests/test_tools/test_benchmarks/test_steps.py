@@ -203,7 +203,7 @@ def test_times_of_the_parts(monkeypatch):
 
 
 def test_steps_without_selection_count(monkeypatch):
-    ticks, steps = Ticks(monkeypatch), steps_of('SimSiam', interval=4)
+    ticks, steps = Ticks(monkeypatch), steps_of('SimSiam', schedule=dict(interval=4))
     ticks.watch(steps.algorithm.backbone)
     cost = measure_step(steps, CPU, repeats=2, memory=False)
     # Of four steps one forwards 4 candidates besides the 2 views it trains on.
