@@ -11,6 +11,7 @@ from .scores import ScoreWeights
 from .selectors import EasiestSelector, HardestSelector, RandomSelector, Selector, build_selector
 from .statistics.choice import image_statistics
 from .statistics.color import COLOR_CHANGES
+from .statistics.geometry import pair_geometry, pair_ious
 
 __all__ = [
     'COLOR_CHANGES',
@@ -30,5 +31,7 @@ __all__ = [
     'build_selector',
     'forward_views',
     'image_statistics',
+    'pair_geometry',
+    'pair_ious',
     'registered_pair_losses',
 ]

@@ -196,3 +196,4 @@ def test_transforms_of_ours_are_taken_and_left_alone(exact):
         assert np.array_equal(results[0][key], results[1][key])
         assert len(np.unique(results[0][key], axis=0)) == 4
     assert crop.exact is jitter.exact is False
+    assert crop.on_device is jitter.on_device is False
