@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import islice
+from math import ceil
 from typing import Any
 
 from mmengine.dist import broadcast_object_list
@@ -28,10 +29,35 @@ class ResumableEpochLoop(EpochBasedTrainLoop):
     The images of the epoch that were seen are read again and dropped. The remaining ones are
     right if the order is the same: a sampler given by settings has the seed of the run, or its own
     if the settings have one; one passed as an object must reproduce its order itself.
+
+    Args:
+        runner, dataloader, **kwargs: As for ``EpochBasedTrainLoop``.
+        max_iters: Iterations after which the run ends, also within its last epoch. By default all
+            of ``max_epochs``.
+
+    Raises:
+        ValueError: If ``max_iters`` does not end within the last epoch.
     """
 
-    def __init__(self, runner: Runner, dataloader: DataLoader | dict[str, Any], **kwargs: Any):
+    def __init__(
+        self,
+        runner: Runner,
+        dataloader: DataLoader | dict[str, Any],
+        *,
+        max_iters: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(runner, _seeded(runner, dataloader), **kwargs)
+        if max_iters is not None:
+            length = len(self.dataloader)
+            if not self._max_iters - length < max_iters <= self._max_iters:
+                raise ValueError(
+                    f'train_cfg.max_iters={max_iters} must end within the last epoch, after '
+                    f'{self._max_iters - length} and at most {self._max_iters} iterations: there '
+                    f'are {length} in an epoch, so set '
+                    f'train_cfg.max_epochs={ceil(max_iters / max(length, 1))}.'
+                )
+            self._max_iters = max_iters
         sampler = getattr(self.dataloader, 'sampler', None)
         self._sampler = sampler if isinstance(sampler, SeededSampler) else None
         settings = dataloader.get('sampler') if isinstance(dataloader, dict) else None
@@ -61,6 +87,9 @@ class ResumableEpochLoop(EpochBasedTrainLoop):
 
     def _adapt_to_length(self) -> None:
         """Find the position in an epoch that had another number of batches before the resume."""
+        info = self.runner.message_hub.runtime_info
+        if (info.get('max_epochs'), info.get('max_iters')) == (self._max_epochs, self._max_iters):
+            return
         length, saved = len(self.dataloader), self._saved_length()
         if saved == length:
             return
@@ -99,6 +128,8 @@ class ResumableEpochLoop(EpochBasedTrainLoop):
             batches = enumerate(self.dataloader, done)
         for number, batch in batches:
             self.run_iter(number, batch)
+            if self._iter >= self._max_iters:
+                break
         if self._sampler is not None:
             self._sampler.start = 0
         self.runner.call_hook('after_train_epoch')

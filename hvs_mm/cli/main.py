@@ -1,0 +1,68 @@
+"""Entry point of ``hvs-mm``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from difflib import get_close_matches
+from importlib import import_module
+from typing import NoReturn
+
+#: Subcommands, each a module of this folder with ``add_arguments`` and ``run``.
+COMMANDS = {
+    'train': 'pretrain a backbone on images',
+    'eval': 'k-NN and linear accuracy of a run on images in class folders',
+    'embed': 'features of images, as .npz or .parquet',
+    'export': 'the backbone for timm, torchvision, MMPretrain, Hugging Face or ONNX',
+    'views': 'picture of the candidate views of images',
+    'report': 'one HTML page on one or several runs',
+    'compare': 'table and plot of several runs',
+}
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """A parser whose errors are one line, with the nearest option instead of a list of all."""
+
+    def error(self, message: str) -> NoReturn:
+        options = [name for action in self._actions for name in action.option_strings]
+        unknown = message.partition('unrecognized arguments: ')[2].split()
+        similar = get_close_matches(unknown[0], options, n=1) if unknown else []
+        hint = f'did you mean {similar[0]}? ' if similar else ''
+        self.exit(2, f'error: {message}: {hint}"{self.prog} --help" lists all options.\n')
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run a subcommand."""
+    argv = sys.argv[1:] if argv is None else argv
+    parser = OneLineParser(
+        prog='hvs-mm',
+        description='Pretrain vision backbones on your own images with hard view selection.',
+        epilog='"hvs-mm COMMAND --help" shows the options of a command.',
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = '\n'.join(f'  {name:<9} {text}' for name, text in COMMANDS.items())
+    parser.usage = f'hvs-mm COMMAND ...\n\ncommands:\n{commands}'
+    name = argv[0] if argv else '--help'
+    if name.startswith('-'):
+        parser.add_argument('--version', action='store_true', help='print the version')
+        if parser.parse_args(argv or ['--help']).version:
+            from ..version import __version__
+
+            print(f'hvs-mm {__version__}')
+        return
+    if name not in COMMANDS:
+        similar = get_close_matches(name, COMMANDS, n=1)
+        hint = f'did you mean {similar[0]!r}? ' if similar else ''
+        sys.exit(f'error: unknown command {name!r}: {hint}There are {", ".join(COMMANDS)}.')
+    command = import_module(f'.{name.replace("eval", "evaluate")}', __package__)
+    parser = OneLineParser(
+        prog=f'hvs-mm {name}',
+        description=command.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_arguments(parser)
+    command.run(parser.parse_args(argv[1:]))
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,292 @@
+"""The config of a recipe: that of its method's baseline, changed where the recipe says so."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.config import Config
+
+from ..apis import get_config
+from ..hardening import harden, runtime_settings
+from .images import ImageSource
+from .recipe import METHODS, Recipe
+
+#: Images of a k-NN evaluation during a run.
+_BANK, _QUERIES = 20000, 5000
+#: Entries of a config that MMEngine's Runner or this package reads; the rest are helpers of files.
+_ENTRIES = (
+    'auto_scale_lr', 'custom_hooks', 'custom_imports', 'data_preprocessor', 'default_hooks',
+    'default_scope', 'env_cfg', 'knn_pipeline', 'load_from', 'log_level', 'log_processor', 'model',
+    'optim_wrapper', 'param_scheduler', 'randomness', 'resume', 'runner_type', 'train_cfg',
+    'train_dataloader', 'vis_backends', 'visualizer',
+)  # fmt: skip
+
+
+def recipe_config(
+    recipe: Recipe, images: ImageSource, folder: Path, init: str | None = None
+) -> Config:
+    """Build the complete config of a run.
+
+    Args:
+        recipe: Its settings.
+        images: What it trains on. With classes, their k-NN accuracy is measured ten times.
+        folder: Folder of the run. The lists of images of the k-NN evaluation are written there by
+            :func:`write_knn_lists`.
+        init: Checkpoint whose backbone the run starts from.
+    """
+    base = get_config(METHODS[recipe.method])
+    cfg = Config({key: _without_scope(base[key]) for key in _ENTRIES if key in base})
+    cfg.model = _model(cfg.model, recipe)
+    cfg.train_dataloader = _loader(cfg.train_dataloader, recipe, images)
+    cfg.optim_wrapper = _optimizer(cfg.optim_wrapper, recipe)
+    cfg.param_scheduler = _schedule(recipe)
+    cfg.train_cfg = dict(type='ResumableEpochLoop', max_epochs=recipe.epochs)
+    if recipe.limited:
+        cfg.train_cfg.max_iters = recipe.steps
+    cfg.custom_hooks = _hooks(recipe)
+    cfg.knn_pipeline = evaluation_pipeline(recipe.image_size)
+    if images.classes:
+        cfg.custom_hooks.append(_knn_hook(recipe, images, folder))
+    cfg.default_hooks.checkpoint = dict(type='CheckpointHook', interval=1, max_keep_ckpts=2)
+    cfg.default_hooks.finite_step = dict(type='FiniteStepHook')
+    cfg.default_hooks.bad_images = dict(type='BadImagesHook')
+    cfg.randomness = dict(seed=0)
+    cfg.auto_scale_lr = dict(base_batch_size=recipe.batch_size)
+    cfg.merge_from_dict(runtime_settings(cfg))
+    if recipe.hard_views:
+        cfg = harden(cfg, *_groups(recipe))
+    if init is not None:
+        model = cfg.model.algorithm if recipe.hard_views else cfg.model
+        model.backbone.init_cfg = dict(type='PretrainedBackbone', checkpoint=init)
+    cfg.recipe = dict(method=recipe.method, model=recipe.model, image_size=recipe.image_size)
+    return cfg
+
+
+def _without_scope(settings: Any) -> Any:
+    """A copy without the scopes that ``mmpretrain::`` leaves; the default scope is that one."""
+    if isinstance(settings, dict):
+        items = settings.items()
+        return {name: _without_scope(value) for name, value in items if name != '_scope_'}
+    if isinstance(settings, (list, tuple)):
+        return type(settings)(_without_scope(value) for value in settings)
+    return settings
+
+
+def evaluation_pipeline(size: int) -> list[dict[str, Any]]:
+    """Load an image and cut its center, with the margin of ImageNet's 224 of 256 pixels.
+
+    Small images are scaled to the size as a whole.
+    """
+    edge = size if size <= 96 else round(size * 256 / 224)
+    return [
+        dict(type='LoadCheckedImage', bad_images='error'),
+        dict(
+            type='ResizeEdge', scale=edge, edge='short', backend='pillow', interpolation='bicubic'
+        ),
+        dict(type='CenterCrop', crop_size=size),
+        dict(type='PackInputs'),
+    ]
+
+
+def knn_split(images: ImageSource) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Choose images of known class and images to classify.
+
+    Held-out images are the queries. Without them a fifth of the images is: the run trains on
+    these, too, but on no label.
+
+    Returns:
+        The bank and the queries, each with ``root``, ``paths`` and ``labels``.
+    """
+    order = np.random.default_rng(0).permutation(len(images))
+    if images.held_out is not None:
+        others = np.random.default_rng(0).permutation(len(images.held_out))
+        parts = ((images, order[:_BANK]), (images.held_out, others[:_QUERIES]))
+    else:
+        number = min(len(images) // 5, _QUERIES)
+        parts = ((images, order[number : number + _BANK]), (images, order[:number]))
+    bank, queries = (
+        dict(
+            root=source.root,
+            paths=[source.paths[number] for number in np.sort(chosen)],
+            labels=source.labels[np.sort(chosen)],
+        )
+        for source, chosen in parts
+    )
+    return bank, queries
+
+
+def write_knn_lists(images: ImageSource, folder: Path) -> None:
+    """Write the images of :func:`knn_split`, a path and a class a line, into a run's folder."""
+    for name, part in zip(('bank', 'queries'), knn_split(images)):
+        lines = [f'{path} {label}\n' for path, label in zip(part['paths'], part['labels'])]
+        _knn_list(folder, name).write_text(''.join(lines), encoding='utf-8')
+
+
+def _knn_list(folder: Path, name: str) -> Path:
+    return folder.absolute() / f'knn_{name}.txt'
+
+
+def _groups(recipe: Recipe) -> tuple[list[int], list[int]]:
+    """Candidates and kept views per view pipeline."""
+    kept = _num_views(recipe)
+    if len(kept) == 1:
+        return [recipe.views], kept
+    # Of local crops no more are drawn than kept: docs/results.md has the reason.
+    large = [recipe.views - recipe.views // 2, recipe.views // 2]
+    return [*large, *kept[2:]], kept
+
+
+def _num_views(recipe: Recipe) -> list[int]:
+    if recipe.method in ('simsiam', 'simclr'):
+        return [2]
+    return [1, 1, recipe.local_crops] if recipe.local_crops else [1, 1]
+
+
+def _model(model: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
+    network, model = recipe.network, deepcopy(model)
+    on_gpus = recipe.devices > 1 and torch.cuda.is_available()
+    model.backbone = network.config(recipe.image_size, sync_bn=on_gpus)
+    if recipe.method == 'ibot':
+        model.backbone.type = 'MaskedVisionTransformer'
+        model.backbone.pop('out_type')
+    model.neck.in_channels = network.channels
+    if recipe.method in ('dino', 'ibot'):
+        model.neck.out_channels = model.head.out_channels = recipe.prototypes
+        model.head.num_crops = sum(_num_views(recipe))
+        # The published schedule of a long run: 0.04 at first, then higher.
+        is_long = recipe.epochs >= 100
+        names = ('', 'patch_') if recipe.method == 'ibot' else ('',)
+        for name in names:
+            model.head[f'{name}teacher_temp'] = 0.07 if is_long else 0.04
+            model.head[f'warmup_{name}teacher_temp'] = 0.04
+        model.head.warmup_teacher_temp_epochs = recipe.epochs // 10 if is_long else 0
+        return model
+    model.neck.with_avg_pool = not network.is_vit
+    if recipe.method == 'simclr':
+        model.neck.hid_channels = network.channels
+        model.head.temperature = 0.5 if recipe.is_small else 0.1
+    if recipe.method == 'byol':
+        model.base_momentum = recipe.momentum
+    return model
+
+
+def _loader(loader: dict[str, Any], recipe: Recipe, images: ImageSource) -> dict[str, Any]:
+    pipeline = loader.dataset.pipeline
+    views = next(step for step in pipeline if step.type == 'MultiView')
+    views = dict(
+        type='CandidateViews',
+        num_views=_num_views(recipe),
+        transforms=[
+            _fit_view(view, recipe, number) for number, view in enumerate(views.transforms)
+        ],
+    )
+    masks = [dict(step) for step in pipeline if step.type == 'BlockMasks']
+    for step in masks:
+        step['patch_size'] = recipe.network.patch_size(recipe.image_size)
+    steps = [dict(type='LoadCheckedImage'), views, *masks, dict(type='PackViews')]
+    return dict(
+        batch_size=recipe.batch_size // recipe.devices,
+        num_workers=recipe.num_workers,
+        persistent_workers=True,
+        drop_last=True,
+        sampler=dict(type='DefaultSampler', shuffle=True),
+        collate_fn=dict(type='default_collate'),
+        dataset=dict(images.dataset(), pipeline=steps),
+    )
+
+
+def _fit_view(view: list[dict[str, Any]], recipe: Recipe, number: int) -> list[dict[str, Any]]:
+    """Fit the transforms of a view to the size of the images; the third view is DINO's local."""
+    fitted = []
+    for step in deepcopy(view):
+        if step.type == 'RandomResizedCrop':
+            step.scale = recipe.local_size if number == 2 else recipe.image_size
+        if recipe.is_small and step.type == 'GaussianBlur':
+            continue
+        if recipe.is_small and step.type == 'RandomApply':
+            # SimCLR halves its strength for CIFAR-10 (arXiv 2002.05709, appendix B.9).
+            for jitter in step.transforms:
+                jitter.update(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1)
+        fitted.append(step)
+    return fitted
+
+
+def _optimizer(wrapper: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
+    settings = dict(type=recipe.optimizer, lr=recipe.lr, weight_decay=recipe.weight_decay)
+    if recipe.optimizer != 'AdamW':
+        settings['momentum'] = 0.9
+    wrapper = dict(type='OptimWrapper', optimizer=settings)
+    if recipe.method == 'simsiam':
+        wrapper['paramwise_cfg'] = dict(custom_keys={'predictor': dict(fix_lr=True)})
+    elif recipe.optimizer == 'LARS':
+        excluded = dict(decay_mult=0, lars_exclude=True)
+        names = ('bn', 'bias', 'downsample.1')
+        wrapper['paramwise_cfg'] = dict(custom_keys={name: dict(excluded) for name in names})
+    elif recipe.optimizer == 'AdamW':
+        wrapper['paramwise_cfg'] = dict(
+            bias_decay_mult=0.0, norm_decay_mult=0.0, flat_decay_mult=0.0
+        )
+    if recipe.amp:
+        wrapper['type'] = 'AmpOptimWrapper' if torch.cuda.is_available() else 'AutocastOptimWrapper'
+        if wrapper['type'] == 'AmpOptimWrapper':
+            wrapper.update(
+                dict(dtype='bfloat16')
+                if torch.cuda.is_bf16_supported()
+                else dict(loss_scale='dynamic')
+            )
+    return wrapper
+
+
+def _schedule(recipe: Recipe) -> list[dict[str, Any]]:
+    """Linear warm-up, then a cosine; by step, so that a run may have any length."""
+    warmup, steps = recipe.warmup, recipe.steps
+    schedules = [dict(type='CosineAnnealingLR', eta_min=0.0, begin=warmup, end=steps)]
+    if warmup:
+        schedules.insert(0, dict(type='LinearLR', start_factor=1e-4, begin=0, end=warmup))
+    if recipe.method in ('dino', 'ibot') and recipe.optimizer == 'AdamW':
+        schedules.append(dict(type='CosineWeightDecay', eta_min=0.4, begin=0, end=steps))
+    return [dict(schedule, by_epoch=False) for schedule in schedules]
+
+
+def _hooks(recipe: Recipe) -> list[dict[str, Any]]:
+    if recipe.method == 'simsiam':
+        return [
+            dict(
+                type='SimSiamHook',
+                priority='HIGH',
+                fix_pred_lr=True,
+                lr=recipe.lr,
+                adjust_by_epoch=False,
+            )
+        ]
+    if recipe.method in ('dino', 'ibot'):
+        return [
+            dict(type='TeacherHook', momentum=recipe.momentum),
+            dict(type='GradientHook', clip=3.0, freeze_epochs=int(recipe.epochs >= 10)),
+        ]
+    return []
+
+
+def _knn_hook(recipe: Recipe, images: ImageSource, folder: Path) -> dict[str, Any]:
+    parts = knn_split(images)
+    datasets = [
+        dict(
+            type='CustomDataset',
+            data_prefix=str(part['root']),
+            ann_file=str(_knn_list(folder, name)),
+            metainfo=dict(classes=list(images.classes)),
+        )
+        for name, part in zip(('bank', 'queries'), parts)
+    ]
+    return dict(
+        type='KNNHook',
+        interval=max(recipe.epochs // 10, 1),
+        at_start=True,
+        k=[min(20, len(parts[0]['paths']))],
+        bank=datasets[0],
+        queries=datasets[1],
+    )

@@ -1,0 +1,317 @@
+"""Choose the settings of a run from its images, its method and its length, with reasons."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from math import ceil, sqrt
+
+import torch
+
+from .images import ImageSource
+from .networks import NETWORKS, SMALL_IMAGES, Network
+
+#: Methods by the names of ``--method``, each with the config that its recipe changes.
+METHODS = {
+    'simsiam': 'mmpretrain::simsiam/simsiam_resnet50_8xb32-coslr-100e_in1k.py',
+    'simclr': 'mmpretrain::simclr/simclr_resnet50_16xb256-coslr-200e_in1k.py',
+    'byol': 'mmpretrain::byol/byol_resnet50_16xb256-coslr-200e_in1k.py',
+    'dino': 'hvs_mm::baselines/dino_vit-small_100e.py',
+    'ibot': 'hvs_mm::baselines/ibot_vit-small_100e.py',
+}
+#: Methods that need patch tokens.
+VIT_ONLY = ('ibot',)
+#: Methods that start from a vision transformer unless the user asks for another network.
+VIT_FIRST = ('dino', 'ibot')
+#: Fewer cannot fill a batch whose statistics mean something.
+MIN_IMAGES = 16
+#: From this batch size on convolutional networks train with LARS, which is made for large batches.
+LARS_BATCH = 1024
+#: Sizes of square crops; the largest one that the images fill is taken.
+_SIZES = (32, 64, 96, 128, 160, 192, 224)
+
+
+@dataclass
+class Recipe:
+    """The settings of a run, and the reasons for them.
+
+    Attributes:
+        method, model: Names in :data:`METHODS` and :data:`NETWORKS`.
+        image_size: Side of the crops, in pixels; ``local_size`` of DINO's small ones.
+        batch_size: Images per step, over all devices.
+        devices: Processes, one per GPU.
+        steps_per_epoch: Optimizer steps in which the run sees every image once.
+        steps: Optimizer steps of the run.
+        limited: Whether ``steps`` may end within an epoch.
+        views: Candidates per image of the methods' large crops; 2 are kept.
+        hard_views: Whether to select at all.
+        optimizer: ``'SGD'``, ``'LARS'`` or ``'AdamW'``, with ``lr`` and ``weight_decay``.
+        warmup: Steps of the linear warm-up of the learning rate.
+        momentum: Share of the student in the first update of a teacher.
+        prototypes: Of DINO and iBOT.
+        local_crops: Small crops per image of DINO.
+        amp: Whether to train in mixed precision.
+        num_workers: Loader processes per device.
+        reasons: Five lines for the user, by topic.
+    """
+
+    method: str
+    model: str
+    image_size: int
+    batch_size: int
+    devices: int
+    steps_per_epoch: int
+    steps: int
+    limited: bool
+    views: int
+    hard_views: bool
+    optimizer: str
+    lr: float
+    weight_decay: float
+    warmup: int
+    momentum: float
+    prototypes: int
+    local_crops: int
+    local_size: int
+    amp: bool
+    num_workers: int
+    reasons: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def network(self) -> Network:
+        return NETWORKS[self.model]
+
+    @property
+    def is_small(self) -> bool:
+        """Whether images are so small that a blur or strong colors leave little of them."""
+        return self.image_size <= SMALL_IMAGES
+
+    @property
+    def epochs(self) -> int:
+        return ceil(self.steps / self.steps_per_epoch)
+
+
+def choose_recipe(
+    images: ImageSource,
+    method: str = 'simclr',
+    model: str | None = None,
+    *,
+    epochs: int | None = None,
+    steps: int | None = None,
+    views: int = 4,
+    hard_views: bool = True,
+    image_size: int | None = None,
+    batch_size: int | str = 'auto',
+    devices: int = 1,
+    amp: bool | None = None,
+) -> Recipe:
+    """Choose the settings of a run.
+
+    Args:
+        images: What to train on.
+        method: A name in :data:`METHODS`.
+        model: A name in :data:`NETWORKS`; by default the smallest of the method's kind on a CPU,
+            and the one that the method's paper trains on a GPU.
+        epochs: Passes over the images, 100 by default.
+        steps: Optimizer steps instead of epochs.
+        views: Candidates per image, of which the hardest two are kept.
+        hard_views: Select views; without it the method trains as published.
+        image_size: Side of the crops in pixels; by default that of the images, at most 224 and at
+            most 128 without a GPU.
+        batch_size: Images per step over all devices, or ``'auto'``.
+        devices: Processes.
+        amp: Train in mixed precision; by default on a GPU only.
+
+    Raises:
+        ValueError: If a setting is unknown or out of range, settings do not fit each other, or
+            there are too few images.
+    """
+    network, model = _choose_network(method, model)
+    _check_numbers(images, views if hard_views else 4, epochs, steps, batch_size, devices)
+    on_gpu = torch.cuda.is_available()
+    size, size_reason = _choose_size(images, image_size, on_gpu, network, method)
+    if batch_size == 'auto':
+        batch_size, batch_reason = _choose_batch(len(images), size, on_gpu, devices)
+    else:
+        batch_reason = 'as asked'
+    steps_per_epoch = len(images) // batch_size
+    limited = steps is not None
+    steps = steps or (100 if epochs is None else epochs) * steps_per_epoch
+    optimizer, lr, weight_decay, optimizer_reason = _choose_optimizer(method, network, batch_size)
+    warmup = min(steps // 10, 10 * steps_per_epoch)
+    # 30 half-lives or so: a teacher that averages over a tenth of a short run would lag behind.
+    momentum = min(max(30 / steps, 0.004), 0.02)
+    prototypes = 2 ** min(max((len(images) // 4).bit_length(), 10), 16)
+    recipe = Recipe(
+        method=method,
+        model=model,
+        image_size=size,
+        batch_size=batch_size,
+        devices=devices,
+        steps_per_epoch=steps_per_epoch,
+        steps=steps,
+        limited=limited,
+        views=views,
+        hard_views=hard_views,
+        optimizer=optimizer,
+        lr=lr,
+        weight_decay=weight_decay,
+        warmup=warmup,
+        momentum=momentum,
+        prototypes=prototypes if method == 'dino' else min(prototypes, 8192),
+        local_crops=0 if method != 'dino' else 4 if size <= SMALL_IMAGES else 8,
+        local_size=_local_size(size, network),
+        amp=on_gpu if amp is None else amp,
+        num_workers=min(max((os.cpu_count() or 1) // devices - 1, 1), 12),
+    )
+    recipe.reasons = {
+        'images': images.describe(),
+        'network': f'{model}, {size} px: {size_reason}',
+        'views': _describe_views(recipe),
+        'length': f'{_describe_length(recipe)}, batch {batch_size} ({batch_reason})',
+        'optimizer': f'{optimizer}, learning rate {lr:.3g} ({optimizer_reason}), '
+        f'{warmup} steps of warm-up, then cosine'
+        + (f'; teacher momentum {1 - momentum:.4g}' if method in ('byol', *VIT_FIRST) else ''),
+    }
+    return recipe
+
+
+def check_name(option: str, name: str, known: dict[str, object]) -> None:
+    """Raise a ``ValueError`` that proposes a similar name if a name is unknown."""
+    if name in known:
+        return
+    similar = get_close_matches(str(name).lower(), known, n=1)
+    hint = f'did you mean {similar[0]!r}? ' if similar else ''
+    raise ValueError(f'{option} {name!r} is unknown: {hint}There are {", ".join(known)}.')
+
+
+def _choose_network(method: str, model: str | None) -> tuple[Network, str]:
+    check_name('--method', method, METHODS)
+    if model is None:
+        small, large = (
+            ('vit-tiny', 'vit-small') if method in VIT_FIRST else ('resnet18', 'resnet50')
+        )
+        model = large if torch.cuda.is_available() else small
+    check_name('--model', model, NETWORKS)
+    network = NETWORKS[model]
+    if method in VIT_ONLY and not network.is_vit:
+        vits = ', '.join(name for name, other in NETWORKS.items() if other.is_vit)
+        raise ValueError(
+            f'--method {method} masks patches, which --model {model} does not have: take one of '
+            f'{vits}, or --method dino.'
+        )
+    return network, model
+
+
+def _check_numbers(
+    images: ImageSource,
+    views: int,
+    epochs: int | None,
+    steps: int | None,
+    batch_size: int | str,
+    devices: int,
+) -> None:
+    if epochs is not None and steps is not None:
+        raise ValueError('--epochs and --steps both say how long to train: give one of them.')
+    for option, value in (('--epochs', epochs), ('--steps', steps), ('--devices', devices)):
+        if value is not None and value < 1:
+            raise ValueError(f'{option} {value} must be at least 1.')
+    if views < 3:
+        raise ValueError(
+            f'--views {views} leaves no choice of 2 views to train on: draw at least 3, or train '
+            'without selection by --no-hard-views.'
+        )
+    if len(images) < MIN_IMAGES:
+        raise ValueError(
+            f'there are {len(images)} images below {str(images.root)!r}, expected at least '
+            f'{MIN_IMAGES}: add images, or start from a pretrained backbone instead.'
+        )
+    if batch_size == 'auto':
+        return
+    if not isinstance(batch_size, int) or not 2 <= batch_size <= len(images):
+        raise ValueError(
+            f"--batch-size {batch_size} must be 'auto' or from 2 to the number of images, "
+            f'{len(images)}.'
+        )
+    if batch_size % devices:
+        raise ValueError(f'--batch-size {batch_size} must be a multiple of --devices {devices}.')
+
+
+def _choose_size(
+    images: ImageSource, asked: int | None, on_gpu: bool, network: Network, method: str
+) -> tuple[int, str]:
+    side = images.median_side
+    if asked is None:
+        limit = 224 if on_gpu else 128
+        size = max(size for size in _SIZES if size <= max(min(side, limit), _SIZES[0]))
+        reason = f'the images have {side} px'
+        if size < min(side, 224) and size == limit:
+            reason += f', and without a GPU {size} px are what is fast enough'
+    else:
+        size, reason = asked, 'as asked'
+    if size < 16:
+        raise ValueError(f'--image-size {size} must be at least 16 pixels.')
+    if network.is_vit:
+        patch = network.patch_size(size)
+        if size % patch:
+            raise ValueError(
+                f'--image-size {size} is no multiple of {patch}, the patch size of a vision '
+                f'transformer for such images: take {size // patch * patch} or '
+                f'{(size // patch + 1) * patch}.'
+            )
+        return size, f'{reason}; patches of {patch} px'
+    if size <= SMALL_IMAGES:
+        return size, f'{reason}; 3x3 stem without pooling'
+    return size, reason
+
+
+def _choose_batch(number: int, size: int, on_gpu: bool, devices: int) -> tuple[int, str]:
+    small = size <= SMALL_IMAGES
+    limit = devices * (512 if small else 128) if on_gpu else 128 if small else 64
+    fair = number // 8
+    batch = limit if limit <= fair else max(2 ** (fair.bit_length() - 1), 4)
+    batch = max(batch // devices, 2) * devices
+    reason = f'{number:,} images give few steps' if batch < limit else f'usual at {size} px'
+    return batch, reason
+
+
+def _choose_optimizer(
+    method: str, network: Network, batch_size: int
+) -> tuple[str, float, float, str]:
+    if network.is_vit:
+        # The published 2e-3 at batch 1024.
+        lr = 2e-3 * sqrt(batch_size / 1024)
+        return 'AdamW', lr, 0.04, f'2e-3 * sqrt({batch_size}/1024), usual for transformers'
+    if method == 'simsiam':
+        lr = 0.05 * batch_size / 256
+        return 'SGD', lr, 1e-4, f'0.05 * {batch_size}/256 as published, fixed for the predictor'
+    if method == 'dino':
+        lr = 0.03 * batch_size / 256
+        return 'SGD', lr, 1e-4, f'0.03 * {batch_size}/256 as published for ResNets'
+    if batch_size >= LARS_BATCH:
+        return 'LARS', 0.3 * batch_size / 256, 1e-6, f'0.3 * {batch_size}/256 as published'
+    return 'SGD', 0.2 * batch_size / 256, 1e-4, f'0.2 * {batch_size}/256, below LARS batches'
+
+
+def _local_size(size: int, network: Network) -> int:
+    """About 96 of 224 pixels, in whole patches."""
+    unit = network.patch_size(size) if network.is_vit else 8
+    return max(round(size * 96 / 224 / unit), 2) * unit
+
+
+def _describe_views(recipe: Recipe) -> str:
+    crops = f'crops of {recipe.image_size} px'
+    if recipe.local_crops:
+        crops += f' and {recipe.local_crops} of {recipe.local_size} px'
+    if recipe.is_small:
+        crops += ', no blur and mild colors on small images'
+    if recipe.hard_views:
+        return f'{crops}; {recipe.views} candidates, the hardest 2 are kept'
+    return f'{crops}; 2 per image, no selection'
+
+
+def _describe_length(recipe: Recipe) -> str:
+    if recipe.limited:
+        return f'{recipe.steps:,} steps ({recipe.steps / recipe.steps_per_epoch:.3g} epochs)'
+    return f'{recipe.epochs} epochs of {recipe.steps_per_epoch:,} steps'
