@@ -68,8 +68,9 @@ class ImageSource:
                 reason = f'{path.name}: {error}'
         if not sides:
             raise ValueError(
-                f'none of {len(order)} images tried below {str(self.root)!r} can be read ({reason}):'
-                ' point --data at JPEG, PNG, BMP, TIFF or PNM files that an image viewer opens.'
+                f'none of {len(order)} images tried below {str(self.root)!r} can be read '
+                f'({reason}): point --data at JPEG, PNG, BMP, TIFF or PNM files that an image '
+                'viewer opens.'
             )
         return int(np.median(sides))
 

@@ -6,6 +6,7 @@ import argparse
 import sys
 from difflib import get_close_matches
 from importlib import import_module
+from importlib.metadata import version
 from typing import NoReturn
 
 #: Subcommands, each a module of this folder with ``add_arguments`` and ``run``.
@@ -46,9 +47,7 @@ def main(argv: list[str] | None = None) -> None:
     if name.startswith('-'):
         parser.add_argument('--version', action='store_true', help='print the version')
         if parser.parse_args(argv or ['--help']).version:
-            from ..version import __version__
-
-            print(f'hvs-mm {__version__}')
+            print(f'hvs-mm {version("hvs-mm")}')
         return
     if name not in COMMANDS:
         similar = get_close_matches(name, COMMANDS, n=1)

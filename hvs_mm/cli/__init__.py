@@ -1,1 +1,0 @@
-"""The console command ``hvs-mm``: a module per subcommand, each the face of a function."""
