@@ -177,9 +177,12 @@ def _read_list(path: Path) -> ImageSource:
             f'--data {str(path)!r}: this is no text file ({error.reason}). Name a folder with '
             'images, or a text file with one image path a line.'
         ) from error
-    paths = tuple(line.strip() for line in lines if line.strip())
-    if not paths:
+    if not any(lines):
         raise ValueError(f'--data {str(path)!r}: the file names no images, one path a line.')
+    if '' in lines:
+        # CustomDataset would take it for the folder.
+        raise ValueError(f'--data {str(path)!r}: line {lines.index("") + 1} is empty, remove it.')
+    paths = tuple(lines)
     missing = next((name for name in paths if not (path.parent / name).is_file()), None)
     if missing is not None:
         raise FileNotFoundError(

@@ -297,7 +297,7 @@ def _choose_optimizer(
 def _local_size(size: int, network: Network) -> int:
     """About 96 of 224 pixels, in whole patches."""
     unit = network.patch_size(size) if network.is_vit else 8
-    return max(round(size * 96 / 224 / unit), 2) * unit
+    return max(round(size * 96 / 224 / unit), 1) * unit
 
 
 def _describe_views(recipe: Recipe) -> str:

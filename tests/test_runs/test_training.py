@@ -1,0 +1,95 @@
+"""Training with one call."""
+
+from __future__ import annotations
+
+import pytest
+from mmengine.config import Config
+
+from hvs_mm.runs import training
+from hvs_mm.runs.training import RunError, train
+from hvs_mm_cli.main import main
+from tests.helpers.images import class_names, write_images
+
+QUICK = {
+    'train_dataloader.num_workers': 0,
+    'train_dataloader.persistent_workers': False,
+}
+
+
+@pytest.fixture(scope='module')
+def images(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('images')
+    return write_images(folder, class_names(['cat', 'dog'], 8))
+
+
+def quick(images, out, **arguments):
+    arguments = {'steps': 3, 'image_size': 16, 'batch_size': 4, 'settings': QUICK, **arguments}
+    return train(images, out, **arguments)
+
+
+def test_a_run(images, tmp_path, capsys):
+    folder = quick(images, tmp_path / 'run')
+    assert folder == tmp_path / 'run'
+    shown = capsys.readouterr().out
+    for topic in ('images', 'network', 'views', 'length', 'optimizer'):
+        assert f'\n{topic:<10}' in f'\n{shown}'
+    assert (folder / 'epoch_1.pth').is_file()
+    cfg = Config.fromfile(folder / 'config.py')
+    assert cfg.recipe.arguments.steps == 3
+    assert cfg.model.type == 'HVSAlgorithm'
+
+
+def test_a_used_folder(images, tmp_path):
+    folder = quick(images, tmp_path / 'run')
+    with pytest.raises(ValueError, match=r'holds a run already: continue it with --resume'):
+        quick(images, folder)
+    with pytest.raises(ValueError, match=r'--views 6|--views 4, but --views is 6'):
+        quick(images, folder, resume=True, views=6, settings=None)
+    # Nothing is left to do.
+    assert train(None, folder, resume=True) == folder
+    (tmp_path / 'other').mkdir()
+    (tmp_path / 'other' / 'notes.txt').touch()
+    with pytest.raises(ValueError, match='is not empty'):
+        quick(images, tmp_path / 'other')
+
+
+def test_a_rejected_run_leaves_nothing(images, tmp_path):
+    with pytest.raises((RunError, ValueError)):
+        quick(images, tmp_path / 'run', settings={'train_dataloader.batch_sise': 3})
+    assert not (tmp_path / 'run').exists()
+
+
+def test_hours_become_steps(images, tmp_path, monkeypatch):
+    started = []
+    monkeypatch.setattr(training, '_start', lambda folder, **kwargs: started.append(folder))
+    folder = quick(images, tmp_path / 'run', steps=None, hours=0.01)
+    cfg = Config.fromfile(folder / 'config.py')
+    # A step takes between a millisecond and 5 seconds anywhere.
+    assert 6 < cfg.train_cfg.max_iters < 36000
+    assert started == [folder]
+
+
+@pytest.mark.parametrize(('arguments', 'text'), [
+    (['--hours', '0'], r'--hours 0 must be above 0'),
+    (['--views', '1'], r'--views 1 leaves no choice'),
+    (['--method', 'ibot', '--model', 'resnet18'], r'--method ibot masks patches'),
+    (['--init', 'missing.pth'], r'--init .missing.pth.: there is no such checkpoint'),
+    (['--out', '/proc/run'], r'--out ./proc/run. cannot be written'),
+])  # fmt: skip
+def test_mistakes_are_one_line_and_write_nothing(images, tmp_path, capsys, arguments, text):
+    out = [] if '--out' in arguments else ['--out', str(tmp_path / 'run')]
+    with pytest.raises(SystemExit, match=f'^error: {text}') as stop:
+        main(['train', '--data', str(images), *out, *arguments])
+    assert '\n' not in stop.value.code
+    assert not (tmp_path / 'run').exists()
+
+
+def test_the_command(images, tmp_path):
+    main([
+        'train', '--data', str(images), '--out', str(tmp_path / 'run'), '--steps', '2',
+        '--image-size', '16', '--batch-size', '4', '--no-hard-views',
+        '--set', 'train_dataloader.num_workers=0', 'train_dataloader.persistent_workers=False',
+    ])  # fmt: skip
+    cfg = Config.fromfile(tmp_path / 'run' / 'config.py')
+    assert cfg.model.type == 'SimCLR'
+    assert cfg.train_dataloader.num_workers == 0
