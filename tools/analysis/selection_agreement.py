@@ -21,6 +21,7 @@ from copy import deepcopy
 from typing import Any
 
 import torch
+from _agreement import agreement_with
 from _example_batches import draw_example_batches, whole_batches
 from _trained_run import load_run
 from mmengine.config import Config
@@ -33,7 +34,6 @@ from hvs_mm.evaluation import count_operations
 from hvs_mm.models import HVSAlgorithm, SelectionPass, SelectionSchedule, is_random
 from hvs_mm.models.cheap_pass.selection_pass import PASS_SETTINGS
 from hvs_mm.selection.record import Selection, join_selections
-from hvs_mm.selection.statistics.agreement import agreement_with
 from hvs_mm.visualization import select_examples
 
 #: Options of a variant: the keys of ``selection_pass``.
