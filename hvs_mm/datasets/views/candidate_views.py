@@ -120,7 +120,7 @@ class CandidateViews(BaseTransform):
         results['view_boxes'] = np.array([g.box for g in geometries], dtype=np.float32)
         results['view_flips'] = np.array([g.flipped for g in geometries], dtype=bool)
         results['view_sizes'] = np.array([g.size for g in geometries], dtype=np.int64)
-        colors = [colors_after(changes).values() for changes in operations]
+        colors = [colors_after(changes) for changes in operations]
         results['view_colors'] = np.array(colors, dtype=np.float32)
         if self.on_device:
             results[PHOTOMETRY_FIELD] = pack_operations(operations)
