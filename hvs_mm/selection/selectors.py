@@ -13,7 +13,7 @@ from mmpretrain.registry import TASK_UTILS
 from torch import Tensor
 
 from ..utils.arguments import is_whole
-from ..utils.registry import look_up
+from ..utils.registry import build_part
 from ..utils.to_device import index_tensor
 from .groups import ViewGroups
 from .record import Selection
@@ -230,27 +230,7 @@ def build_selector(selector: str | dict[str, Any] | Selector) -> Selector:
             ``dict(type='hardest', max_comparisons=128)``; or a built selector.
 
     Raises:
-        TypeError: If it is none of these, or has an argument its class does not take.
-        ValueError: If the name is unknown.
+        TypeError, ValueError: See :func:`hvs_mm.utils.registry.build_part`.
     """
-    if isinstance(selector, Selector):
-        return selector
-    if isinstance(selector, str):
-        selector = {'type': selector}
-    if not isinstance(selector, dict) or 'type' not in selector:
-        raise TypeError(
-            f'selector={selector!r} must be one of {sorted(SELECTORS)}, a dict with a "type", or '
-            'a Selector.'
-        )
-    arguments = {key: value for key, value in selector.items() if key not in ('type', '_scope_')}
-    name = selector['type']
-    cls = look_up(SELECTORS.get(name, name) if isinstance(name, str) else name, Selector)
-    if cls is None:
-        raise ValueError(
-            f'selector={name!r} is not known: expected one of {sorted(SELECTORS)} or the name of '
-            'a Selector class registered in mmpretrain.registry.TASK_UTILS.'
-        )
-    try:
-        return cls(**arguments)
-    except TypeError as error:
-        raise TypeError(f'selector={name!r} does not take {arguments}: {error}') from error
+    settings = {'type': selector} if isinstance(selector, str) else selector
+    return build_part('selector', settings, Selector, SELECTORS, short=SELECTORS)

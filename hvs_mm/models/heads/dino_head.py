@@ -17,8 +17,6 @@ from ...utils.arguments import check_share
 from ...utils.compile_guards import compile_guards
 
 
-
-
 def check_temperature(name: str, value: float) -> float:
     """Return a temperature, or raise ``ValueError`` unless it is positive and finite."""
     if not (value > 0 and isfinite(value)):

@@ -77,7 +77,6 @@ class IBOTHead(DINOHead):
         epoch = MessageHub.get_current_instance().get_info('epoch') or 0
         return epoch >= self.mask_start_epoch
 
-
     def current_patch_teacher_temp(self) -> float:
         """Temperature of the teacher for patches in the current epoch."""
         temperatures = self.warmup_patch_teacher_temp, self.patch_teacher_temp

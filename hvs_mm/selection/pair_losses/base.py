@@ -10,7 +10,7 @@ import torch
 from mmpretrain.registry import TASK_UTILS
 from torch import Tensor, nn
 
-from ...utils.registry import look_up
+from ...utils.registry import build_part
 from ..groups import ViewGroups
 from ..scores import ScoreWeights
 
@@ -36,6 +36,8 @@ class PairLoss(ABC):
     algorithms: ClassVar[tuple[str, ...]] = ()
     #: How many views the algorithm trains on, ``None`` for any number.
     num_kept: ClassVar[int | None] = None
+    #: Class name of the only ``head.loss_module`` that this describes, ``None`` for any.
+    head_loss: ClassVar[str | None] = None
     #: Whether every kept view is a target, whatever its size: the loss is symmetric.
     all_targets: ClassVar[bool] = False
     #: Whether :meth:`forward` takes ``first_online``, the online views before which are left out.
@@ -51,6 +53,13 @@ class PairLoss(ABC):
                 f'{type(algorithm).__name__} trains on exactly {self.num_kept}: make keep sum to '
                 f'{self.num_kept}.'
             )
+        if self.head_loss is not None:
+            found = type(algorithm.head.loss_module).__name__
+            if found != self.head_loss:
+                raise ValueError(
+                    f'head.loss is {found}: {type(self).__name__} describes only {self.head_loss}. '
+                    'Pass a pair_loss of your own for another loss.'
+                )
 
     def score_weights(self, algorithm: nn.Module) -> ScoreWeights:
         """How the parts of the tensor enter a score; by default pairs of different views alone."""
@@ -178,19 +187,9 @@ def build_pair_loss(pair_loss: dict[str, Any] | PairLoss | None, algorithm: nn.M
 
     Raises:
         ValueError: If there is none for the algorithm, or the type is unknown.
-        TypeError: If ``pair_loss`` is none of the above.
+        TypeError: See :func:`hvs_mm.utils.registry.build_part`.
     """
-    if isinstance(pair_loss, PairLoss):
-        return pair_loss
     if pair_loss is None:
         return default_pair_loss(type(algorithm), type(algorithm).__name__)()
-    if not isinstance(pair_loss, dict) or 'type' not in pair_loss:
-        raise TypeError(
-            f'pair_loss={pair_loss!r} must be None, a dict with a "type", or a PairLoss.'
-        )
-    if look_up(pair_loss['type'], PairLoss) is None:
-        raise ValueError(
-            f'pair_loss={pair_loss["type"]!r} is not a registered pair loss. Registered: '
-            f'{sorted({cls.__name__ for cls in registered_pair_losses().values()})}.'
-        )
-    return TASK_UTILS.build(pair_loss)
+    known = {cls.__name__ for cls in registered_pair_losses().values()}
+    return build_part('pair_loss', pair_loss, PairLoss, known)

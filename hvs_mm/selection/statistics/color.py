@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 #: How the transforms of a pipeline changed the colors of a view, in the values of a view that they
