@@ -10,8 +10,6 @@ def printable(text: object) -> str:
     run backwards, and halves of surrogate pairs, which are bytes of file names that are no UTF-8.
     """
     return ''.join(
-        character
-        if character.isprintable()
-        else character.encode('unicode_escape').decode('ascii')
+        character if character.isprintable() else character.encode('unicode_escape').decode('ascii')
         for character in str(text)
     )

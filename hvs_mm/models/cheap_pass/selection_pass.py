@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ...losses.cosine import cosine_similarities
 from ...selection.pair_losses.base import PairLoss, forward_views, registered_pair_losses
 from ...selection.scores import ScoreWeights
-from ...utils.arguments import check_share, is_whole
+from ...utils.arguments import check_choice, check_share, is_whole
 from ...utils.compile_guards import compile_guards
 from ..backbones.masked_vit import patch_size
 from ..checks import ViewsError
@@ -65,11 +65,9 @@ class SelectionPass:
     ) -> None:
         scale = check_share('selection_pass.scale', scale, zero=False)
         tokens = check_share('selection_pass.tokens', tokens, zero=False)
-        if dtype is not None and not (isinstance(dtype, str) and dtype in _DTYPES):
-            raise ValueError(
-                f'selection_pass.dtype={dtype!r} must be one of {sorted(_DTYPES)}, or None for the '
-                'precision of the training step.'
-            )
+        if dtype is not None:
+            hint = 'leave it out for the precision of the training step.'
+            check_choice('selection_pass.dtype', dtype, _DTYPES, hint)
         if tokens < 1 and not transformers_in(algorithm):
             raise ValueError(
                 f'selection_pass.tokens={tokens} drops patch tokens of vision transformers, but '
@@ -173,9 +171,7 @@ class SelectionPass:
 
 
 def _check_online(online: Any, depth: int | None, pair_loss: PairLoss) -> None:
-    if online not in ('all', 'local'):
-        raise ValueError(f"selection_pass.online={online!r} must be 'all' or 'local'.")
-    if online == 'all':
+    if check_choice('selection_pass.online', online, ('all', 'local')) == 'all':
         return
     if depth is not None:
         raise ValueError(

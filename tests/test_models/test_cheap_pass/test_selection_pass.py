@@ -403,7 +403,7 @@ def test_the_teacher_of_kept_views_is_still_reused():
     [
         (
             lambda: hvs_dino(selection_pass={'online': 'some'}),
-            r"online='some' must be 'all' or 'local'",
+            r"online='some' must be one of \['all', 'local'\]",
         ),
         (lambda: hvs_dino(selection_pass={'online': None}), r'selection_pass.online=None must be'),
         (
