@@ -14,7 +14,7 @@ from hvs_mm.utils.state_guard import (
     preserve_state,
 )
 from tests.helpers.tiny import build_algorithm, build_hvs, random_views
-from tests.helpers.tiny_dino import build_dino, crops, random_samples, shake
+from tests.helpers.tiny_dino import build_dino, crops, random_samples
 
 
 class Restless(nn.Module):
