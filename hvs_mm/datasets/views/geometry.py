@@ -54,7 +54,6 @@ class ViewGeometry:
         self.flipped[1] ^= direction in ('vertical', 'diagonal')
 
 
-
 class GeometryTransform(ViewTransform):
     """Mixed into an upstream transform that moves pixels."""
 

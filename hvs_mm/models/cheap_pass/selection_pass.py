@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ...losses.cosine import cosine_similarities
-from ...selection.pair_losses.base import PairLoss, forward_views, registered_pair_losses
+from ...selection.pair_losses.base import PairLoss, Subsets, forward_views, registered_pair_losses
 from ...selection.scores import ScoreWeights
 from ...utils.arguments import check_choice, check_share, is_whole
 from ...utils.compile_guards import compile_guards
@@ -19,7 +19,7 @@ from ..checks import ViewsError
 from .depth import early_features, layers_of
 from .dtype import backbones_in
 from .scale import smaller_views
-from .tokens import TokenSubsets, fewer_tokens, transformers_in
+from .tokens import fewer_tokens, token_subsets, transformers_in
 
 #: Values of ``selection_pass.dtype``.
 _DTYPES = {'bfloat16': torch.bfloat16, 'float16': torch.float16}
@@ -96,9 +96,9 @@ class SelectionPass:
         return self.scale == 1 and self.tokens == 1 and self.depth is None and self.dtype is None
 
     @torch.compiler.disable
-    def draw_subsets(self) -> TokenSubsets | None:
+    def draw_subsets(self) -> Subsets:
         """Draw which tokens this pass keeps, ``None`` for all."""
-        return TokenSubsets(self.tokens) if self.tokens < 1 else None
+        return token_subsets(self.tokens) if self.tokens < 1 else None
 
     @compile_guards
     def forward(
@@ -107,14 +107,14 @@ class SelectionPass:
         views: Sequence[Tensor],
         num_targets: int,
         target_inputs: dict[str, Tensor],
-        subsets: TokenSubsets | None = None,
+        subsets: Subsets = None,
     ) -> Any:
         """Forward the candidates as :meth:`hvs_mm.selection.PairLoss.forward` does.
 
         ``subsets`` come from :meth:`draw_subsets`. The result is for :meth:`form`.
         """
         if self.scale < 1:
-            views = self._smaller(algorithm, views)
+            views = smaller_views(views, self.scale, patch_size(algorithm.backbone))
         if self.scale < 1 or subsets is not None:
             target_inputs = self.pair_loss.fitted(algorithm, target_inputs, views, subsets)
         if views[0].device.type == 'cpu' and self._is_convolutional:
@@ -141,16 +141,6 @@ class SelectionPass:
             backbone, depth = algorithm.backbone, self.depth
             features = forward_views(lambda x: early_features(backbone, x, depth), views)
             return features, num_targets
-
-    def _smaller(self, algorithm: nn.Module, views: Sequence[Tensor]) -> list[Tensor]:
-        smaller = smaller_views(views, self.scale, patch_size(algorithm.backbone))
-        sizes = [{tuple(view.shape[2:]) for view in some} for some in (views, smaller)]
-        if len(sizes[1]) < len(sizes[0]):
-            raise ViewsError(
-                f'selection_pass.scale={self.scale} makes views of {sorted(sizes[0])} pixels one '
-                f'size, {sorted(sizes[1])}: global and local views must differ. Take a larger one.'
-            )
-        return smaller
 
     def form(self, algorithm: nn.Module, outputs: Any) -> Tensor:
         """Fill the pair-loss tensor (B, T, S) from what :meth:`forward` returned."""

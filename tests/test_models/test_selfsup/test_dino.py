@@ -16,7 +16,6 @@ from torch import nn
 
 from hvs_mm.engine import AutocastOptimWrapper
 from hvs_mm.models import DINOHead, DINONeck, HVSAlgorithm, ViewsError
-from hvs_mm.models.selfsup.teacher import is_per_sample
 from tests.helpers.states import assert_same_state, full_state
 from tests.helpers.tiny_dino import (
     GLOBAL,
@@ -646,17 +645,17 @@ def test_nothing_is_reused_with_batch_norm(case):
 
 
 def test_what_depends_on_chance_is_not_reused():
-    assert is_per_sample(build_dino().teacher)
-    assert not is_per_sample(build_dino(backbone={'drop_rate': 0.1}).teacher)
+    assert build_dino().teacher_is_per_sample
+    assert not build_dino(backbone={'drop_rate': 0.1}).teacher_is_per_sample
 
 
 def test_dropped_attention_is_not_reused():
     """MMPretrain drops attention with a function, not with a module."""
-    teacher = build_dino(backbone={'layer_cfgs': {'attn_drop_rate': 0.5}}).teacher
+    algorithm = build_dino(backbone={'layer_cfgs': {'attn_drop_rate': 0.5}})
     view = torch.randn(2, 3, GLOBAL, GLOBAL)
-    first, second = (teacher['backbone'](view)[-1] for _ in range(2))
+    first, second = (algorithm.teacher['backbone'](view)[-1] for _ in range(2))
     assert not torch.equal(first, second)
-    assert not is_per_sample(teacher)
+    assert not algorithm.teacher_is_per_sample
 
 
 # --- Mixed precision -------------------------------------------------------------------------
