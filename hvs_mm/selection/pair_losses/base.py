@@ -159,12 +159,7 @@ def registered_pair_losses() -> dict[str, type[PairLoss]]:
 def default_pair_loss(algorithm: type, name: str) -> type[PairLoss]:
     """The pair loss registered for an algorithm's class or the nearest of its bases.
 
-    Args:
-        algorithm: The class.
-        name: How an error names it.
-
-    Raises:
-        ValueError: If there is none.
+    Raises ``ValueError``, which calls the algorithm by the ``name``, if there is none.
     """
     known = registered_pair_losses()
     for cls in algorithm.__mro__:
