@@ -12,7 +12,7 @@ import torch
 from mmpretrain.registry import TASK_UTILS
 from torch import Tensor
 
-from ..utils.arguments import is_whole
+from ..utils.arguments import check_whole
 from ..utils.registry import build_part
 from ..utils.to_device import index_tensor
 from .groups import ViewGroups
@@ -62,11 +62,9 @@ class _ExtremeSelector(Selector):
     _sign: int
 
     def __init__(self, max_comparisons: int | None = None) -> None:
-        if max_comparisons is not None and not is_whole(max_comparisons, 1):
-            raise ValueError(
-                f'max_comparisons={max_comparisons!r} must be a positive integer, or None to '
-                'search all combinations.'
-            )
+        if max_comparisons is not None:
+            hint = 'or leave it out to search all combinations.'
+            check_whole('max_comparisons', max_comparisons, hint=hint)
         self.max_comparisons = max_comparisons
 
     def __call__(

@@ -13,7 +13,7 @@ from mmpretrain.registry import MODELS
 from torch import Tensor
 
 from ...losses.dino import dino_pair_loss, mean_of_cross_terms
-from ...utils.arguments import check_share
+from ...utils.arguments import check_share, check_whole
 from ...utils.compile_guards import compile_guards
 
 
@@ -63,8 +63,8 @@ class DINOHead(BaseModule):
         init_cfg: As for ``BaseModule``.
 
     Raises:
-        ValueError: If a temperature is not positive and finite, the warm-up negative, the
-            momentum outside [0, 1], or there are fewer than 2 crops.
+        ValueError: If a temperature is not positive and finite, the warm-up negative or no integer,
+            the momentum outside [0, 1], or there are fewer than 2 crops.
     """
 
     #: The algorithm whose loss it forms.
@@ -84,17 +84,13 @@ class DINOHead(BaseModule):
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        if warmup_teacher_temp_epochs < 0:
-            raise ValueError(
-                f'warmup_teacher_temp_epochs={warmup_teacher_temp_epochs} must not be negative.'
-            )
-        if num_crops < 2:
-            raise ValueError(f'num_crops={num_crops} must be at least 2.')
-        self.num_crops = num_crops
+        self.num_crops = check_whole('num_crops', num_crops, 2)
         self.student_temp = check_temperature('student_temp', student_temp)
         self.teacher_temp = check_temperature('teacher_temp', teacher_temp)
         self.warmup_teacher_temp = check_temperature('warmup_teacher_temp', warmup_teacher_temp)
-        self.warmup_teacher_temp_epochs = warmup_teacher_temp_epochs
+        self.warmup_teacher_temp_epochs = check_whole(
+            'warmup_teacher_temp_epochs', warmup_teacher_temp_epochs, 0
+        )
         self.center_momentum = check_share('center_momentum', center_momentum)
         self.register_buffer('center', torch.zeros(1, out_channels))
 

@@ -742,7 +742,7 @@ def test_size_that_is_no_multiple_of_the_patch(name, sides, wrapped):
         ({'teacher_temp': math.inf}, 'teacher_temp=inf must be positive and finite'),
         ({'teacher_temp': -0.04}, 'teacher_temp=-0.04 must be positive'),
         ({'warmup_teacher_temp': 0.0}, 'warmup_teacher_temp=0.0 must be positive'),
-        ({'num_crops': 1}, 'num_crops=1 must be at least 2'),
+        ({'num_crops': 1}, 'num_crops=1 must be an integer of at least 2'),
         ({'warmup_teacher_temp_epochs': -1}, 'warmup_teacher_temp_epochs=-1'),
         ({'center_momentum': 1.1}, 'center_momentum=1.1'),
     ],
@@ -753,7 +753,7 @@ def test_wrong_settings_of_the_head(setting, message):
 
 
 def test_wrong_settings_of_the_neck():
-    with pytest.raises(ValueError, match='num_layers=0 must be at least 1'):
+    with pytest.raises(ValueError, match='num_layers=0 must be an integer of at least 1'):
         DINONeck(32, num_layers=0)
 
 
