@@ -27,16 +27,10 @@ class Selector(ABC):
     def __call__(
         self, pair_loss: Tensor, groups: ViewGroups, weights: ScoreWeights = ScoreWeights()
     ) -> Selection:
-        """Choose the kept views.
-
-        Args:
-            pair_loss: (B, T, S) floating point, for ``T`` target and ``S`` candidate views of
-                ``groups``.
-            groups: The groups the views come in.
-            weights: Weights of the two parts of a score.
+        """Choose the kept views by ``pair_loss`` (B, T, S), floating point.
 
         Raises:
-            ValueError: If the shape of ``pair_loss`` does not fit ``groups``.
+            ValueError: If it does not have the T target and S candidate views of ``groups``.
         """
 
 

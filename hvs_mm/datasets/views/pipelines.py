@@ -28,9 +28,8 @@ def build_pipeline(
 ) -> Compose:
     """Build the pipeline of a group of views, which records what it does to them.
 
-    Args:
-        transforms: Configs or built transforms, also inside wrappers; they are not changed.
-        exact, on_device: See :class:`ViewTransform`.
+    The transforms are configs or built ones, also inside wrappers, and are not changed; for
+    ``exact`` and ``on_device`` see :class:`ViewTransform`.
 
     Raises:
         ValueError: If a crop or flip cannot be recorded, or ``on_device`` would give other views.

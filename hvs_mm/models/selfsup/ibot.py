@@ -30,10 +30,7 @@ class IBOT(DINO):
     :class:`hvs_mm.engine.TeacherHook` updates the teacher after every optimizer step.
 
     Args:
-        backbone: Config of a :class:`hvs_mm.models.MaskedVisionTransformer`.
-        neck: Config of a :class:`hvs_mm.models.IBOTNeck`.
-        head: Config of a :class:`hvs_mm.models.IBOTHead`.
-        **kwargs: As for :class:`DINO`.
+        **kwargs: As for :class:`DINO`; backbone, neck and head have the types of ``part_types``.
     """
 
     part_types: ClassVar[dict[str, type]] = {

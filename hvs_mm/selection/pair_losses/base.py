@@ -124,16 +124,10 @@ class PairLoss(ABC):
 
 
 def forward_views(forward: Callable[[Tensor], Tensor], views: Sequence[Tensor]) -> Tensor:
-    """Forward all views, those of one size in one batch.
+    """Forward S views (B, 3, H, W), those of one size in one batch, to features (B, S, D).
 
     Batch statistics are thus those of all views of a size, as in the code published with the paper.
-
-    Args:
-        forward: Maps images (N, 3, H, W) to features (N, D).
-        views: S tensors (B, 3, H, W); H and W may differ from view to view.
-
-    Returns:
-        (B, S, D) in the dtype ``forward`` gives.
+    ``forward`` maps images (N, 3, H, W) to features (N, D), whose dtype they keep.
     """
     by_size: dict[tuple[int, ...], list[int]] = {}
     for position, view in enumerate(views):

@@ -38,12 +38,9 @@ class Comparison(NamedTuple):
 
 
 def compare_choice(values: Tensor, choice: Tensor, highest: bool = False) -> Comparison:
-    """Compare the kept combination of each image with all of them.
+    """Compare the kept combination of each image, ``choice`` (B,) int64, with all of them.
 
-    Args:
-        values: (B, C) the quantity.
-        choice: (B,) int64, which combination was kept.
-        highest: Look for the highest value instead of the lowest.
+    The quantity is ``values`` (B, C); its extreme is the lowest value, or the highest.
     """
     kept = values.gather(1, choice[:, None]).squeeze(1)
     extreme = values.amax(1) if highest else values.amin(1)
