@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import takewhile
 from typing import Any, ClassVar
 
 import torch
@@ -165,7 +164,11 @@ def _logits(backbone: nn.Module, neck: DINONeck, views: Views) -> Tensor:
 
 def global_views(views: Views) -> list[Tensor]:
     """The leading views that have the size of the first one."""
-    return list(takewhile(lambda view: view.shape == views[0].shape, views))
+    # torch.compile cannot follow itertools.takewhile.
+    count = 0
+    while count < len(views) and views[count].shape == views[0].shape:
+        count += 1
+    return list(views[:count])
 
 
 def check_prototypes(name: str, last_layer: nn.Module, center: Tensor) -> None:
