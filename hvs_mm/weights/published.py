@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from .pretrained_backbone import list_some
+from .pretrained_backbone import differing_shapes, list_some
 
 # {n} is a number, {p} and {s} the tensors of a layer without and with statistics, {g} those of a
 # weight-normalized layer. Fields stand in the same order in both names.
@@ -186,7 +186,7 @@ def check_fit(state_dict: Mapping[str, Tensor], model: nn.Module, config: str) -
     Raises:
         ValueError: If a tensor is missing, has no place, or has another shape.
     """
-    own = {name: value.shape for name, value in model.state_dict().items()}
+    own = model.state_dict()
     notes, misfits = [], []
     absent = sorted({_part(name) for name in own} - {_part(name) for name in state_dict})
     if absent:
@@ -301,13 +301,3 @@ def _equal(weights: Mapping[str, Tensor], layer: str, kind: str) -> bool:
 def _part(name: str) -> str:
     prefix = _TEACHER if name.startswith(_TEACHER) else ''
     return f'{prefix}{name.removeprefix(prefix).split(".")[0]}.*'
-
-
-def differing_shapes(
-    state_dict: Mapping[str, Tensor], expected: Mapping[str, Sequence[int]]
-) -> list[tuple[str, tuple[int, ...] | None, tuple[int, ...] | None]]:
-    """Name, found shape and expected shape of each tensor where they differ, None if missing."""
-    found = {name: tuple(value.shape) for name, value in state_dict.items()}
-    wanted = {name: tuple(shape) for name, shape in expected.items()}
-    shapes = [(name, found.get(name), wanted.get(name)) for name in {**wanted, **found}]
-    return [(name, ours, theirs) for name, ours, theirs in shapes if ours != theirs]

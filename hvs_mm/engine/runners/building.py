@@ -13,7 +13,7 @@ from mmpretrain.registry import DATASETS, MODELS
 from torch import nn
 
 from ...models.hvs_algorithm import HVSAlgorithm, selecting_model
-from ...weights.checkpoint_files import load_checkpoint
+from ..checks.checkpoint_checks import load_weights
 from ..checks.dataset_checks import check_datasets
 from ..checks.trust_checks import check_named_files
 
@@ -77,16 +77,7 @@ def load_selecting_model(
             is no such device.
     """
     model = selecting_model(build_model(cfg, trust))
-    checkpoint = load_checkpoint(path, trust)
-    if not isinstance(checkpoint, dict):
-        raise ValueError(f'{path}: this is no checkpoint, but a {type(checkpoint).__name__}.')
-    try:
-        model.load_state_dict(checkpoint.get('state_dict', checkpoint))
-    except RuntimeError as error:
-        # torch lists all differences, one kind a line below its first.
-        reason = str(error).strip().splitlines()[1:2] or [str(error)]
-        reason = ' '.join(reason[0].split(', ')[:3])
-        raise ValueError(f'{path}: it is of another model than the config: {reason} ...') from error
+    checkpoint = load_weights(path, model, trust, allow_others=False)
     tell_epoch(cfg, (checkpoint.get('meta') or {}).get('epoch'))
     try:
         return model.to(device)

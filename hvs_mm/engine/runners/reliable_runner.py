@@ -73,7 +73,9 @@ class ReliableRunner(Runner):
     def load_or_resume(self) -> None:
         """Load or resume; raise ``ValueError`` if there are checkpoints but none can be read."""
         if self._resume and self._load_from is None and not self._has_loaded:
-            self._load_from = agreed_checkpoint(CheckpointPaths.from_runner(self))
+            self._load_from = agreed_checkpoint(
+                CheckpointPaths.from_config(self.cfg, self.work_dir)
+            )
             if self._load_from is None and '://' not in self.work_dir:
                 # MMEngine would search again, and trust a pointer to a missing file.
                 self.logger.info(f'There is no checkpoint in {self.work_dir} to resume from.')
