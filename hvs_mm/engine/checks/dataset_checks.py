@@ -91,11 +91,14 @@ def _unwrapped(config: Any, key: str) -> Iterator[tuple[str, dict[str, Any]]]:
         yield from _unwrapped(part, f'{key}.datasets.{number}')
 
 
-def pipeline_steps(config: dict[str, Any], name: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield the positions and configs of the steps of a class in the pipeline of a data set."""
-    for number, step in enumerate(config.get('pipeline') or []):
-        if isinstance(step, dict) and class_name(step) == name:
-            yield number, step
+def pipeline_steps(
+    cfg: Config, loaders: Sequence[str], name: str
+) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
+    """Yield the option and config of each step of a class, and the config of its data set."""
+    for key, dataset in loaded_datasets(cfg, loaders):
+        for number, step in enumerate(dataset.get('pipeline') or []):
+            if isinstance(step, dict) and class_name(step) == name:
+                yield f'{key}.pipeline.{number}', step, dataset
 
 
 def build_lazily(config: dict[str, Any]) -> Any:
