@@ -15,7 +15,7 @@ from torch.cuda import is_available
 from torch.utils.data import DataLoader
 
 from ..utils.arguments import check_whole
-from ..utils.class_name import class_name
+from ..utils.class_name import class_name, configured_hooks
 from .caching import CachedDataset
 from .features import extract_features
 from .knn import KNNResult, check_knn_settings, knn_accuracy
@@ -106,7 +106,8 @@ class KNNEvaluation:
 def configured_settings(cfg: Config) -> dict[str, Any]:
     """The evaluation's settings that a config gives its ``KNNHook``; empty without the hook."""
     names = KNNSettings.__dataclass_fields__
-    return {name: value for name, value in (_find_hook(cfg) or {}).items() if name in names}
+    hooks = configured_hooks(cfg, 'KNNHook')
+    return {name: value for hook in hooks[:1] for name, value in hook.items() if name in names}
 
 
 def check_configured(cfg: Config) -> None:
@@ -116,7 +117,7 @@ def check_configured(cfg: Config) -> None:
         TypeError: If a k is no int.
         ValueError: If a setting is out of range, or images are missing or have no labels.
     """
-    if _find_hook(cfg) is not None:
+    if configured_hooks(cfg, 'KNNHook'):
         KNNEvaluation(cfg, KNNSettings(**configured_settings(cfg)))
 
 
@@ -167,12 +168,6 @@ def knn_loader(dataset: BaseDataset, batch_size: int, num_workers: int) -> DataL
         collate_fn=default_collate,
         pin_memory=is_available(),
     )
-
-
-def _find_hook(cfg: Config) -> dict[str, Any] | None:
-    hooks = [*(cfg.get('default_hooks') or {}).values(), *(cfg.get('custom_hooks') or [])]
-    found = (hook for hook in hooks if isinstance(hook, dict) and class_name(hook) == 'KNNHook')
-    return next(found, None)
 
 
 def _default_bank(cfg: Config) -> dict[str, Any]:
