@@ -16,7 +16,6 @@ from torch.utils.data import DataLoader
 
 from ..utils.arguments import check_whole
 from ..utils.class_name import class_name, configured_hooks
-from .caching import CachedDataset
 from .features import extract_features
 from .knn import KNNResult, check_knn_settings, knn_accuracy
 
@@ -70,9 +69,6 @@ class KNNSettings:
 class KNNEvaluation:
     """k-NN accuracy of models on the images that the config of a pretraining run names.
 
-    With ``in_memory`` it prepares the images once for all calls, see :class:`CachedDataset`, unless
-    there are worker processes, each of which would have a cache of its own.
-
     Raises:
         ValueError: If the images are missing, have no labels or are fewer than k, or if bank and
             queries have different classes.
@@ -82,15 +78,13 @@ class KNNEvaluation:
         >>> evaluate(model).accuracy[20].top1
     """
 
-    def __init__(self, cfg: Config, settings: KNNSettings, in_memory: bool = False) -> None:
+    def __init__(self, cfg: Config, settings: KNNSettings) -> None:
         self.settings = settings
         num_workers = settings.num_workers
         if num_workers is None:
             num_workers = (cfg.get('train_dataloader') or {}).get('num_workers', 0)
         datasets = knn_datasets(cfg, settings.bank, settings.queries)
         check_knn_settings(settings.k, settings.temperature, len(datasets[0]))
-        if in_memory and num_workers == 0:
-            datasets = map(CachedDataset, datasets)
         self.loaders = [knn_loader(d, settings.batch_size, num_workers) for d in datasets]
 
     def __call__(self, model: nn.Module) -> KNNResult:
