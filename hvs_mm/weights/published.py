@@ -223,25 +223,21 @@ def _unknown(weights: Mapping[str, Any], unmatched: Sequence[str], expected: str
 
 def _merge_shared_prototypes(weights: dict[str, Tensor]) -> list[str]:
     """Drop ``last_layer2`` if all networks use ``last_layer`` for the patches, too."""
-    prefixes = [p for p in ('neck.', f'{TEACHER}neck.') if f'{p}last_layer2.weight_v' in weights]
-    shared = [
-        prefix
-        for prefix in prefixes
-        if all(_equal(weights, f'{prefix}last_layer', kind) for kind in _WEIGHT_NORM)
-    ]
+    is_shared: dict[str, bool] = {}
+    for name, value in weights.items():
+        network, layer, kind = name.partition('last_layer2.')
+        if layer:
+            first = weights.get(f'{network}last_layer.{kind}')
+            is_equal = first is not None and torch.equal(first, value)
+            is_shared[network] = is_shared.get(network, True) and is_equal
+    shared = [network for network, is_equal in is_shared.items() if is_equal]
     if not shared:
         return []
-    if shared != prefixes:
+    if len(shared) < len(is_shared):
         return [
             f'{shared[0]}last_layer2 equals last_layer, while the other network has two different '
             'ones: set shared_head=False in the neck. Further training changes them separately.'
         ]
-    for prefix in prefixes:
-        for kind in _WEIGHT_NORM:
-            weights.pop(f'{prefix}last_layer2.{kind}', None)
+    for name in [name for name in weights if 'last_layer2.' in name]:
+        del weights[name]
     return ['last_layer2 is last_layer under a second name: set shared_head=True in the neck.']
-
-
-def _equal(weights: Mapping[str, Tensor], layer: str, kind: str) -> bool:
-    first, second = weights.get(f'{layer}.{kind}'), weights.get(f'{layer}2.{kind}')
-    return first is not None and second is not None and torch.equal(first, second)
