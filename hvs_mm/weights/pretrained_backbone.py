@@ -170,10 +170,8 @@ def load_backbone(
     The module's own load hooks run: MMPretrain's ``VisionTransformer`` interpolates position
     embeddings that were trained at another image size.
 
-    Args:
-        backbone: Any module.
-        path: A checkpoint of this package, MMPretrain or MMDetection.
-        prefix: This and the others as for :class:`PretrainedBackbone`.
+    ``path`` is a checkpoint of this package, MMPretrain or MMDetection; for the other settings see
+    :class:`PretrainedBackbone`.
 
     Raises:
         FileNotFoundError: If there is no such file.

@@ -18,7 +18,7 @@ class CheckpointTrustHook(Hook):
     """Checks before a run that no checkpoint it reads can run code.
 
     The tools of this package check this by themselves; the hook is for other ways to start a run,
-    such as ``mim train``. :class:`ReliableRunner` has it by default. For another Runner add
+    such as ``mim train``. A Runner other than :class:`ReliableRunner` needs it in its config:
     ``default_hooks = dict(trust=dict(type='CheckpointTrustHook'))``. ``trust`` skips the check.
     """
 
