@@ -53,7 +53,7 @@ def check_enough_images(cfg: Config, model: nn.Module, listed: dict[str, int]) -
     drop_last, is_hvs = loader.get('drop_last', False), isinstance(model, HVSAlgorithm)
     if not drop_last and not is_hvs:
         return
-    images = count_images(loader.dataset, f'{_KEY}.dataset', listed)
+    images = count_images(cfg, _KEY, listed)
     if images is None:
         return
     batch_size = loader.get('batch_size', 1)
