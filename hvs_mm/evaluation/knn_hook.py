@@ -29,6 +29,8 @@ class KNNHook(KNNSettings, Hook):
     Attributes:
         interval: Epochs between two evaluations.
         at_start: Evaluate before training, too.
+
+    The other settings, and the errors for wrong ones, are those of :class:`KNNSettings`.
     """
 
     interval: int = 10
