@@ -7,12 +7,16 @@ import os.path as osp
 from collections import Counter
 from collections.abc import Mapping
 
-from mmengine.registry import DefaultScope
-from mmpretrain.registry import MODELS
 from torch import Tensor, nn
 
 import hvs_mm
-from hvs_mm.engine import add_trust_option, one_line_errors, read_config, tool_parser
+from hvs_mm.engine import (
+    add_trust_option,
+    build_model,
+    one_line_errors,
+    read_config,
+    tool_parser,
+)
 from hvs_mm.reports import printable
 from hvs_mm.weights.checkpoint_files import check_output, load_checkpoint, save_checkpoint
 from hvs_mm.weights.pretrained_backbone import differing_shapes, list_some
@@ -27,17 +31,6 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--force', action='store_true', help='overwrite the target')
     add_trust_option(parser)
     return parser.parse_args(argv)
-
-
-def build_model(path: str) -> nn.Module:
-    """The model of a config, initialized at random.
-
-    Raises:
-        FileNotFoundError: If there is no such config.
-    """
-    cfg = read_config(path)
-    with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmpretrain')):
-        return MODELS.build(cfg.model)
 
 
 def check_fit(state_dict: Mapping[str, Tensor], model: nn.Module, config: str) -> list[str]:
@@ -102,7 +95,8 @@ def convert(args: argparse.Namespace) -> None:
     for note in notes:
         print(f'note: {printable(note)}')
     if args.config is not None:
-        for note in check_fit(state_dict, build_model(args.config), args.config):
+        model = build_model(read_config(args.config), args.trust)
+        for note in check_fit(state_dict, model, args.config):
             print(f'note: {printable(note)}')
         print(f'fits: {printable(args.config)}')
     meta = {'hvs_mm_version': hvs_mm.version.__version__, 'published': osp.basename(args.source)}
