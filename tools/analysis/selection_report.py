@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from _selection_html import selection_html
+
 from hvs_mm.engine import one_line_errors, output_file, tool_parser
-from hvs_mm.reports import printable, read_runs, selection_html
+from hvs_mm.reports import printable, read_runs
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:

@@ -24,6 +24,7 @@ from hvs_mm.engine import (
 from hvs_mm.evaluation import KNNEvaluation, LabeledFeatures, extract_features
 
 from . import record
+from .caching import cache_images
 from .config import config_hash, resolve_config
 from .plan import PlannedRun, Study
 
@@ -170,7 +171,8 @@ def perform_run(
         trust_checkpoints(cfg)
     preflight(cfg, trust)
     # The images are the same in every epoch.
-    evaluate = KNNEvaluation(cfg, study.knn, in_memory=True)
+    evaluate = KNNEvaluation(cfg, study.knn)
+    cache_images(evaluate)
     hook = CurveHook(
         lambda model: evaluate(model).accuracy[study.knn.k[0]].top1, study.interval, start
     )
