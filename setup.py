@@ -125,6 +125,7 @@ setup(
         'Topic :: Scientific/Engineering :: Artificial Intelligence',
     ],
     packages=find_packages(include=[PACKAGE, f'{PACKAGE}.*']),
+    package_data={f'{PACKAGE}.reports': ['*.j2']},
     python_requires='>=3.10',
     install_requires=read_requirements('runtime'),
     extras_require=extras,

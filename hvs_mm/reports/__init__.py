@@ -3,16 +3,20 @@ from ..utils.printable import printable
 from .comparison import make_rows, markdown_rows
 from .curves import draw_curves
 from .run import is_work_dir, read_runs
+from .selection_plots import draw_selection_plots
+from .selection_report import selection_html
 from .selection_series import selection_series, wilson_interval
 
 __all__ = [
     'draw_curves',
+    'draw_selection_plots',
     'is_work_dir',
     'make_rows',
     'markdown_rows',
     'parse_config',
     'printable',
     'read_runs',
+    'selection_html',
     'selection_series',
     'wilson_interval',
 ]

@@ -16,12 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hvs_mm.engine import error_line
-from hvs_mm.reports import printable, read_runs, selection_series
+from hvs_mm.reports import printable, read_runs, selection_html
 from hvs_mm.reports.run_log import number, whole_number
 from tests.helpers.tools import load_tool
 from tests.test_tools.test_selection_report import entry, write_run
-
-selection_html = load_tool('analysis/_selection_html').selection_html
 
 NAMES = [
     '<script>alert(1)<script>', '"><img src=x onerror=alert(1)>', "' onload='x", '&lt;b&gt;',
@@ -99,7 +97,7 @@ def test_a_name_is_no_markup_of_markdown(tmp_path: Path) -> None:
 
 
 def test_a_legend_names_every_run(tmp_path: Path) -> None:
-    draw_selection_plots = load_tool('analysis/_selection_plots').draw_selection_plots
+    from hvs_mm.reports import draw_selection_plots, selection_series
 
     runs = read_runs([run_named(tmp_path, name) for name in ('_one', '$two$')])
     plots = draw_selection_plots({run.name: selection_series(run) for run in runs})

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hvs_mm.reports import read_runs, selection_series, wilson_interval
+from hvs_mm.reports import draw_selection_plots, read_runs, selection_series, wilson_interval
 from tests.helpers.tools import load_tool
 from tests.test_engine.test_hooks.test_selection_stats_hook import simsiam, train
 
@@ -194,7 +194,6 @@ def test_the_plots_show_the_numbers(tmp_path):
         for epoch in (1, 2, 3)
     ]  # fmt: skip
     (run,) = read_runs([write_run(tmp_path / 'run', lines)])
-    draw_selection_plots = load_tool('analysis/_selection_plots').draw_selection_plots
     plots = draw_selection_plots({'run': selection_series(run)})
     (axes,) = plots['IoU of the kept crops, and of all'].axes
     kept, everything = axes.get_lines()

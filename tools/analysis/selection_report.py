@@ -5,10 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from _selection_html import selection_html
-
 from hvs_mm.engine import one_line_errors, output_file, tool_parser
-from hvs_mm.reports import printable, read_runs
+from hvs_mm.reports import printable, read_runs, selection_html
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:

@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from hvs_mm.reports.curves import literally, look, style_axes
-from hvs_mm.reports.selection_series import Period
+from .curves import literally, look, style_axes
+from .selection_series import Period
 
 #: Small enough to be read on a phone, where it is as wide as the screen.
 _SIZE = (4.6, 3.1)

@@ -8,14 +8,14 @@ from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 
-from _selection_plots import draw_selection_plots
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
-from hvs_mm.reports import make_rows, printable, selection_series
-from hvs_mm.reports.comparison import table_cells
-from hvs_mm.reports.run import Run
-from hvs_mm.reports.selection_series import Period
+from ..utils.printable import printable
+from .comparison import make_rows, table_cells
+from .run import Run
+from .selection_plots import draw_selection_plots
+from .selection_series import Period, selection_series
 
 #: Panels of a run that are shown: the first, the last and one in the middle.
 _MAX_PANELS = 3
@@ -55,8 +55,9 @@ def selection_html(runs: Sequence[Run], k: int = 20) -> str:
     notes += [f'{name}: nothing was logged of what is selected.' for name in empty]
     by_epoch = all(run.config.by_epoch for run in runs)
     plots = draw_selection_plots(series, by_epoch)
-    folder = FileSystemLoader(Path(__file__).parent)
-    environment = Environment(loader=folder, autoescape=True, undefined=StrictUndefined)
+    environment = Environment(
+        loader=PackageLoader('hvs_mm.reports', ''), autoescape=True, undefined=StrictUndefined
+    )
     return environment.get_template('selection_report.html.j2').render(
         title='What is selected: ' + ', '.join(run.name for run in runs),
         runs=table_cells(rows),
