@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import sys
-from collections.abc import Sequence
-from io import StringIO
 from pathlib import Path
-from typing import Any
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from hvs_mm.engine import one_line_errors, output_file, tool_parser
-from hvs_mm.reports import draw_curves, make_rows, markdown_rows, printable, read_runs
-from hvs_mm.reports.comparison import TEXT_COLUMNS, table_cells
+from hvs_mm.reports import (
+    csv_table,
+    draw_curves,
+    make_rows,
+    markdown_table,
+    printable,
+    read_runs,
+    terminal_table,
+)
 
 #: Columns of the table where its output goes into a file or a pipe.
 PIPE_WIDTH = 200
@@ -37,36 +37,6 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help='where to write the plot: .png, .pdf or .svg; by default compare.png, here',
     )
     return parser.parse_args(argv)
-
-
-def terminal_table(rows: Sequence[dict[str, Any]]) -> Table:
-    """The comparison for ``rich``."""
-    header, *lines = table_cells(rows)
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    for title in header:
-        if title in TEXT_COLUMNS:
-            table.add_column(title, overflow='fold')
-        else:
-            # Ten columns: numbers stay whole where the terminal is narrow.
-            table.add_column(title.replace(' ', '\n'), justify='right', no_wrap=True)
-    for line in lines:
-        # Text is no markup, whatever a run is called.
-        table.add_row(*map(Text, line))
-    return table
-
-
-def markdown_table(rows: Sequence[dict[str, Any]]) -> str:
-    """The comparison as a table of Markdown."""
-    return markdown_rows(table_cells(rows), len(TEXT_COLUMNS))
-
-
-def csv_table(rows: Sequence[dict[str, Any]]) -> str:
-    """The comparison as CSV: numbers in full precision, empty where they are missing."""
-    text = StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator='\n')
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
 
 
 def compare(args: argparse.Namespace) -> None:

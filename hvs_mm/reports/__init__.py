@@ -1,6 +1,6 @@
 from ..utils.dumped_config import parse_config
 from ..utils.printable import printable
-from .comparison import make_rows, markdown_rows
+from .comparison import csv_table, make_rows, markdown_rows, markdown_table, terminal_table
 from .curves import draw_curves
 from .run import is_work_dir, read_runs
 from .selection_plots import draw_selection_plots
@@ -8,15 +8,18 @@ from .selection_report import selection_html
 from .selection_series import selection_series, wilson_interval
 
 __all__ = [
+    'csv_table',
     'draw_curves',
     'draw_selection_plots',
     'is_work_dir',
     'make_rows',
     'markdown_rows',
+    'markdown_table',
     'parse_config',
     'printable',
     'read_runs',
     'selection_html',
     'selection_series',
+    'terminal_table',
     'wilson_interval',
 ]

@@ -1,11 +1,17 @@
-"""The comparison of runs: one row per run, and the cells of a table to look at."""
+"""The comparison of runs: one row per run, for the terminal, as Markdown and as CSV."""
 
 from __future__ import annotations
 
+import csv
 import re
 from collections.abc import Sequence
+from io import StringIO
 from pathlib import Path
 from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+from rich.text import Text
 
 from ..utils.printable import printable
 from .run import Run
@@ -13,7 +19,7 @@ from .run_config import FINE_TUNING, LINEAR, PRETRAINING
 
 _MISSING = '-'
 #: Columns of text, which come first; the others are numbers.
-TEXT_COLUMNS = ('run', 'method', 'selection', 'backbone')
+_TEXT = ('run', 'method', 'selection', 'backbone')
 
 
 #: The compared values of a run by the columns of the CSV; None where unknown.
@@ -63,7 +69,7 @@ def _make_row(run: Run, evaluation: Run | None, k: int) -> Row:
     return {
         'run': run.name,
         'path': printable(run.path),
-        **{name: getattr(run.config, name) for name in TEXT_COLUMNS[1:]},
+        **{name: getattr(run.config, name) for name in _TEXT[1:]},
         'done': run.done,
         'planned': run.config.planned,
         'unit': 'epochs' if run.config.by_epoch else 'iterations',
@@ -82,12 +88,42 @@ def _make_row(run: Run, evaluation: Run | None, k: int) -> Row:
     }
 
 
+def terminal_table(rows: Sequence[Row]) -> Table:
+    """The comparison for ``rich``."""
+    header, *lines = table_cells(rows)
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for title in header:
+        if title in _TEXT:
+            table.add_column(title, overflow='fold')
+        else:
+            # Ten columns: numbers stay whole where the terminal is narrow.
+            table.add_column(title.replace(' ', '\n'), justify='right', no_wrap=True)
+    for line in lines:
+        # Text is no markup, whatever a run is called.
+        table.add_row(*map(Text, line))
+    return table
+
+
 def markdown_rows(cells: Sequence[Sequence[str]], text: int) -> str:
     """A table of Markdown from its header and lines; the first ``text`` columns are no numbers."""
     # Characters that begin HTML, a link, code or emphasis, or end a cell.
     header, *lines = [[re.sub(r'([\\|<[`*])', r'\\\1', cell) for cell in line] for line in cells]
     marks = ['---' if column < text else '---:' for column in range(len(header))]
     return ''.join(f'| {" | ".join(line)} |\n' for line in (header, marks, *lines))
+
+
+def markdown_table(rows: Sequence[Row]) -> str:
+    """The comparison as a table of Markdown."""
+    return markdown_rows(table_cells(rows), len(_TEXT))
+
+
+def csv_table(rows: Sequence[Row]) -> str:
+    """The comparison as CSV: numbers in full precision, empty where they are missing."""
+    text = StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator='\n')
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
 
 
 def table_cells(rows: Sequence[Row]) -> list[list[str]]:
@@ -103,7 +139,7 @@ def _cells(row: Row) -> dict[str, str]:
     linear, best = _number(row['linear_top1'], '.2f'), _number(row['linear_top1_best'], '.2f')
     progress = f'{_number(row["done"], "d")}/{_number(row["planned"], "d")}'
     return {
-        **{name: row[name] or _MISSING for name in TEXT_COLUMNS},
+        **{name: row[name] or _MISSING for name in _TEXT},
         'epochs': progress if row['unit'] == 'epochs' else f'{progress} iterations',
         f'k-NN top-1 k={row["knn_k"]}': _number(row['knn_top1'], '.2f'),
         'linear top-1': linear if best == linear else f'{linear} (best {best})',
