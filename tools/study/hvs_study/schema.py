@@ -1,11 +1,14 @@
-"""Checks of what users write in study files and pages."""
+"""Checks of the settings in study files and pages."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
+from math import inf
 from typing import Any, NamedTuple
+
+from hvs_mm.utils.arguments import is_list, is_whole
 
 
 class StudyError(ValueError):
@@ -29,7 +32,7 @@ def check(where: str, value: Any, kind: Kind | list[Any] | dict[Any, Any]) -> No
     """Check a value and all that is in it.
 
     Args:
-        where: What to call the value; empty for the whole file or block.
+        where: Name of the value; empty for the whole file or block.
         value: The value.
         kind: A :class:`Kind`; ``[kind]`` for a list that is not empty; or a dict of kinds by key,
             in which keys that end in ``?`` may be missing and ``...`` stands for all other keys.
@@ -40,7 +43,7 @@ def check(where: str, value: Any, kind: Kind | list[Any] | dict[Any, Any]) -> No
     if isinstance(kind, Kind):
         expect(kind.fits(value), f'{where}={value!r}: expected {kind.expected}.')
     elif isinstance(kind, list):
-        is_filled = isinstance(value, (list, tuple)) and value
+        is_filled = is_list(value) and value
         expect(is_filled, f'{where}={value!r}: expected a list that is not empty.')
         for number, item in enumerate(value):
             check(f'{where}.{number}' if isinstance(kind[0], dict) else where, item, kind[0])
@@ -66,24 +69,16 @@ def one_of(choices: Iterable[Any]) -> Kind:
     return Kind(lambda value: value in choices, f'one of {choices}')
 
 
-def of_type(*types: type, expected: str) -> Kind:
-    """A value of some types, of which ``bool`` is no ``int``."""
-    fits = isinstance
-    return Kind(lambda v: fits(v, types) and (bool in types or not fits(v, bool)), expected)
-
-
-def whole(minimum: int, maximum: float = float('inf')) -> Kind:
+def whole(least: int, most: float = inf) -> Kind:
     """A whole number between bounds."""
-    upper = '' if maximum == float('inf') else f' and at most {maximum}'
-    return Kind(
-        lambda value: WHOLE.fits(value) and minimum <= value <= maximum,
-        f'a whole number, at least {minimum}{upper}',
-    )
+    upper = '' if most == inf else f' and at most {most}'
+    expected = f'a whole number, at least {least}{upper}'
+    return Kind(lambda value: is_whole(value, least, most), expected)
 
 
-WHOLE = of_type(int, expected='a whole number')
-NUMBER = of_type(int, float, expected='a number')
-TEXT = of_type(str, expected='a text')
+WHOLE = Kind(is_whole, 'a whole number')
+NUMBER = Kind(lambda v: isinstance(v, (int, float)) and not isinstance(v, bool), 'a number')
+TEXT = Kind(lambda value: isinstance(value, str), 'a text')
 #: Names become part of run ids, and so of folder names.
 NAME = Kind(
     lambda value: isinstance(value, str) and bool(re.fullmatch('[A-Za-z0-9][A-Za-z0-9_.]*', value)),
