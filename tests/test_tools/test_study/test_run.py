@@ -152,9 +152,7 @@ def test_outcomes_of_processes(tmp_path):
     assert tool.outcome(job, tool.BUSY, 3.0, None) == (
         'another process is making it, skipped', None
     )  # fmt: skip
-    record = {'knn': 61.234, 'linear': None}
-    assert tool.outcome(job, 0, 3.2, record) == ('k-NN 61.23 %, 3 s', None)
-    record['linear'] = 70.0
+    record = {'knn': 61.234, 'linear': 70.0}
     assert tool.outcome(job, 0, 3.2, record) == ('k-NN 61.23 %, linear 70.00 %, 3 s', None)
     job.log.write_text('begun\nerror: \x1b[31mred\n\n')
     said, reason = tool.outcome(job, 1, 3.0, record)

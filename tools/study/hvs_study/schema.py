@@ -8,8 +8,6 @@ from difflib import get_close_matches
 from math import inf
 from typing import Any, NamedTuple
 
-from hvs_mm.utils.arguments import is_list, is_whole
-
 
 class StudyError(ValueError):
     """A study file, a line of results or a block of a page that cannot be used."""
@@ -43,7 +41,7 @@ def check(where: str, value: Any, kind: Kind | list[Any] | dict[Any, Any]) -> No
     if isinstance(kind, Kind):
         expect(kind.fits(value), f'{where}={value!r}: expected {kind.expected}.')
     elif isinstance(kind, list):
-        is_filled = is_list(value) and value
+        is_filled = isinstance(value, (list, tuple)) and value
         expect(is_filled, f'{where}={value!r}: expected a list that is not empty.')
         for number, item in enumerate(value):
             check(f'{where}.{number}' if isinstance(kind[0], dict) else where, item, kind[0])
@@ -73,11 +71,11 @@ def whole(least: int, most: float = inf) -> Kind:
     """A whole number between bounds."""
     upper = '' if most == inf else f' and at most {most}'
     expected = f'a whole number, at least {least}{upper}'
-    return Kind(lambda value: is_whole(value, least, most), expected)
+    return Kind(lambda value: WHOLE.fits(value) and least <= value <= most, expected)
 
 
-WHOLE = Kind(is_whole, 'a whole number')
 NUMBER = Kind(lambda v: isinstance(v, (int, float)) and not isinstance(v, bool), 'a number')
+WHOLE = Kind(lambda v: isinstance(v, int) and not isinstance(v, bool), 'a whole number')
 TEXT = Kind(lambda value: isinstance(value, str), 'a text')
 #: Names become part of run ids, and so of folder names.
 NAME = Kind(
