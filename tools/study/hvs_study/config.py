@@ -92,10 +92,9 @@ def _set_candidates(cfg: Config, where: str, candidates: list[int]) -> None:
 
 
 def set_epochs(cfg: Config, epochs: int) -> None:
-    """Set the length of a run in place, and stretch the schedules that end with it.
+    """Set the length of a run in place, and ``end`` and ``T_max`` of schedules that end with it.
 
-    ``end`` and ``T_max`` of ``param_scheduler`` move with the end of the run. Warm-ups keep their
-    length.
+    Warm-ups keep their length.
 
     Raises:
         StudyError: If the run counts iterations, no schedule ends with it, or one would begin
@@ -163,6 +162,6 @@ def _portable(value: Any) -> Any:
 
 
 def _name_of(value: Any) -> str:
-    """Stand-in for a class or a function of a config."""
+    """Name of a class or a function in a config, which has no JSON."""
     is_named = hasattr(value, '__qualname__')
     return f'{value.__module__}.{value.__qualname__}' if is_named else repr(value)

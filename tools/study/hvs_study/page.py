@@ -51,13 +51,7 @@ _KINDS = {
 
 
 class Page(NamedTuple):
-    """A page with its blocks filled.
-
-    Attributes:
-        text: Text of the page.
-        files: Texts of the plots by path.
-        changed: What differs from the files: blocks by number, kind and line, and paths of plots.
-    """
+    """A page with its blocks filled, plots by path, and the blocks and plots that differ."""
 
     text: str
     files: dict[Path, str]

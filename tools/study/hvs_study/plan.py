@@ -63,8 +63,6 @@ class Study:
     """A study, with the settings of its file checked and its configs found.
 
     Attributes:
-        path: The study file.
-        name: Name of the study.
         methods: For each method, config paths by name, and ``cfg_options``.
         arms: For each arm, ``config``, and maybe ``cfg_options``, ``candidates``, ``per_method``.
         options: Overrides for all runs, by dotted keys.

@@ -28,33 +28,23 @@ _DIGITS = {'seconds': '.2f', 'cpu_seconds': '.2f', 'loss': '.6g', 'knn': '.3f'}
 
 def describe_curve(curve: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
     """The curve, rounded."""
-    kept = {name: values for name, values in curve.items() if name != 'images'}
-    for name, digits in _DIGITS.items():
-        kept[name] = [v if v is None else float(format(v, digits)) for v in kept[name]]
-    return finite(kept)
+    rounded = {
+        name: [v if v is None else float(format(v, digits)) for v in curve[name]]
+        for name, digits in _DIGITS.items()
+    }
+    return finite({**curve, **rounded})
 
 
 def describe_selection(work_dir: str | Path) -> dict[str, Any] | None:
-    """What ``SelectionStatsHook`` logged in a run.
-
-    Returns:
-        ``epoch`` and lists of the statistics of ``docs/what_is_selected.md`` that were logged;
-        ``images``, the number counted in all; ``pairs``, how often the last epoch kept each
-        combination of target views. ``None`` if nothing was logged.
-    """
+    """Lists by ``epoch`` of the statistics that ``SelectionStatsHook`` logged; ``None`` if none."""
     periods = selection_series(read_runs([work_dir])[0])
     if not periods:
         return None
-    found = {'epoch': [one.position for one in periods], 'images': sum(p.images for p in periods)}
-    pairs = {}
+    found = {'epoch': [period.position for period in periods]}
     for name in dict.fromkeys(name for period in periods for name in period.means):
         values = [period.means.get(name) for period in periods]
-        rounded = [None if value is None else round(value, 4) for value in values]
-        if not re.fullmatch('kept_.*-.*', name):
-            found[name] = rounded
-        elif rounded[-1] is not None:
-            pairs[name.removeprefix('kept_')] = rounded[-1]
-    return {**found, 'pairs': pairs}
+        found[name] = [None if value is None else round(value, 4) for value in values]
+    return found
 
 
 def describe_start(jobs: int) -> dict[str, Any]:

@@ -30,22 +30,17 @@ def accuracy_table(runs: pd.DataFrame, times: bool = True) -> str:
     """Means and standard errors of accuracies and times, by method, arm and length.
 
     The k-NN accuracy before training shows what features have by their architecture. The arm
-    ``baseline`` has time 1, in runs of the same method, length and seeds.
-
-    Args:
-        runs: Runs of :func:`load_runs`.
-        times: Whether to show times: those of different machines cannot be compared.
+    ``baseline`` has time 1, in runs of the same method, length and seeds. ``times=False`` leaves
+    out times, since those of different machines cannot be compared.
     """
     clock, clock_name, notes = _clock(runs)
-    cells = runs.assign(untrained=knn_after(runs, 0)).groupby(CELL, observed=True)
-    table = cells.size().to_frame('seeds')
-    table['untrained k-NN %'] = cells['untrained'].agg(mean_text)
-    table['k-NN %'] = cells['knn'].agg(mean_text)
-    table['linear %'] = cells['linear'].agg(mean_text)
+    columns = {'untrained': 'untrained k-NN %', 'knn': 'k-NN %', 'linear': 'linear %'}
+    table = _means(runs.assign(untrained=knn_after(runs, 0)), columns)
     if times:
         baselines = runs.loc[runs['arm'] == 'baseline', ['method', 'epochs', 'seed', clock]]
         both = runs[[*CELL, 'seed', clock]].merge(baselines, 'left', ['method', 'epochs', 'seed'])
-        table['training s'] = cells['seconds'].agg(mean_text, digits=1)
+        seconds = runs.groupby(CELL, observed=True)['seconds']
+        table['training s'] = seconds.agg(mean_text, digits=1)
         clocks = both.groupby(CELL, observed=True)[[f'{clock}_x', f'{clock}_y']]
         table[clock_name] = clocks.apply(_ratio)
     return _markdown(table.reset_index(), notes if times else [])
@@ -54,14 +49,11 @@ def accuracy_table(runs: pd.DataFrame, times: bool = True) -> str:
 def differences_table(
     runs: pd.DataFrame, pairs: Sequence[dict[str, Any]], times: bool = True
 ) -> str:
-    """Differences of two arms, paired by seed, with 95 % confidence intervals.
+    """Differences of two arms, paired by seed, with 95 % confidence intervals and ratios of times.
 
-    Args:
-        runs: Runs of :func:`load_runs`.
-        pairs: Dicts with ``arm`` and ``minus``, with ``epochs`` and ``minus_epochs`` where an arm
-            has runs of several lengths; with ``since`` for the difference of the k-NN accuracies
-            that both have gained after that epoch; with ``methods``, by default all.
-        times: Whether to show the ratio of times: those of different machines cannot be compared.
+    Pairs have ``arm`` and ``minus``; ``epochs`` and ``minus_epochs`` where an arm has runs of
+    several lengths; ``since`` for the difference of the k-NN accuracies that both have gained after
+    that epoch; and ``methods``, by default all.
 
     Raises:
         StudyError: If there are no such runs, or none that were evaluated after epoch ``since``.
@@ -102,12 +94,9 @@ def differences_table(
 
 def tuning_table(runs: pd.DataFrame) -> str:
     """The settings of each method by mean k-NN accuracy; the best one is chosen."""
-    cells = runs.groupby(CELL, observed=True)
-    table = cells.size().to_frame('seeds')
-    table['k-NN %'] = cells['knn'].agg(mean_text)
-    table['linear %'] = cells['linear'].agg(mean_text)
-    table = table.assign(mean=-cells['knn'].mean()).sort_values(['method', 'mean'], kind='stable')
-    table = table.drop(columns='mean').reset_index()
+    order = -runs.groupby(CELL, observed=True)['knn'].mean().rename('order')
+    table = _means(runs, {'knn': 'k-NN %', 'linear': 'linear %'}).join(order)
+    table = table.sort_values(['method', 'order']).drop(columns='order').reset_index()
     table['chosen'] = table['method'].duplicated().map({False: 'yes', True: ''})
     notes = []
     for method, found in runs.groupby('method', observed=True):
@@ -119,12 +108,7 @@ def tuning_table(runs: pd.DataFrame) -> str:
 
 
 def selection_table(runs: pd.DataFrame, quantity: str = 'iou') -> str:
-    """How kept views differ from all, over the seeds, in three epochs with selection.
-
-    Args:
-        runs: Runs of :func:`load_runs`. Those without selection are left out.
-        quantity: One of :data:`SELECTED_QUANTITIES`.
-    """
+    """How kept views differ from all, in three epochs; runs without selection are left out."""
     kept, every = f'{quantity}_kept', f'{quantity}_all'
     points = over_epochs(runs, 'selection')
     points = points.reindex(columns=[*CELL, 'run', 'epoch', 'iou_gap', kept, every])
@@ -166,6 +150,13 @@ def provenance_table(runs: pd.DataFrame) -> str:
     return _markdown(pd.DataFrame(rows.items(), columns=['', '']))
 
 
+def _means(runs: pd.DataFrame, columns: dict[str, str]) -> pd.DataFrame:
+    """Numbers of seeds and means of columns, by cell; titles of columns by their names."""
+    cells = runs.groupby(CELL, observed=True)
+    means = cells.agg(dict.fromkeys(columns, mean_text)).rename(columns=columns)
+    return cells.size().to_frame('seeds').join(means)
+
+
 def interval(values: pd.Series) -> tuple[float, float]:
     """Mean of independent values and half the width of its 95 % interval (Student's t).
 
@@ -202,10 +193,7 @@ def signed_text(values: pd.Series, digits: int = 2) -> str:
 
 
 def _clock(runs: pd.DataFrame) -> tuple[str, str, list[str]]:
-    """Column of times, its name, and notes why times may mislead.
-
-    It is the CPU time where all runs have it, and the wall clock otherwise.
-    """
+    """Column of CPU time, or the wall clock where some lack it; its name; notes on its pitfalls."""
     devices = sorted(runs['device'].map(str).unique())
     machines = {str(s['machine']) for starts in runs['starts'] for s in starts if s.get('machine')}
     notes = []

@@ -31,7 +31,7 @@ from .plan import PlannedRun, Study
 MAX_ITERATIONS = 5000
 #: Keys of the state of the hook in the message hub, and so in checkpoints.
 _CURVE, _STARTS = 'study_curve', 'study_starts'
-_COLUMNS = ('epoch', 'steps', 'images', 'seconds', 'cpu_seconds', 'loss', 'knn')
+_COLUMNS = ('epoch', 'steps', 'seconds', 'cpu_seconds', 'loss', 'knn')
 
 
 class CurveHook(Hook):
@@ -47,11 +47,10 @@ class CurveHook(Hook):
 
     Attributes:
         curve: Lists with one entry for each finished epoch, the first before training: ``epoch``,
-            ``steps``, ``images`` (each counts once, however many views it has), ``seconds`` of
-            training, ``cpu_seconds`` of the process over all its threads (``None`` with a GPU or
-            loader processes, whose work it would miss), ``loss`` (mean over the iterations of the
-            epoch with a finite one) and ``knn`` (top-1 accuracy in percent). ``None`` stands for
-            values that were not measured.
+            ``steps``, ``seconds`` of training, ``cpu_seconds`` of the process over all its threads
+            (``None`` with a GPU or loader processes, whose work it would miss), ``loss`` (mean over
+            the iterations of the epoch with a finite one) and ``knn`` (top-1 accuracy in percent).
+            ``None`` stands for values that were not measured.
         starts: ``start`` of every process that the run had.
     """
 
@@ -78,18 +77,16 @@ class CurveHook(Hook):
             self.curve = {name: list(values) for name, values in info[_CURVE].items()}
             self.starts = [*info.get(_STARTS, []), *self.starts]
         else:
-            self._add(runner, 0, 0, 0, 0.0, 0.0, None, self._evaluate(runner.model))
+            self._add(runner, 0, 0, 0.0, 0.0, None, self._evaluate(runner.model))
         runner.message_hub.update_info(_STARTS, self.starts)
 
     def before_train_epoch(self, runner: Runner) -> None:
         self._losses: list[Tensor] = []
-        self._images = 0
         self._started = _clocks()
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
-        self._images += len(data_batch['data_samples'])
         loss = (outputs or {}).get('loss')
         # FiniteStepHook has removed those that do not count.
         if isinstance(loss, Tensor):
@@ -98,12 +95,12 @@ class CurveHook(Hook):
     def after_train_epoch(self, runner: Runner) -> None:
         wall, cpu = (now - then for now, then in zip(_clocks(), self._started))
         last = {name: values[-1] for name, values in self.curve.items()}
-        epoch, images = runner.epoch + 1, last['images'] + self._images
+        epoch = runner.epoch + 1
         loss = torch.stack(self._losses).double().mean().item() if self._losses else None
         is_due = epoch % self.interval == 0 or self.is_last_train_epoch(runner)
         knn = self._evaluate(runner.model) if is_due else None
         seconds, cpu_seconds = last['seconds'] + wall, (last['cpu_seconds'] or 0.0) + cpu
-        self._add(runner, epoch, runner.iter, images, seconds, cpu_seconds, loss, knn)
+        self._add(runner, epoch, runner.iter, seconds, cpu_seconds, loss, knn)
 
     def _add(self, runner: Runner, *point: Any) -> None:
         new = dict(zip(_COLUMNS, point, strict=True))
@@ -151,7 +148,7 @@ def perform_run(
         ValueError: If a setting does not exist or the config does not fit.
     """
     torch.set_num_threads(study.threads)
-    # Before training: changes that are made while it runs are not in what it runs.
+    # Before training: changes that are made while it runs do not affect it.
     start = record.describe_start(jobs)
     cfg = resolve_config(study, run, options)
     digest = config_hash(cfg, study)
@@ -186,7 +183,6 @@ def perform_run(
         'versions': record.describe_versions(),
         'threads': study.threads,
         **{name: last[name] for name in ('seconds', 'cpu_seconds', 'steps', 'knn')},
-        'images': hook.curve['images'][-1],
         'skipped_steps': runner.message_hub.get_info('skipped_steps') or 0,
         'linear': round(linear, 3),
         'linear_converged': converged,
