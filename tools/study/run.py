@@ -96,17 +96,18 @@ def run_one(study: Study, args: argparse.Namespace) -> None:
     run = next((run for run in study.runs if run.id == args.one), None)
     if run is None:
         raise ValueError(f'--one {args.one}: {study.path} has no such run.')
-    digest = config_hash(resolve_config(study, run, args.cfg_options), study)
+    cfg = resolve_config(study, run, args.cfg_options)
+    digest = config_hash(cfg, study)
     folder = run_folder(args.work_dir, run, digest)
     folder.mkdir(parents=True, exist_ok=True)
+    cfg.work_dir = str(folder)
     with open(folder / 'lock', 'w') as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             sys.exit(BUSY)
         if (study.name, run.id, digest) not in map(key_of, read_results(args.results)):
-            record = perform_run(study, run, args.work_dir, args.cfg_options, args.jobs, args.trust)
-            append_result(args.results, record)
+            append_result(args.results, perform_run(study, run, cfg, args.jobs, args.trust))
         if not args.keep_checkpoints:
             for path in [*folder.glob('epoch_*.pth'), folder / 'last_checkpoint']:
                 path.unlink(missing_ok=True)

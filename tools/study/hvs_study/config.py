@@ -84,9 +84,9 @@ def _set_candidates(cfg: Config, where: str, candidates: list[int]) -> None:
     steps = [step for step in pipeline if step.get('type') == 'CandidateViews']
     expect(
         'candidates' in cfg.model and len(steps) == 1,
-        f'{where}={candidates}: {cfg.filename} selects no views, which takes candidates in the '
-        'model and one step CandidateViews in train_dataloader.dataset.pipeline. Leave it out, or '
-        'name a config with HVSAlgorithm.',
+        f'{where}={candidates}: {cfg.filename} selects no views: its model needs candidates, and '
+        'train_dataloader.dataset.pipeline one step CandidateViews. Leave it out, or name a config '
+        'with HVSAlgorithm.',
     )
     cfg.model.candidates = steps[0].num_views = candidates
 
@@ -108,23 +108,21 @@ def set_epochs(cfg: Config, epochs: int) -> None:
     )
     schedulers = cfg.get('param_scheduler') or []
     schedulers = [schedulers] if isinstance(schedulers, dict) else schedulers
-    is_any_stretched = not schedulers
-    for scheduler in schedulers:
+    is_known = not schedulers
+    for scheduler in [one for one in schedulers if one.get('by_epoch', True)]:
         begin = scheduler.get('begin', 0)
         # Annealing after a warm-up lasts for the epochs that are left.
-        for key, lengths in (('end', {old: epochs}), ('T_max', {old - begin: epochs - begin})):
-            lengths = {old: epochs, **lengths}
-            if scheduler.get('by_epoch', True) and scheduler.get(key) in lengths:
-                scheduler[key] = lengths[scheduler[key]]
-                is_any_stretched = True
-                expect(
-                    begin < epochs,
-                    f'{cfg.filename}: with epochs={epochs} the run is over when '
-                    f'{scheduler.get("type")} begins, at epoch {begin}: train longer, or shorten '
-                    'the warm-up with cfg_options.',
-                )
+        ends = {'end': {old: epochs}, 'T_max': {old: epochs, old - begin: epochs - begin}}
+        found = [key for key, lengths in ends.items() if scheduler.get(key) in lengths]
+        scheduler.update({key: ends[key][scheduler[key]] for key in found})
+        is_known = is_known or bool(found)
+        expect(
+            not found or begin < epochs,
+            f'{cfg.filename}: with epochs={epochs} the run is over when {scheduler.get("type")} '
+            f'begins, at epoch {begin}: train longer, or shorten the warm-up with cfg_options.',
+        )
     expect(
-        is_any_stretched,
+        is_known,
         f'{cfg.filename}: train_cfg.max_epochs={old}, but no entry of param_scheduler has that as '
         "its end or T_max, so its schedule for another length is unknown: set 'end' of the one "
         "that ends with the run, or with the study's cfg_options param_scheduler to None for a "
@@ -150,7 +148,7 @@ def config_hash(cfg: Config, study: Study) -> str:
         evaluation[name] = 'folder' if isinstance(images, str) else images
     evaluation |= dict(interval=study.interval, linear_c=study.linear_c)
     settings = _portable({'config': config, 'evaluation': evaluation})
-    text = json.dumps(settings, sort_keys=True, separators=(',', ':'), default=_name_of)
+    text = json.dumps(settings, sort_keys=True, separators=(',', ':'), default=repr)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -158,10 +156,8 @@ def _portable(value: Any) -> Any:
     if isinstance(value, Mapping):
         kept = (item for item in value.items() if item[0] not in _OF_THE_MACHINE)
         return {str(key): _portable(item) for key, item in kept}
-    return [_portable(item) for item in value] if isinstance(value, (list, tuple)) else value
-
-
-def _name_of(value: Any) -> str:
-    """Name of a class or a function in a config, which has no JSON."""
+    if isinstance(value, (list, tuple)):
+        return [_portable(item) for item in value]
+    # Classes and functions have no JSON.
     is_named = hasattr(value, '__qualname__')
-    return f'{value.__module__}.{value.__qualname__}' if is_named else repr(value)
+    return f'{value.__module__}.{value.__qualname__}' if is_named else value

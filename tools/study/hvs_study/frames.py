@@ -91,12 +91,6 @@ def load_runs(paths: Iterable[str | Path]) -> pd.DataFrame:
     return runs.astype({'epochs': int, 'seed': int, **floats})
 
 
-def by_appearance(runs: pd.DataFrame) -> pd.DataFrame:
-    """The runs with methods and arms as categories: groups keep the order of their first rows."""
-    orders = {name: pd.Categorical(runs[name], runs[name].unique()) for name in ('method', 'arm')}
-    return runs.assign(**orders)
-
-
 def knn_after(runs: pd.DataFrame, epoch: int) -> pd.Series:
     """k-NN accuracy of each run after an epoch, 0 for before training; NaN if not evaluated."""
     found = runs['curve'].map(lambda curve: dict(zip(curve['epoch'], curve['knn'])).get(epoch))

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from . import plots, tables
-from .frames import by_appearance, load_runs
+from .frames import load_runs
 from .schema import TEXT, WHOLE, Kind, StudyError, check, expect, one_of
 
 _START = '<!-- study:'
@@ -116,7 +116,7 @@ def _parse(text: str) -> tuple[str, dict[str, Any]]:
 
 
 def _filtered(runs: pd.DataFrame, settings: dict[str, Any]) -> pd.DataFrame:
-    """The runs of a block, in its order."""
+    """The runs of a block, with methods and arms as categories in its order."""
     for key in [key for key in _FILTERS if key in settings]:
         column, order = runs[_FILTERS[key]], settings[key]
         for wanted in order:
@@ -124,7 +124,8 @@ def _filtered(runs: pd.DataFrame, settings: dict[str, Any]) -> pd.DataFrame:
         places = column[column.isin(order)].map(order.index)
         runs = runs.loc[places.sort_values(kind='stable').index]
     expect(len(runs), f'lines={settings["lines"]}: there are no results yet.')
-    return by_appearance(runs)
+    orders = {name: pd.Categorical(runs[name], runs[name].unique()) for name in ('method', 'arm')}
+    return runs.assign(**orders)
 
 
 def _fill(

@@ -14,30 +14,19 @@ from hvs_mm.evaluation import KNNSettings
 
 from .schema import NAME, NUMBER, OPTIONS, TEXT, Kind, StudyError, check, expect, one_of, whole
 
-_WANTED = 'the path of a config; a method has these and cfg_options, nothing else'
+_CONFIG = Kind(TEXT.fits, 'the path of a config; a method has these and cfg_options, nothing else')
+_ARM = {'config': TEXT, 'cfg_options?': OPTIONS, 'candidates?': [whole(1)]}
+_ARM |= {'per_method?': {TEXT: OPTIONS}}
+_SEED = whole(0, 2**32 - 1)
 _STRENGTH = Kind(lambda value: NUMBER.fits(value) and 0 < value < inf, 'a positive number, as 1.0')
 _KNN = {f'{name}?': Kind(lambda value: True, '') for name in KNNSettings.__dataclass_fields__}
 _KNN |= {'k?': whole(1), 'interval?': whole(1), 'temperature?': NUMBER, 'batch_size?': NUMBER}
 _STUDY = {
     'name': NAME,
-    'methods': {...: {'cfg_options?': OPTIONS, ...: Kind(TEXT.fits, _WANTED)}},
-    'arms': {
-        ...: {
-            'config': TEXT,
-            'cfg_options?': OPTIONS,
-            'candidates?': [whole(1)],
-            'per_method?': {...: OPTIONS},
-        }
-    },
+    'methods': {NAME: {'cfg_options?': OPTIONS, TEXT: _CONFIG}},
+    'arms': {NAME: _ARM},
     'cfg_options?': OPTIONS,
-    'runs': [
-        {
-            'methods?': [TEXT],
-            'arms?': [TEXT],
-            'epochs': [whole(1)],
-            'seeds': [whole(0, 2**32 - 1)],
-        }
-    ],
+    'runs': [{'methods?': [TEXT], 'arms?': [TEXT], 'epochs': [whole(1)], 'seeds': [_SEED]}],
     'evaluation?': {'knn?': _KNN, 'linear?': {'C?': _STRENGTH}},
     'threads?': whole(1),
 }
@@ -111,8 +100,6 @@ def _parse(path: str, settings: dict[str, Any], folders: list[Path]) -> Study:
     methods, arms = settings['methods'], settings['arms']
     for key in ('methods', 'arms'):
         expect(settings[key], f'{key}={{}}: expected at least one name.')
-        for name in settings[key]:
-            check(key, name, NAME)
     for name, method in methods.items():
         for key in method.keys() - {'cfg_options'}:
             method[key] = _find(f'methods.{name}.{key}', method[key], folders)

@@ -84,12 +84,10 @@ def run_jobs(
 
 def _start(job: Job, environment: Mapping[str, str]) -> subprocess.Popen:
     job.log.parent.mkdir(parents=True, exist_ok=True)
-    output = {'stdin': subprocess.DEVNULL, 'stderr': subprocess.STDOUT}
+    # Ctrl-C reaches this process alone, which ends the others: theirs is another session.
+    options = {'env': dict(environment), 'stdin': subprocess.DEVNULL, 'start_new_session': True}
     with open(job.log, 'ab') as log:
-        # Ctrl-C reaches this process alone, which ends the others: theirs is another session.
-        return subprocess.Popen(
-            job.command, stdout=log, env=dict(environment), start_new_session=True, **output
-        )
+        return subprocess.Popen(job.command, stdout=log, stderr=subprocess.STDOUT, **options)
 
 
 def _end(processes: Sequence[subprocess.Popen]) -> None:

@@ -33,7 +33,8 @@ def check(where: str, value: Any, kind: Kind | list[Any] | dict[Any, Any]) -> No
         where: Name of the value; empty for the whole file or block.
         value: The value.
         kind: A :class:`Kind`; ``[kind]`` for a list that is not empty; or a dict of kinds by key,
-            in which keys that end in ``?`` may be missing and ``...`` stands for all other keys.
+            in which keys that end in ``?`` may be missing and a :class:`Kind` stands for all other
+            keys, which must pass it.
 
     Raises:
         StudyError: If something does not fit, with its place, its value and what was expected.
@@ -49,13 +50,16 @@ def check(where: str, value: Any, kind: Kind | list[Any] | dict[Any, Any]) -> No
         is_dict = isinstance(value, dict)
         expect(is_dict, f'{where}={value!r}: expected a dict, see docs/studies.md.')
         place = f'{where}.' if where else ''
-        kinds = {key.removesuffix('?'): inner for key, inner in kind.items() if key is not ...}
+        other = next((key for key in kind if isinstance(key, Kind)), None)
+        kinds = {key.removesuffix('?'): inner for key, inner in kind.items() if key is not other}
         for key, item in value.items():
             close = get_close_matches(str(key), kinds, n=1)
             hint = f'did you mean {close[0]!r}?' if close else f'expected one of {list(kinds)}.'
             unknown = f'{place}{key}={item!r}: there is no such setting; {hint}'
-            expect(key in kinds or ... in kind, unknown)
-            check(f'{place}{key}', item, kinds.get(key) or kind[...])
+            expect(key in kinds or other, unknown)
+            if key not in kinds:
+                check(where, key, other)
+            check(f'{place}{key}', item, kinds[key] if key in kinds else kind[other])
         for key in kinds:
             is_there = key in value or key not in kind
             expect(is_there, f'{place}{key} is missing; docs/studies.md shows it.')

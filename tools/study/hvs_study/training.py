@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
+from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import Tensor, nn
@@ -24,7 +25,7 @@ from hvs_mm.engine import (
 from hvs_mm.evaluation import KNNEvaluation, LabeledFeatures, extract_features
 
 from . import record
-from .config import config_hash, resolve_config
+from .config import config_hash
 from .plan import PlannedRun, Study
 
 #: More than the solver takes on features of some hundred dimensions.
@@ -126,33 +127,23 @@ def run_folder(work_dir: str | Path, run: PlannedRun, digest: str) -> Path:
 
 
 def perform_run(
-    study: Study,
-    run: PlannedRun,
-    work_dir: str | Path,
-    options: Mapping[str, Any],
-    jobs: int,
-    trust: bool = False,
+    study: Study, run: PlannedRun, cfg: Config, jobs: int, trust: bool
 ) -> dict[str, Any]:
     """Train one run, from its newest checkpoint if it broke off, and evaluate it.
 
     Args:
-        work_dir: Folder of the study; the run has a folder in it.
-        options: Overrides of settings by dotted keys.
+        cfg: The config of the run, with its work dir.
         jobs: Runs at a time on this machine, for the record.
         trust: Accept checkpoints even if reading them can run code.
 
     Returns:
         The record, see docs/studies.md.
-
-    Raises:
-        ValueError: If a setting does not exist or the config does not fit.
     """
     torch.set_num_threads(study.threads)
     # Before training: changes that are made while it runs do not affect it.
     start = record.describe_start(jobs)
-    cfg = resolve_config(study, run, options)
+    # Before the config says that checkpoints are trusted, which changes no result.
     digest = config_hash(cfg, study)
-    cfg.work_dir = str(run_folder(work_dir, run, digest))
     cfg.resume = True
     if trust:
         trust_checkpoints(cfg)
