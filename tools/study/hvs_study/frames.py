@@ -48,7 +48,7 @@ _FIT: dict[str, Callable[[Any], bool]] = {
     'curve': lambda value: _are_lists(value, 'seconds', 'cpu_seconds', 'knn'),
     'selection': lambda value: value is None or _are_lists(value),
 }
-#: What a line may lack.
+#: Entries that a line may lack.
 _TOLD = ('revision', 'dirty', 'versions', 'device', 'threads', 'jobs', 'started')
 
 

@@ -1,4 +1,4 @@
-"""Where a run was made, and what its hooks logged, as they stand in its line of results."""
+"""Machine, code and logs of a run, for its line of results."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from .schema import StudyError, expect
 
 #: Level of all intervals.
 LEVEL = 0.95
-#: What ``SelectionStatsHook`` logs of kept views and of all, and its name in a table.
+#: Statistics that ``SelectionStatsHook`` logs of kept views and of all, and their names in a table.
 SELECTED_QUANTITIES = {
     'iou': 'IoU',
     'local_iou': 'IoU with local crops',

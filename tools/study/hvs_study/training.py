@@ -75,7 +75,7 @@ class CurveHook(Hook):
         has_workers = runner.train_dataloader.num_workers > 0
         self._counts_cpu = not has_workers and not torch.cuda.is_available()
         if runner.iter and _CURVE in info:
-            self.curve = {name: list(values) for name, values in info[_CURVE].items()}
+            self.curve = {name: list(info[_CURVE][name]) for name in _COLUMNS}
             self.starts = [*info.get(_STARTS, []), *self.starts]
         else:
             self._add(runner, 0, 0, 0.0, 0.0, None, self._evaluate(runner.model))
