@@ -8,12 +8,11 @@ from typing import Any
 
 import pytest
 import torch
-from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmpretrain.registry import HOOKS
 
 from hvs_mm.engine import build_runner
-from hvs_study.config import config_hash, resolve_config, set_epochs
+from hvs_study.config import config_hash, resolve_config
 from hvs_study.plan import PlannedRun, Study, read_study
 from hvs_study.results import key_of, read_results
 from tests.helpers.studies import rewritten, write_study
@@ -60,67 +59,6 @@ def test_fast_arms_are_those_of_the_fast_configs():
         exec(path.read_text(), namespace)
         settings = namespace['model']['selection_pass'].items()
         assert ours == {f'model.selection_pass.{key}': value for key, value in settings}
-
-
-# --- Lengths ---------------------------------------------------------------------------------
-
-
-def config_with(schedulers: list[dict[str, Any]] | None, epochs: int = 8) -> Config:
-    return Config(dict(train_cfg=dict(max_epochs=epochs), param_scheduler=schedulers))
-
-
-def test_schedules_end_with_the_run():
-    cfg = config_with(
-        [
-            dict(type='LinearLR', begin=0, end=2),
-            dict(type='CosineAnnealingLR', T_max=6, begin=2, end=8),
-            dict(type='CosineAnnealingLR', T_max=8),
-            dict(type='CosineWeightDecay', begin=0, end=8),
-            dict(type='LinearLR', by_epoch=False, begin=0, end=8),
-        ]
-    )
-    set_epochs(cfg, 20)
-    assert cfg.train_cfg.max_epochs == 20
-    first, second, third, fourth, fifth = cfg.param_scheduler
-    assert (first.begin, first.end) == (0, 2)
-    assert (second.T_max, second.begin, second.end) == (18, 2, 20)
-    assert third.T_max == 20
-    assert fourth.end == 20
-    # Of iterations.
-    assert fifth.end == 8
-
-
-@pytest.mark.parametrize('config', ['hvs_dino_300e', 'hvs_simclr_200e', 'hvs_simsiam_100e'])
-def test_schedules_of_configs_end_with_the_run(config):
-    cfg = Config.fromfile(ROOT / 'configs' / f'{config}.py')
-    set_epochs(cfg, 40)
-    ends = [scheduler.get('end') for scheduler in cfg.param_scheduler]
-    assert ends.count(40) == len([end for end in ends if end != 10])
-    for scheduler in cfg.param_scheduler:
-        if 'T_max' in scheduler:
-            assert scheduler.T_max == 40 - scheduler.get('begin', 0)
-
-
-def test_without_schedules_only_the_length_changes():
-    cfg = config_with(None)
-    set_epochs(cfg, 3)
-    assert cfg.train_cfg.max_epochs == 3
-
-
-@pytest.mark.parametrize(
-    ('cfg', 'message'),
-    [
-        (config_with([dict(type='StepLR', step_size=3)]), 'no entry of param_scheduler has that'),
-        (
-            config_with([dict(type='CosineAnnealingLR', begin=5, end=8)]),
-            'epochs=4 the run is over when CosineAnnealingLR begins, at epoch 5',
-        ),
-        (Config(dict(train_cfg=dict(max_iters=9))), r'train_cfg\.max_epochs is missing'),
-    ],
-)
-def test_lengths_that_nothing_is_known_of_are_refused(cfg, message):
-    with pytest.raises(ValueError, match=message):
-        set_epochs(cfg, 4)
 
 
 # --- Configs ---------------------------------------------------------------------------------

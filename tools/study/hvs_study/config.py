@@ -14,6 +14,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from hvs_mm.engine import merge_options, read_config
+from hvs_mm.recipes.adapt import stretch_schedule
 
 from .plan import PlannedRun, Study
 from .schema import StudyError, expect
@@ -66,7 +67,7 @@ def resolve_config(study: Study, run: PlannedRun, options: Mapping[str, Any]) ->
     try:
         if 'candidates' in arm:
             _set_candidates(cfg, f'arms.{run.arm}.candidates', list(arm['candidates']))
-        set_epochs(cfg, run.epochs)
+        stretch_schedule(cfg, run.epochs, with_warmup=False)
     except ValueError as error:
         raise StudyError(f'{study.path}: run {run.id}: {error}') from error
     cfg.setdefault('randomness', {})
@@ -89,46 +90,6 @@ def _set_candidates(cfg: Config, where: str, candidates: list[int]) -> None:
         'with HVSAlgorithm.',
     )
     cfg.model.candidates = steps[0].num_views = candidates
-
-
-def set_epochs(cfg: Config, epochs: int) -> None:
-    """Set the length of a run in place, and ``end`` and ``T_max`` of schedules that end with it.
-
-    Warm-ups keep their length.
-
-    Raises:
-        StudyError: If the run counts iterations, no schedule ends with it, or one would begin
-            when the run is over.
-    """
-    old = (cfg.get('train_cfg') or {}).get('max_epochs')
-    expect(
-        old is not None,
-        f'{cfg.filename}: train_cfg.max_epochs is missing: a study takes configs that count '
-        "epochs, train_cfg=dict(type='EpochBasedTrainLoop', max_epochs=...).",
-    )
-    schedulers = cfg.get('param_scheduler') or []
-    schedulers = [schedulers] if isinstance(schedulers, dict) else schedulers
-    is_known = not schedulers
-    for scheduler in [one for one in schedulers if one.get('by_epoch', True)]:
-        begin = scheduler.get('begin', 0)
-        # Annealing after a warm-up lasts for the epochs that are left.
-        ends = {'end': {old: epochs}, 'T_max': {old: epochs, old - begin: epochs - begin}}
-        found = [key for key, lengths in ends.items() if scheduler.get(key) in lengths]
-        scheduler.update({key: ends[key][scheduler[key]] for key in found})
-        is_known = is_known or bool(found)
-        expect(
-            not found or begin < epochs,
-            f'{cfg.filename}: with epochs={epochs} the run is over when {scheduler.get("type")} '
-            f'begins, at epoch {begin}: train longer, or shorten the warm-up with cfg_options.',
-        )
-    expect(
-        is_known,
-        f'{cfg.filename}: train_cfg.max_epochs={old}, but no entry of param_scheduler has that as '
-        "its end or T_max, so its schedule for another length is unknown: set 'end' of the one "
-        "that ends with the run, or with the study's cfg_options param_scheduler to None for a "
-        'constant learning rate.',
-    )
-    cfg.train_cfg.max_epochs = epochs
 
 
 def config_hash(cfg: Config, study: Study) -> str:
