@@ -13,6 +13,7 @@ from .hooks.safe_checkpoint_hook import SafeCheckpointHook
 from .hooks.scalar_history_hook import ScalarHistoryHook
 from .hooks.selection_stats_hook import SelectionStatsHook
 from .hooks.teacher_hook import TeacherHook, cosine_schedule
+from .hooks.threads_hook import ThreadsHook
 from .optim.autocast_optim_wrapper import AutocastOptimWrapper
 from .optim.weight_decay import CosineWeightDecay
 from .runners.building import build_model, build_runner, build_training_dataset

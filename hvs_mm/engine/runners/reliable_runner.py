@@ -53,6 +53,7 @@ class ReliableRunner(Runner):
         hooks = {
             'checkpoint': dict(type='CheckpointHook', interval=1),
             'scalar_history': dict(type='mmpretrain.ScalarHistoryHook'),
+            'threads': dict(type='mmpretrain.ThreadsHook'),
             'trust': dict(type='CheckpointTrustHook'),
             **(hooks or {}),
         }
