@@ -7,11 +7,13 @@ from typing import Any
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
+from mmengine.logging import MMLogger
 from mmengine.runner import BaseLoop, Runner
 from mmpretrain.registry import RUNNERS
 
 from ...utils.atomic_write import atomic_write
 from ...utils.class_name import class_name
+from ...utils.console import log_to_console, quiet_logger
 from ..optim.resumed_schedules import resumed_differences, schedule_settings
 from .checkpoint_paths import (
     CheckpointError,
@@ -24,6 +26,7 @@ from .checkpoint_paths import (
 _MMENGINE_HOOKS = {
     'runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint',
 }  # fmt: skip
+_CONSOLE = {'type': 'ConsoleHook'}
 
 
 @RUNNERS.register_module()
@@ -39,11 +42,24 @@ class ReliableRunner(Runner):
     - ``CheckpointHook`` becomes :class:`SafeCheckpointHook`.
     - No checkpoint is read that can run code: there is a :class:`CheckpointTrustHook`, unless
       ``default_hooks.trust`` says otherwise.
+    - The console gets short lines and warnings, see :class:`ConsoleHook`. MMEngine's log goes only
+      to its file, unless ``default_hooks.console`` is ``None`` or has ``verbose=True``.
     - Logged numbers do not pile up: there is a :class:`ScalarHistoryHook`, unless
       ``default_hooks.scalar_history`` says otherwise.
 
     Configs choose it by ``runner_type='ReliableRunner'``, as ``configs/_base_/hvs.py`` does.
     """
+
+    #: The last checkpoint that this run saved or resumed from, and the iterations done by then.
+    last_saved: tuple[str, int] | None = None
+
+    def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
+        """Build the logger, and keep all but warnings out of the console."""
+        logger = super().build_logger(*args, **kwargs)
+        console = (self.cfg.get('default_hooks') or {}).get('console', _CONSOLE)
+        if console is not None and not console.get('verbose'):
+            quiet_logger(logger)
+        return logger
 
     def build_train_loop(self, loop: BaseLoop | dict[str, Any]) -> BaseLoop:
         """Build the train loop."""
@@ -61,8 +77,11 @@ class ReliableRunner(Runner):
             'checkpoint': dict(type='CheckpointHook', interval=1),
             'scalar_history': dict(type='mmpretrain.ScalarHistoryHook'),
             'trust': dict(type='CheckpointTrustHook'),
+            'console': {},
             **(hooks or {}),
         }
+        if isinstance(hooks['console'], dict):
+            hooks['console'] = {**_CONSOLE, **hooks['console']}
         checkpoint = hooks['checkpoint']
         if isinstance(checkpoint, dict) and class_name(checkpoint) == 'CheckpointHook':
             hooks['checkpoint'] = {**checkpoint, 'type': 'mmpretrain.SafeCheckpointHook'}
@@ -76,7 +95,8 @@ class ReliableRunner(Runner):
             self._load_from = agreed_checkpoint(CheckpointPaths.from_runner(self))
             if self._load_from is None and '://' not in self.work_dir:
                 # MMEngine would search again, and trust a pointer to a missing file.
-                self.logger.info(f'There is no checkpoint in {self.work_dir} to resume from.')
+                text = f'There is no checkpoint in {self.work_dir} to resume from.'
+                log_to_console(self.logger, text, f'{text} Training starts from the beginning.')
                 return
         super().load_or_resume()
 
@@ -84,6 +104,7 @@ class ReliableRunner(Runner):
         """Resume from a checkpoint, and warn of schedules that are not those of the config."""
         configured = schedule_settings(self.param_schedulers)
         super().resume(filename, *args, **kwargs)
+        self.last_saved = filename, self.iter
         info = self.message_hub.runtime_info
         old, new = {True: info.get('max_epochs'), False: info.get('max_iters')}, {}
         if None not in old.values():
@@ -113,6 +134,8 @@ class ReliableRunner(Runner):
             super().save_checkpoint(out_dir, filename, *args, **kwargs)
             return
         path = Path(out_dir, filename)
+        # MMEngine saves by epochs after it has counted the iteration, by iterations before that.
+        done = self.iter if kwargs.get('by_epoch', True) else self.iter + 1
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with atomic_write(path) as unfinished:
@@ -124,3 +147,6 @@ class ReliableRunner(Runner):
                 f'{path} cannot be written ({error.strerror or error}). {last} Make room, or name '
                 'another folder with default_hooks.checkpoint.out_dir, and continue with --resume.'
             ) from error
+        if kwargs.get('save_optimizer', True):
+            # Without the optimizer, as the best one is saved, nothing resumes from it.
+            self.last_saved = str(path), done
