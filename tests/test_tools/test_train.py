@@ -96,7 +96,8 @@ def test_amp_on_the_cpu_is_bfloat16(tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_two_processes_on_the_cpu(tmp_path):
     process = run(
-        'bash', 'tools/dist_train.sh', DEMO, 2, '--work-dir', tmp_path, '--cfg-options', *SMALL,
+        'bash', 'tools/dist_train.sh', DEMO, 2, '--verbose', '--work-dir', tmp_path,
+        '--cfg-options', *SMALL,
         PORT='29517', PYTHON=sys.executable, CUDA_VISIBLE_DEVICES='-1',
     )  # fmt: skip
     assert process.returncode == 0, process.stderr

@@ -155,7 +155,7 @@ class ConsoleHook(Hook):
         if self._by_epoch:
             length = len(runner.train_dataloader)
             epoch = _of(runner.epoch + 1, runner.max_epochs)
-            fields[0] = f'epoch {epoch}/{runner.max_epochs}  step {_of(step, length)}'
+            fields[0] = f'epoch {epoch}/{runner.max_epochs} step {_of(step, length)}'
         return '  '.join(fields)
 
     def _selection(self) -> list[str]:

@@ -141,8 +141,9 @@ class TrainingSession:
             'checkpoint': runner.message_hub.get_info('last_ckpt') or '',
         }
         for name, path in paths.items():
-            # Relative where that is shorter to read.
-            path = path if osp.relpath(path).startswith(os.pardir) else osp.relpath(path)
+            if path:
+                relative = osp.relpath(path)
+                path = path if relative.startswith(os.pardir) else relative
             command = command.replace(f'{{{name}}}', shlex.quote(path))
         return command
 
