@@ -1,8 +1,8 @@
 """Hard View Selection for MMPretrain. Importing the package registers what configs name."""
 
-from .utils.console import quiet_imports
+from .utils.console import hold_back_noise
 
-with quiet_imports():
+with hold_back_noise():
     from . import datasets, engine, evaluation, losses, models, selection, visualization, weights
     from .apis import get_config
     from .datasets import CandidateViews

@@ -31,11 +31,13 @@ NOISE = (
     # mmengine/hooks/checkpoint_hook.py uses what mmengine/fileio deprecates.
     r'^"FileClient" will be deprecated',
     r'^"HardDiskBackend" is the alias of',
+    # mmengine/runner/checkpoint.py prints it. ConsoleHook says from where a run starts.
+    r'^Loads checkpoint by \w+ backend from path',
 )
 #: Longest message; all of it is in the log file.
 _MAX_LENGTH = 300
 
-#: What :func:`quiet_imports` held back in this process.
+#: What :func:`hold_back_noise` held back in this process.
 _held_back: list[str] = []
 #: Warnings that this run has shown already.
 _shown: set[str] = set()
@@ -47,8 +49,8 @@ def is_noise(text: str) -> bool:
 
 
 @contextmanager
-def quiet_imports() -> Iterator[None]:
-    """Hold back :data:`NOISE` that packages print or warn of while they are imported."""
+def hold_back_noise() -> Iterator[None]:
+    """Hold back :data:`NOISE` that packages print or warn of, for example on being imported."""
     show, printed = warnings.showwarning, io.StringIO()
 
     def show_others(message: Warning | str, *args: Any, **kwargs: Any) -> None:
@@ -71,7 +73,7 @@ def quiet_imports() -> Iterator[None]:
 
 
 def print_held_back() -> None:
-    """Print what :func:`quiet_imports` held back, in the first process."""
+    """Print what :func:`hold_back_noise` held back, in the first process."""
     if is_main_process():
         for line in _held_back:
             print(line)

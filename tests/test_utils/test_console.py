@@ -55,7 +55,7 @@ def test_other_processes_stay_silent(tmp_path, capsys, monkeypatch):
 def test_imports(capsys):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter('always')
-        with console.quiet_imports():
+        with console.hold_back_noise():
             print('Could not import OneDL')
             print('something else')
             warnings.warn('Fail to import ``MultiScaleDeformableAttention`` from', stacklevel=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from mmpretrain.registry import RUNNERS
 
 from ...utils.atomic_write import atomic_write
 from ...utils.class_name import class_name
-from ...utils.console import log_to_console, quiet_logger
+from ...utils.console import hold_back_noise, log_to_console, quiet_logger
 from ..optim.resumed_schedules import resumed_differences, schedule_settings
 from .checkpoint_paths import (
     CheckpointError,
@@ -56,10 +57,13 @@ class ReliableRunner(Runner):
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
         """Build the logger, and keep all but warnings out of the console."""
         logger = super().build_logger(*args, **kwargs)
-        console = (self.cfg.get('default_hooks') or {}).get('console', _CONSOLE)
-        if console is not None and not console.get('verbose'):
+        if self._is_quiet():
             quiet_logger(logger)
         return logger
+
+    def _is_quiet(self) -> bool:
+        console = (self.cfg.get('default_hooks') or {}).get('console', _CONSOLE)
+        return console is not None and not console.get('verbose')
 
     def build_train_loop(self, loop: BaseLoop | dict[str, Any]) -> BaseLoop:
         """Build the train loop."""
@@ -98,7 +102,8 @@ class ReliableRunner(Runner):
                 text = f'There is no checkpoint in {self.work_dir} to resume from.'
                 log_to_console(self.logger, text, f'{text} Training starts from the beginning.')
                 return
-        super().load_or_resume()
+        with hold_back_noise() if self._is_quiet() else nullcontext():
+            super().load_or_resume()
 
     def resume(self, filename: str, *args: Any, **kwargs: Any) -> None:
         """Resume from a checkpoint, and warn of schedules that are not those of the config."""
