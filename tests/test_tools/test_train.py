@@ -105,6 +105,9 @@ def test_two_processes_on_the_cpu(tmp_path):
     assert len(scalars(tmp_path)) == 2
     assert 'SyncBN runs only on GPUs' in process.stdout + process.stderr
     assert re.search(r'Distributed launcher: pytorch', process.stdout)
+    # Only the first process prints.
+    for text in ('no GPU found: training on the CPU, 2 processes with', 'done in', 'next: '):
+        assert process.stdout.count(text) == 1
 
 
 def test_a_loader_without_a_batch(tmp_path):

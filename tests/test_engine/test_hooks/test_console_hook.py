@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -54,3 +56,13 @@ def test_devices(monkeypatch):
 )  # fmt: skip
 def test_duration(seconds, text):
     assert duration(seconds) == text
+
+
+def test_numbers_of_selection_are_not_repeated():
+    hook = ConsoleHook()
+    latest = {'score_gap': 0.25, 'iou_kept': 0.3, 'iou_all': 0.4, 'lowest_iou': 0.5}
+    hook._stats, hook._shown_stats = SimpleNamespace(latest=latest), None
+    assert hook._selection() == ['gap +0.250', 'IoU -0.100', 'low 50%']
+    assert hook._selection() == []
+    hook._stats.latest = dict(latest, score_gap=-0.5)
+    assert hook._selection()[0] == 'gap -0.500'
