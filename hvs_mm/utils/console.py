@@ -35,7 +35,7 @@ NOISE = (
     r'^Loads checkpoint by \w+ backend from path',
 )
 #: Longest message; all of it is in the log file.
-_MAX_LENGTH = 300
+_MAX_LENGTH = 600
 
 #: What :func:`hold_back_noise` held back in this process.
 _held_back: list[str] = []
