@@ -1,12 +1,15 @@
 """Hard View Selection for MMPretrain. Importing the package registers what configs name."""
 
-from . import datasets, engine, evaluation, losses, models, selection, visualization, weights
-from .apis import get_config
-from .datasets import CandidateViews
-from .hardening import hard_views, harden
-from .models import HVSAlgorithm
-from .selection import PairLoss, Selection, Selector
-from .version import __version__
+from .utils.console import hold_back_noise
+
+with hold_back_noise():
+    from . import datasets, engine, evaluation, losses, models, selection, visualization, weights
+    from .apis import get_config
+    from .datasets import CandidateViews
+    from .hardening import hard_views, harden
+    from .models import HVSAlgorithm
+    from .selection import PairLoss, Selection, Selector
+    from .version import __version__
 
 __all__ = [
     'CandidateViews',

@@ -19,6 +19,7 @@ from hvs_mm.engine import (
     preflight_test,
     prepare_cpu_distributed,
     read_config,
+    set_verbose,
     set_work_dir,
     tool_parser,
     trust_checkpoints,
@@ -86,6 +87,8 @@ def load_config(args: argparse.Namespace) -> Config:
         loader.persistent_workers = False
     if args.trust:
         trust_checkpoints(cfg)
+    if args.verbose:
+        set_verbose(cfg)
     return cfg
 
 

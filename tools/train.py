@@ -1,18 +1,38 @@
 """Train with a config: upstream's flags, checks before anything is written, and CPU clusters."""
 
+# ruff: noqa: E402 -- what comes before the imports is for the seconds that they take.
 from __future__ import annotations
+
+import os
+import signal
+from types import FrameType
+
+
+def stop_early(number: int, frame: FrameType | None) -> None:
+    """End the process at Ctrl-C without a traceback through half-imported packages."""
+    if os.environ.get('RANK', '0') == '0':
+        print('\nstopped before training began', flush=True)
+    os._exit(128 + number)
+
+
+if __name__ == '__main__':
+    signal.signal(signal.SIGINT, stop_early)
 
 import argparse
 import os.path as osp
+import shlex
 import sys
+from collections.abc import Sequence
 
 import torch
 from mmengine.config import Config, ConfigDict
+from mmengine.dist import is_main_process
 
 from hvs_mm.engine import (
     CheckpointError,
     EqualBatchesHook,
     NonFiniteError,
+    TrainingSession,
     build_runner,
     check_batches,
     merge_options,
@@ -22,11 +42,12 @@ from hvs_mm.engine import (
     prepare_cpu_distributed,
     read_config,
     resumed_checkpoint,
+    set_verbose,
     set_work_dir,
     tool_parser,
     trust_checkpoints,
 )
-from hvs_mm.evaluation import check_configured
+from hvs_mm.evaluation import check_configured, knn_datasets
 from hvs_mm.models import ViewsError
 from hvs_mm.utils.bad_images import BadImagesError
 
@@ -123,6 +144,8 @@ def load_config(args: argparse.Namespace) -> Config:
     drop_needless_initializer(cfg)
     if args.trust:
         trust_checkpoints(cfg)
+    if args.verbose:
+        set_verbose(cfg)
     return cfg
 
 
@@ -164,20 +187,66 @@ def set_mixed_precision(optim_wrapper: ConfigDict) -> None:
             optim_wrapper.pop(key, None)
 
 
+def typed_command(argv: Sequence[str], launcher: str, *more: str) -> str:
+    """The command line that starts this run, without ``--resume`` and with other options."""
+    tokens, kept = iter(argv), []
+    for token in tokens:
+        if token == '--resume':
+            # Its value, if any, is what follows and is no option.
+            token = next(tokens, None)
+            if token is None or not token.startswith('-'):
+                continue
+        if not token.startswith('--resume='):
+            kept.append(token)
+    script = osp.relpath(__file__)
+    command = ['python', script, *kept]
+    if launcher == 'pytorch':
+        processes = os.environ.get('WORLD_SIZE', '1')
+        kept = [token for token in kept if token not in ('--launcher', 'pytorch')]
+        command = [osp.join(osp.dirname(script), 'dist_train.sh'), kept[0], processes, *kept[1:]]
+    return shlex.join([*command, *more])
+
+
+def next_command(cfg: Config) -> str:
+    """A template of the command that evaluates the trained model, or else exports it."""
+    if cfg.get('test_dataloader') and cfg.get('test_evaluator'):
+        return 'python tools/test.py {config} {checkpoint}'
+    try:
+        knn_datasets(cfg)
+    except (OSError, ValueError):
+        # There are no labels.
+        return 'python tools/extract_backbone.py {checkpoint} {work_dir}/backbone.pth'
+    return 'python tools/eval_knn.py {config} {checkpoint}'
+
+
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
+    typed = sys.argv[1:] if argv is None else argv
+    session = TrainingSession(
+        typed_command(typed, args.launcher, '--resume'),
+        typed_command(typed, args.launcher),
+        args.verbose,
+    )
+    with session:
+        run(args, session)
+
+
+def run(args: argparse.Namespace, session: TrainingSession) -> None:
+    """Check, train, and print the result."""
     with one_line_errors():
         cfg = load_config(args)
         preflight(cfg, args.trust)
         check_configured(cfg)
         prepare_cpu_distributed(cfg)
-    runner = build_runner(cfg)
+    runner = session.runner = build_runner(cfg)
     runner.register_hook(EqualBatchesHook())
     try:
         check_batches(runner.train_loop.dataloader)
         runner.train()
     except (BadImagesError, CheckpointError, NonFiniteError, ViewsError) as error:
         sys.exit(f'error: {error}')
+    if is_main_process():
+        session.finish(next_command(cfg))
 
 
 if __name__ == '__main__':

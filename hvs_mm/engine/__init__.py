@@ -5,6 +5,7 @@ from .checks.preflight import preflight, preflight_test
 from .checks.trust_checks import check_trust
 from .hooks.bad_images_hook import BadImagesHook
 from .hooks.checkpoint_trust_hook import CheckpointTrustHook, trust_checkpoints
+from .hooks.console_hook import ConsoleHook
 from .hooks.equal_batches_hook import EqualBatchesHook, check_batches
 from .hooks.finite_step_hook import FiniteStepHook, NonFiniteError, step_was_skipped
 from .hooks.gradient_hook import GradientHook, clip_each_gradient
@@ -30,6 +31,7 @@ from .runners.command_line import (
     parse_launched,
     read_config,
     read_merged_config,
+    set_verbose,
     set_work_dir,
     tool_parser,
     write_json,
@@ -37,3 +39,4 @@ from .runners.command_line import (
 from .runners.cpu_distributed import CPUDistributedDataParallel, prepare_cpu_distributed
 from .runners.reliable_runner import ReliableRunner
 from .runners.resumable_loop import ResumableEpochLoop
+from .runners.training_session import TrainingSession

@@ -10,6 +10,7 @@ from mmengine.runner import Runner
 from mmpretrain.registry import HOOKS
 
 from ..utils.arguments import check_whole
+from ..utils.console import log_to_console
 from .features import choose_network
 from .knn_evaluation import KNNEvaluation, KNNSettings
 
@@ -65,7 +66,12 @@ class KNNHook(KNNSettings, Hook):
             file_path=f'{runner.timestamp}.json',
         )
         numbers = '  '.join(f'{name}: {value:.2f}' for name, value in scalars.items())
-        runner.logger.info(
+        seconds = f'{time.monotonic() - started:.0f} s'
+        top1 = ' '.join(f'{accuracy.top1:.1f}' for accuracy in result.accuracy.values())
+        log_to_console(
+            runner.logger,
             f'k-NN after epoch {epoch} ({self._network}, {result.num_bank} images in the bank, '
-            f'{result.num_queries} queries)  {numbers}  time: {time.monotonic() - started:.0f} s'
+            f'{result.num_queries} queries)  {numbers}  time: {seconds}',
+            short=f'k-NN after epoch {epoch}: top-1 {top1} % '
+            f'(k={" ".join(map(str, result.accuracy))}, {self._network}), {seconds}',
         )

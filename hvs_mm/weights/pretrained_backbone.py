@@ -8,11 +8,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mmengine.logging import print_log
+from mmengine.logging import MMLogger, print_log
 from mmengine.model import update_init_info
 from mmengine.registry import WEIGHT_INITIALIZERS
 from torch import Tensor, nn
 
+from ..utils.console import log_to_console
 from .checkpoint_files import load_checkpoint
 
 #: Prefixes of the networks of a checkpoint; the first that is there is taken. DINO and iBOT
@@ -98,8 +99,11 @@ class PretrainedBackbone:
         )
         if hasattr(module, '_params_init_info'):
             update_init_info(module, f'{type(self).__name__}: loaded from {self.checkpoint}')
-        level = logging.INFO if load.is_complete else logging.WARNING
-        print_log(load.describe(self.checkpoint), 'current', level)
+        text = load.describe(self.checkpoint)
+        if load.is_complete:
+            log_to_console(MMLogger.get_current_instance(), text)
+        else:
+            print_log(text, 'current', logging.WARNING)
 
 
 def check_checkpoint_given(checkpoint: str | None, option: str = 'model.backbone.init_cfg') -> None:

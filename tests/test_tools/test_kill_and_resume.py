@@ -191,7 +191,7 @@ def test_a_killed_run_ends_as_if_it_had_not_been(tmp_path, unharmed, method, set
     whole = unharmed(method)
     killed = write_config(tmp_path / 'killed', method, **settings)
     said = train_through(killed, deaths)
-    assert 'resumed epoch' in said[-1]
+    assert 'resumed from' in said[-1]
     assert_same_but_times(states(final(whole)), states(final(killed)))
     assert logs(whole) == logs(killed)
     # Nothing half written is left, and no more than two checkpoints.
@@ -223,7 +223,7 @@ def test_two_processes_of_which_one_is_killed(tmp_path, method, kills, deaths):
         assert not (killed.parent / 'run' / f'iter_{LAST}.pth').exists()
     first, second = train_two(killed, '--resume')
     assert first.returncode == second.returncode == 0, first.stderr + second.stderr
-    assert 'resumed epoch' in first.stdout + first.stderr
+    assert 'resumed from' in first.stdout + first.stderr
     assert_same_but_times(states(final(whole)), states(final(killed)))
     assert logs(whole) == logs(killed)
 

@@ -96,7 +96,8 @@ def test_amp_on_the_cpu_is_bfloat16(tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_two_processes_on_the_cpu(tmp_path):
     process = run(
-        'bash', 'tools/dist_train.sh', DEMO, 2, '--work-dir', tmp_path, '--cfg-options', *SMALL,
+        'bash', 'tools/dist_train.sh', DEMO, 2, '--verbose', '--work-dir', tmp_path,
+        '--cfg-options', *SMALL,
         PORT='29517', PYTHON=sys.executable, CUDA_VISIBLE_DEVICES='-1',
     )  # fmt: skip
     assert process.returncode == 0, process.stderr
@@ -104,6 +105,9 @@ def test_two_processes_on_the_cpu(tmp_path):
     assert len(scalars(tmp_path)) == 2
     assert 'SyncBN runs only on GPUs' in process.stdout + process.stderr
     assert re.search(r'Distributed launcher: pytorch', process.stdout)
+    # Only the first process prints.
+    for text in ('no GPU found: training on the CPU, 2 processes with', 'done in', 'next: '):
+        assert process.stdout.count(text) == 1
 
 
 def test_a_loader_without_a_batch(tmp_path):

@@ -58,6 +58,9 @@ def check_overrides(cfg: Config, overrides: dict[str, Any]) -> None:
     """
     types = {key: value for key, value in overrides.items() if key.split('.')[-1] == 'type'}
     cfg = Config(cfg.to_dict())
+    if class_name({'type': cfg.get('runner_type')}) == 'ReliableRunner' and 'default_hooks' in cfg:
+        # It has this hook by default.
+        cfg.default_hooks.setdefault('console', dict(type='ConsoleHook'))
     for key, value in types.items():
         _check_key(cfg, key, is_new_type=True)
         cfg.merge_from_dict({key: value})

@@ -71,6 +71,8 @@ class SelectionStatsHook(Hook):
         self._batches: list[tuple[Selection, dict[str, np.ndarray]]] = []
         #: Sums of all processes from before the last checkpoint, since the last log entry.
         self._earlier: dict[str, list[Any]] | None = None
+        #: All statistics of the last log entry, by name.
+        self.latest: dict[str, float] | None = None
 
     def before_train(self, runner: Runner) -> None:
         selecting_model(runner.model)
@@ -144,6 +146,7 @@ class SelectionStatsHook(Hook):
         return {'names': names, 'choices': choices, 'values': values.tolist()}
 
     def _log(self, runner: Runner, scalars: dict[str, float]) -> None:
+        self.latest = scalars
         # Without color jitter the line needs no zeros.
         self._has_colors |= scalars['strongest_color_chance'] < 1
         shown = _LINE + _COLOR_LINE if self._has_colors else _LINE

@@ -15,6 +15,7 @@ from typing import Any
 from mmengine.config import Config, DictAction
 from torch import nn
 
+from ...utils.class_name import class_name
 from ...utils.printable import printable
 from ..checks.overrides import check_overrides
 from ..checks.trust_checks import check_trust
@@ -64,6 +65,9 @@ def parse_launched(
     """
     parser.add_argument(
         '--no-pin-memory', action='store_true', help='do not pin the memory of batches'
+    )
+    parser.add_argument(
+        '--verbose', action='store_true', help='print the whole log, and warnings of upstream'
     )
     add_trust_option(parser)
     add_config_options(parser, example)
@@ -117,6 +121,15 @@ def merge_options(cfg: Config, options: dict) -> None:
     """Override settings of a config, in place; raise a ``ValueError`` if a key does not exist."""
     check_overrides(cfg, options)
     cfg.merge_from_dict(options)
+
+
+def set_verbose(cfg: Config) -> None:
+    """Let the log of a run reach the console, in place; without ReliableRunner it does anyway."""
+    hooks = cfg.get('default_hooks') or {}
+    is_reliable = class_name({'type': cfg.get('runner_type')}) == 'ReliableRunner'
+    if is_reliable and hooks.get('console', {}) is not None:
+        settings = {'type': 'ConsoleHook', 'verbose': True}
+        cfg.merge_from_dict({'default_hooks': {'console': settings}})
 
 
 def check_picture(option: str, path: str) -> None:

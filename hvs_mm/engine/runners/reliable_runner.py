@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
+from mmengine.logging import MMLogger
 from mmengine.runner import BaseLoop, Runner
 from mmpretrain.registry import RUNNERS
 
 from ...utils.atomic_write import atomic_write
 from ...utils.class_name import class_name
+from ...utils.console import hold_back_noise, log_to_console, quiet_logger
 from ..optim.resumed_schedules import resumed_differences, schedule_settings
 from .checkpoint_paths import (
     CheckpointError,
@@ -24,6 +27,7 @@ from .checkpoint_paths import (
 _MMENGINE_HOOKS = {
     'runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint',
 }  # fmt: skip
+_CONSOLE = {'type': 'ConsoleHook'}
 
 
 @RUNNERS.register_module()
@@ -34,11 +38,27 @@ class ReliableRunner(Runner):
       :class:`SafeCheckpointHook`, and a killed write leaves no broken checkpoint.
     - ``resume=True`` without ``load_from`` takes the newest checkpoint that can be read.
     - A resumed run warns if its schedules are not those of the config.
-    - ``default_hooks`` have ``trust``, a :class:`CheckpointTrustHook`, and ``scalar_history``, a
-      :class:`ScalarHistoryHook`; None leaves one out.
+    - ``default_hooks`` have ``trust``, a :class:`CheckpointTrustHook`, ``scalar_history``, a
+      :class:`ScalarHistoryHook`, and ``threads``, a :class:`ThreadsHook`; None leaves one out.
+    - The console gets short lines and warnings, see :class:`ConsoleHook`. MMEngine's log goes only
+      to its file, unless ``default_hooks.console`` is ``None`` or has ``verbose=True``.
 
     Configs choose it by ``runner_type='ReliableRunner'``.
     """
+
+    #: The last checkpoint that this run saved or resumed from, and the iterations done by then.
+    last_saved: tuple[str, int] | None = None
+
+    def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
+        """Build the logger, and keep all but warnings out of the console."""
+        logger = super().build_logger(*args, **kwargs)
+        if self._is_quiet():
+            quiet_logger(logger)
+        return logger
+
+    def _is_quiet(self) -> bool:
+        console = (self.cfg.get('default_hooks') or {}).get('console', _CONSOLE)
+        return console is not None and not console.get('verbose')
 
     def build_train_loop(self, loop: BaseLoop | dict[str, Any]) -> BaseLoop:
         # Both a type and by_epoch are an error, which MMEngine raises.
@@ -55,8 +75,11 @@ class ReliableRunner(Runner):
             'scalar_history': dict(type='mmpretrain.ScalarHistoryHook'),
             'threads': dict(type='mmpretrain.ThreadsHook'),
             'trust': dict(type='CheckpointTrustHook'),
+            'console': {},
             **(hooks or {}),
         }
+        if isinstance(hooks['console'], dict):
+            hooks['console'] = {**_CONSOLE, **hooks['console']}
         checkpoint = hooks['checkpoint']
         if isinstance(checkpoint, dict) and class_name(checkpoint) == 'CheckpointHook':
             hooks['checkpoint'] = {**checkpoint, 'type': 'mmpretrain.SafeCheckpointHook'}
@@ -72,14 +95,17 @@ class ReliableRunner(Runner):
             )
             if self._load_from is None and '://' not in self.work_dir:
                 # MMEngine would search again, and trust a pointer to a missing file.
-                self.logger.info(f'There is no checkpoint in {self.work_dir} to resume from.')
+                text = f'There is no checkpoint in {self.work_dir} to resume from.'
+                log_to_console(self.logger, text, f'{text} Training starts from the beginning.')
                 return
-        super().load_or_resume()
+        with hold_back_noise() if self._is_quiet() else nullcontext():
+            super().load_or_resume()
 
     def resume(self, filename: str, *args: Any, **kwargs: Any) -> None:
         """Resume from a checkpoint, and warn of schedules that are not those of the config."""
         configured = schedule_settings(self.param_schedulers)
         super().resume(filename, *args, **kwargs)
+        self.last_saved = filename, self.iter
         info = self.message_hub.runtime_info
         old, new = {True: info.get('max_epochs'), False: info.get('max_iters')}, {}
         if None not in old.values():
@@ -109,6 +135,8 @@ class ReliableRunner(Runner):
             super().save_checkpoint(out_dir, filename, *args, **kwargs)
             return
         path = Path(out_dir, filename)
+        # MMEngine saves by epochs after it has counted the iteration, by iterations before that.
+        done = self.iter if kwargs.get('by_epoch', True) else self.iter + 1
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with atomic_write(path) as unfinished:
@@ -120,3 +148,6 @@ class ReliableRunner(Runner):
                 f'{path} cannot be written ({error.strerror or error}). {last} Make room, or name '
                 'another folder with default_hooks.checkpoint.out_dir, and continue with --resume.'
             ) from error
+        if kwargs.get('save_optimizer', True):
+            # Without the optimizer, as the best one is saved, nothing resumes from it.
+            self.last_saved = str(path), done
