@@ -11,6 +11,7 @@ from ..utils.arguments import is_whole
 
 _KNN = 'knn/'
 _SELECTION = 'selection/'
+_HEALTH = 'health/'
 #: Every integer up to here is a float, too.
 _LARGEST = 2**53
 
@@ -45,6 +46,8 @@ class RunLog:
         validation: Results of validation by the number of epochs (iterations, if the run has no
             epochs) after which it ran.
         knn: Entries of ``KNNHook``, ``'knn/top1_k20'`` ..., by the number of epochs done.
+        health: Entries of ``HealthHook``, ``'health/feature_rank'`` ..., likewise, or by that of
+            iterations.
         selection: Entries of ``SelectionStatsHook``, ``'selection/iou_kept'`` ..., in order.
         source: The ``vis_data`` folder of the latest log; None if there is no log.
         unreadable: Number of lines that cannot be read, by file. The last line of a file does not
@@ -54,6 +57,7 @@ class RunLog:
     train: list[TrainRecord] = field(default_factory=list)
     validation: dict[int, dict[str, Any]] = field(default_factory=dict)
     knn: dict[int, dict[str, Any]] = field(default_factory=dict)
+    health: dict[int, dict[str, Any]] = field(default_factory=dict)
     selection: list[TrainRecord] = field(default_factory=list)
     source: Path | None = None
     unreadable: dict[Path, int] = field(default_factory=dict)
@@ -108,25 +112,26 @@ def _merge(log: RunLog, folder: Path, records: list[dict[str, Any]]) -> None:
         start = (train or selection)[0].position
         log.train = [record for record in log.train if record.position < start]
         log.selection = [record for record in log.selection if record.position < start]
-        for results in (log.validation, log.knn):
+        for results in (log.validation, log.knn, log.health):
             for done in [done for done in results if done >= start or not log.train]:
                 del results[done]
         log.train += train
         log.selection += selection
     if train or not log.train:
         log.source = folder
+    results_of = {_KNN: log.knn, _HEALTH: log.health}
     for record in records:
         done = whole_number(record.get('epoch', record.get('step')))
         kind = _hook(record)
-        if done is not None and kind == _KNN:
-            log.knn[done] = record
+        if done is not None and kind in results_of:
+            results_of[kind][done] = record
         elif done is not None and kind is None and whole_number(record.get('iter')) is None:
             log.validation[done] = record
 
 
 def _hook(record: dict[str, Any]) -> str | None:
     """The prefix of the names in a record of a hook that logs the iteration, too."""
-    for prefix in (_KNN, _SELECTION):
+    for prefix in (_KNN, _SELECTION, _HEALTH):
         if any(name.startswith(prefix) for name in record):
             return prefix
     return None
