@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from math import isfinite, log
 
-#: Spread and effective rank below which all images have nearly one feature.
-_COLLAPSED_STD, _COLLAPSED_RANK = 0.02, 1.2
+#: Spread and effective ranks below which all images have nearly one feature, or one projection.
+#: Healthy runs of the demos had 0.26 and more, 16 and more; collapsed SimSiam 0.4, 4.8 and 1.5.
+_COLLAPSED_STD, _COLLAPSED_RANK = 0.02, {'feature': 1.2, 'projection': 2.0}
 #: Information of the teacher about an image, as a share of the largest possible.
 _COLLAPSED_SHARE = 0.005
 #: Change of the direction of weights in an epoch below which nothing is learned.
@@ -29,9 +30,11 @@ def find_problems(
         One sentence in plain words for each problem, by its name:
 
         - ``'not finite'``: some features are NaN or infinite,
-        - ``'features'``, ``'projections'``: all images have nearly one feature or projection. The
-          spread is below 0.02 or the effective rank below 1.2,
-        - ``'teacher'``: its outputs tell less than 0.5 % of what they could about the image,
+        - ``'features'``, ``'projections'``: all images have nearly one feature or projection, or
+          an opposite one. The spread is below 0.02, or the effective rank below 1.2 and 2,
+        - ``'teacher'``: its outputs tell less than 0.5 % of what they could about the image. Asked
+          in place of the two above where there is a teacher, whose features may differ little in
+          healthy runs: it magnifies the differences,
         - ``'learning'``: no weight matrix has changed its direction by more than 1e-5 since the
           last measurement, while the learning rate is at least a tenth of the largest so far.
     """
@@ -40,26 +43,7 @@ def find_problems(
             'not finite': 'some features are NaN or infinite: lower the learning rate, clip '
             'gradients (optim_wrapper.clip_grad), and continue from an earlier checkpoint.'
         }
-    found = {}
-    for name in ('feature', 'projection'):
-        rank, std = health.get(f'{name}_rank'), health.get(f'{name}_std')
-        if rank is not None and (std < _COLLAPSED_STD or rank < _COLLAPSED_RANK):
-            found[f'{name}s'] = (
-                f'the {name}s have collapsed, they are nearly the same for all images: effective '
-                f'rank {rank:.1f} of {health[f"{name}_dim"]}, spread {std:.3f} of 1. Start again '
-                'with a lower learning rate or a longer warm-up, and check that the views differ '
-                '(tools/browse_views.py).'
-            )
-    information = health.get('teacher_information')
-    if information is not None:
-        most = log(min(health['images'], health['prototypes']))
-        if information < _COLLAPSED_SHARE * most:
-            found['teacher'] = (
-                "the teacher's outputs have collapsed, they tell nearly nothing about the image: "
-                f'{max(information, 0):.3f} of at most {most:.2f} nats. Start again with a lower '
-                'learning rate, a lower teacher temperature (head.teacher_temp) or fewer '
-                'prototypes (neck.out_channels and head.out_channels).'
-            )
+    found = _collapse_of_teacher(health) if 'teacher_information' in health else _collapse(health)
     change = health.get('weight_change')
     if change is not None and change < _STILL and rate >= _ANNEALED * largest_rate:
         found['learning'] = (
@@ -68,3 +52,30 @@ def find_problems(
             'Check the learning rate, its schedule, and the log for skipped steps.'
         )
     return found
+
+
+def _collapse(health: Mapping[str, float]) -> dict[str, str]:
+    found = {}
+    for name, least in _COLLAPSED_RANK.items():
+        rank, std = health.get(f'{name}_rank'), health.get(f'{name}_std')
+        if rank is not None and (std < _COLLAPSED_STD or rank < least):
+            found[f'{name}s'] = (
+                f'the {name}s have collapsed, they are nearly the same for all images: effective '
+                f'rank {rank:.1f} of {health[f"{name}_dim"]}, spread {std:.3f} of 1. Start again '
+                'with a lower learning rate or a longer warm-up, and check that the views differ '
+                '(tools/browse_views.py).'
+            )
+    return found
+
+
+def _collapse_of_teacher(health: Mapping[str, float]) -> dict[str, str]:
+    information = health['teacher_information']
+    most = log(min(health['images'], health['prototypes']))
+    if information >= _COLLAPSED_SHARE * most:
+        return {}
+    return {
+        'teacher': "the teacher's outputs have collapsed, they tell nearly nothing about the "
+        f'image: {max(information, 0):.3f} of at most {most:.2f} nats. Start again with a lower '
+        'learning rate, a lower teacher temperature (head.teacher_temp) or fewer prototypes '
+        '(neck.out_channels and head.out_channels).'
+    }

@@ -21,6 +21,7 @@ from tests.helpers.tiny import algorithm_config, build_algorithm, build_hvs
 from tests.helpers.tiny_dino import RESNET, build_dino, build_runner, dino_config
 
 HOOK = dict(type='HealthHook')
+EAGER = dict(HOOK, warn_after=0)
 TEACHER = dict(type='TeacherHook', momentum=0.3)
 ALL = {'feature_rank', 'feature_std', 'feature_dim', 'images', 'projection_rank', 'projection_std',
        'projection_dim', 'uniformity', 'alignment', 'weight_change'}  # fmt: skip
@@ -261,8 +262,8 @@ def test_processes_agree_with_a_single_one(tmp_path):
 HEALTHY = dict(
     feature_rank=20.0, feature_std=0.4, feature_dim=64, projection_rank=40.0, projection_std=0.9,
     projection_dim=256, uniformity=-2.0, alignment=0.5, images=512, weight_change=0.1,
-    teacher_information=2.0, prototypes=256,
 )  # fmt: skip
+TEACHERS = dict(HEALTHY, teacher_information=2.0, prototypes=256)
 
 
 @pytest.mark.parametrize(
@@ -270,8 +271,13 @@ HEALTHY = dict(
     [
         (dict(feature_std=0.001), 'features', 'the features have collapsed.*spread 0.001 of 1'),
         (dict(feature_rank=1.05), 'features', 'effective rank 1.1 of 64.*lower learning rate'),
-        (dict(projection_rank=1.1), 'projections', 'the projections have collapsed.*1.1 of 256'),
-        (dict(teacher_information=0.01), 'teacher', r'0.010 of at most 5.55 nats.*teacher_temp'),
+        (dict(projection_std=0.01), 'projections', 'spread 0.010 of 1'),
+        (dict(projection_rank=1.9), 'projections', 'the projections have collapsed.*1.9 of 256'),
+        (
+            dict(TEACHERS, teacher_information=0.01),
+            'teacher',
+            r'0.010 of at most 5.55 nats.*teacher_temp',
+        ),
         (dict(weight_change=1e-7), 'learning', 'stopped learning.*1e-07, at a learning rate of 1'),
         (dict(feature_rank=float('nan')), 'not finite', 'NaN or infinite: lower the learning'),
     ],
@@ -285,15 +291,17 @@ def test_what_is_a_problem(change, name, message):
 
 def test_what_is_no_problem():
     assert find_problems(HEALTHY) == {}
+    # As measured in the first epochs of the demo of DINO: the neck magnifies the differences.
+    assert find_problems({**TEACHERS, 'feature_std': 0.03, 'feature_rank': 1.1}) == {}
     # A schedule that ends at zero.
     assert find_problems({**HEALTHY, 'weight_change': 0.0}, rate=0.001, largest_rate=0.1) == {}
     features_only = {k: v for k, v in HEALTHY.items() if k.startswith(('feature', 'images'))}
     assert find_problems(features_only) == {}
 
 
-@pytest.mark.parametrize('name', ['SimSiam', 'SimCLR', 'BYOL', 'DINO', 'IBOT'])
+@pytest.mark.parametrize('name', ['SimSiam', 'SimCLR', 'BYOL'])
 def test_an_untrained_network_is_none(name):
-    model = build_dino(name) if name in ('DINO', 'IBOT') else build_algorithm(name)
+    model = build_algorithm(name)
     views = [torch.rand(64, 3, 32, 32) for _ in range(2)]
     assert find_problems(measure_health(model.train(), [batch_of(views)])) == {}
 
@@ -316,7 +324,7 @@ def warnings_of(runner):
 
 def test_it_warns_once(tmp_path):
     sizes = dict(num_batches=4, max_epochs=4, log_level='INFO')
-    kwargs = dict(num_views=[2], batch_size=4, hooks=[HOOK], **sizes)
+    kwargs = dict(num_views=[2], batch_size=4, hooks=[EAGER], **sizes)
     runner = build_runner(tmp_path, algorithm_config('SimSiam'), **kwargs)
     runner.register_hook(Flatten())
     runner.train()
@@ -329,10 +337,32 @@ def test_it_warns_once(tmp_path):
 def test_a_learning_rate_of_zero(tmp_path):
     optim_wrapper = dict(optimizer=dict(type='SGD', lr=0.0))
     model = algorithm_config('SimSiam')
-    runner = train(tmp_path, model, optim_wrapper=optim_wrapper, max_epochs=3, log_level='INFO')
+    kwargs = dict(optim_wrapper=optim_wrapper, max_epochs=3, log_level='INFO')
+    runner = train(tmp_path, model, [EAGER], **kwargs)
     (line,) = [line for line in warnings_of(runner) if 'stopped learning' in line]
     assert 'epoch 2: the network has stopped learning' in line
     assert entries(tmp_path)[0]['health/weight_change'] == 0
+
+
+@pytest.mark.parametrize(('warn_after', 'warned'), [(1, True), (2, False)])
+def test_a_teacher_is_given_ten_times_as_long(tmp_path, warn_after, warned):
+    hook = dict(HOOK, warn_after=warn_after)
+    sizes = dict(batch_size=4, num_batches=4, max_epochs=4, log_level='INFO')
+    runner = build_runner(tmp_path, dino_config(), hooks=[hook, TEACHER], **sizes)
+    runner.register_hook(FlattenTeacher())
+    runner.train()
+    lines = [line for line in warnings_of(runner) if "the teacher's outputs have collapsed" in line]
+    assert len(lines) == warned
+    assert all('epoch 3' in line for line in lines)
+
+
+class FlattenTeacher(Hook):
+    priority = 'HIGH'
+
+    def after_train_epoch(self, runner):
+        with torch.no_grad():
+            for parameter in runner.model.teacher['backbone'].parameters():
+                parameter.zero_()
 
 
 class Spoil(Hook):
@@ -344,7 +374,7 @@ class Spoil(Hook):
 
 
 def test_a_network_that_diverges(tmp_path):
-    kwargs = dict(num_views=[2], batch_size=4, max_epochs=3, hooks=[HOOK], log_level='INFO')
+    kwargs = dict(num_views=[2], batch_size=4, max_epochs=3, hooks=[EAGER], log_level='INFO')
     runner = build_runner(tmp_path, algorithm_config('SimSiam'), **kwargs)
     runner.register_hook(Spoil())
     runner.train()
@@ -353,10 +383,11 @@ def test_a_network_that_diverges(tmp_path):
 
 
 def test_a_healthy_run_has_no_warning(tmp_path):
-    for name, model in MODELS_TO_TRAIN.items():
+    pairs = {n: m for n, m in MODELS_TO_TRAIN.items() if n.endswith(('SimSiam', 'SimCLR', 'BYOL'))}
+    for name, model in pairs.items():
         sizes = dict(batch_size=8, num_batches=4, max_epochs=3, log_level='INFO')
         optim_wrapper = dict(optimizer=dict(type='SGD', lr=0.01))
-        runner = train(tmp_path / name, model, optim_wrapper=optim_wrapper, **sizes)
+        runner = train(tmp_path / name, model, [EAGER], optim_wrapper=optim_wrapper, **sizes)
         assert not [line for line in warnings_of(runner) if 'epoch ' in line], name
 
 
@@ -381,5 +412,9 @@ def test_other_methods_train_without_it(tmp_path):
 
 @pytest.mark.parametrize('value', [0, 1, 2.5, '3'])
 def test_wrong_settings(value):
+    with pytest.raises(
+        ValueError, match='warn_after=-1 must be an integer of at least 0: the iter'
+    ):
+        HOOKS.build(dict(HOOK, warn_after=-1))
     with pytest.raises(ValueError, match=r'num_images=.* must be an integer of at least 2: the im'):
         HOOKS.build(dict(HOOK, num_images=value))
