@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from math import isfinite, log
 
-#: Spread and effective ranks below which all images have nearly one feature, or one projection.
-#: Healthy runs of the demos had 0.26 and more, 16 and more; collapsed SimSiam 0.4, 4.8 and 1.5.
-_COLLAPSED_STD, _COLLAPSED_RANK = 0.02, {'feature': 1.2, 'projection': 2.0}
+#: Spread, and effective rank of the features, below which all images have nearly one feature.
+_COLLAPSED_STD, _COLLAPSED_RANK = 0.02, 1.2
+#: Projections have at least a rank of 2, and 2 % of the largest possible up to 5. In the demos
+#: healthy runs had 16 of 64 and 40 of 256, SimSiam with a learning rate of 20 had 1.5 to 4 of 256.
+_LEAST_RANK, _LEAST_SHARE, _ENOUGH = 2.0, 0.02, 5.0
 #: Information of the teacher about an image, as a share of the largest possible.
 _COLLAPSED_SHARE = 0.005
 #: Change of the direction of weights in an epoch below which nothing is learned.
@@ -30,8 +32,9 @@ def find_problems(
         One sentence in plain words for each problem, by its name:
 
         - ``'not finite'``: some features are NaN or infinite,
-        - ``'features'``, ``'projections'``: all images have nearly one feature or projection, or
-          an opposite one. The spread is below 0.02, or the effective rank below 1.2 and 2,
+        - ``'features'``, ``'projections'``: all images have nearly one feature, or few kinds of
+          projections. The spread is below 0.02, or the effective rank below 1.2 for features and
+          below 2 to 5 for projections, 2 % of the largest possible,
         - ``'teacher'``: its outputs tell less than 0.5 % of what they could about the image. Asked
           in place of the two above where there is a teacher, whose features may differ little in
           healthy runs: it magnifies the differences,
@@ -55,15 +58,17 @@ def find_problems(
 
 
 def _collapse(health: Mapping[str, float]) -> dict[str, str]:
+    most = min(health['images'], health.get('projection_dim', 0))
+    least = max(_LEAST_RANK, min(_ENOUGH, _LEAST_SHARE * most))
     found = {}
-    for name, least in _COLLAPSED_RANK.items():
+    for name, bound in (('feature', _COLLAPSED_RANK), ('projection', least)):
         rank, std = health.get(f'{name}_rank'), health.get(f'{name}_std')
-        if rank is not None and (std < _COLLAPSED_STD or rank < least):
+        if rank is not None and (std < _COLLAPSED_STD or rank < bound):
             found[f'{name}s'] = (
-                f'the {name}s have collapsed, they are nearly the same for all images: effective '
-                f'rank {rank:.1f} of {health[f"{name}_dim"]}, spread {std:.3f} of 1. Start again '
-                'with a lower learning rate or a longer warm-up, and check that the views differ '
-                '(tools/browse_views.py).'
+                f'the {name}s have collapsed, they hardly differ between images: effective rank '
+                f'{rank:.1f} of {min(health["images"], health[f"{name}_dim"])}, spread {std:.3f} '
+                'of 1. Start again with a lower learning rate or a longer warm-up, and check that '
+                'the views differ (tools/browse_views.py).'
             )
     return found
 

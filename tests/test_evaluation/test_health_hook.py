@@ -273,6 +273,8 @@ TEACHERS = dict(HEALTHY, teacher_information=2.0, prototypes=256)
         (dict(feature_rank=1.05), 'features', 'effective rank 1.1 of 64.*lower learning rate'),
         (dict(projection_std=0.01), 'projections', 'spread 0.010 of 1'),
         (dict(projection_rank=1.9), 'projections', 'the projections have collapsed.*1.9 of 256'),
+        (dict(projection_rank=4.9), 'projections', 'lower learning rate or a longer warm-up'),
+        (dict(projection_rank=1.9, projection_dim=64), 'projections', '1.9 of 64'),
         (
             dict(TEACHERS, teacher_information=0.01),
             'teacher',
@@ -291,6 +293,7 @@ def test_what_is_a_problem(change, name, message):
 
 def test_what_is_no_problem():
     assert find_problems(HEALTHY) == {}
+    assert find_problems({**HEALTHY, 'projection_rank': 2.1, 'projection_dim': 64}) == {}
     # As measured in the first epochs of the demo of DINO: the neck magnifies the differences.
     assert find_problems({**TEACHERS, 'feature_std': 0.03, 'feature_rank': 1.1}) == {}
     # A schedule that ends at zero.
