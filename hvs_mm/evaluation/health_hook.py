@@ -40,16 +40,14 @@ class HealthHook(Hook):
 
     Acts after every epoch; in a run that counts iterations, after as many as the loader gives in a
     pass over the data. It measures on the last images of the epoch, which the training has loaded
-    anyway: no image is read or changed for it, whatever the data set, and a resumed run measures
-    on the images of an uninterrupted one. A fixed set would have to be loaded again every time, or
-    kept in memory. The images are new in every epoch, so numbers vary by some percent.
+    anyway: no image is read for it, whatever the size of the data set. A fixed set would have to be
+    loaded again every time, or kept in memory. The images are new in every epoch, so numbers vary
+    a little. A run that is resumed within the last images of an epoch measures on fewer.
 
     Weights, buffers, modes and random states stay as they are: the run trains as it would without
     the hook. The number of images is an eighth of an epoch, at least 64 and at most
-    ``num_images``; with the default 512 the numbers of two epochs can be compared, and a healthy
-    network has an effective rank far below that limit of the rank. On a CPU this took
-    2 % of an epoch of the demo of SimSiam with hard views, and 4 % without; data sets of more than
-    4096 images have no more of it.
+    ``num_images``, which also limits the ranks. On a CPU this took 2 % of an epoch of the demo of
+    SimSiam with hard views, and 4 % without; it takes no longer for more than 4096 images.
 
     The visualizer with its JSON log, MMEngine's ``MessageHub`` and the log file get the entries of
     :func:`measure_health` as ``health/feature_rank`` ..., and
