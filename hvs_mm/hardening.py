@@ -124,7 +124,11 @@ def hard_views(
     if photometry == 'device':
         views['photometry'] = photometry
     loader, checks_images = _hard_loader(base.get('train_dataloader') or {}, views)
-    hooks = {'finite_step': 'FiniteStepHook', 'selection': 'SelectionStatsHook'}
+    hooks = {
+        'finite_step': 'FiniteStepHook',
+        'health': 'HealthHook',
+        'selection': 'SelectionStatsHook',
+    }
     if checks_images:
         hooks['bad_images'] = 'BadImagesHook'
     own_hooks = base.get('default_hooks') or {}

@@ -38,6 +38,7 @@ ALLOWED = {
     'custom_imports',
     # Upstream's baselines lack it.
     'default_hooks.finite_step',
+    'default_hooks.health',
     # Reports images that were skipped.
     'default_hooks.bad_images',
     # Show the selection.

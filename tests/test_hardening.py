@@ -60,6 +60,7 @@ def test_upstreams_configs(name, candidates, keep):
     assert cfg.log_processor == Config.fromfile(CONFIGS / '_base_/hvs.py').log_processor
     added = dict(
         finite_step=dict(type='FiniteStepHook'),
+        health=dict(type='HealthHook'),
         selection=dict(type='SelectionStatsHook'),
         bad_images=dict(type='BadImagesHook'),
     )
@@ -183,7 +184,7 @@ def test_a_config_without_what_others_inherit():
             pipeline=[dict(type='CandidateViews', num_views=[4], transforms=[[]])],
         ),
     )
-    assert cfg.default_hooks.keys() == {'finite_step', 'selection'}
+    assert cfg.default_hooks.keys() == {'finite_step', 'health', 'selection'}
 
 
 @pytest.mark.parametrize('inside', [False, True])

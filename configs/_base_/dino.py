@@ -50,4 +50,6 @@ custom_hooks = [
     dict(type='GradientHook', clip=3.0, freeze_epochs=1),
 ]
 default_hooks = dict(
-    finite_step=dict(type='FiniteStepHook'), checkpoint=dict(interval=10, max_keep_ckpts=3))
+    finite_step=dict(type='FiniteStepHook'),
+    health=dict(type='HealthHook'),
+    checkpoint=dict(interval=10, max_keep_ckpts=3))

@@ -46,5 +46,6 @@ param_scheduler = [dict(**_base_.cosine, T_max=10, end=10)]
 train_cfg = dict(max_epochs=10)
 default_hooks = dict(
     finite_step=dict(type='FiniteStepHook'),
+    health=dict(type='HealthHook'),
     logger=dict(interval=20),
     checkpoint=dict(interval=1, max_keep_ckpts=1))

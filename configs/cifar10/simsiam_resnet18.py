@@ -43,5 +43,6 @@ custom_hooks = [
 ]
 default_hooks = dict(
     finite_step=dict(type='FiniteStepHook'),
+    health=dict(type='HealthHook'),
     logger=dict(interval=20),
     checkpoint=dict(interval=1, max_keep_ckpts=1))

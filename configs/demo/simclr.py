@@ -28,6 +28,7 @@ param_scheduler = _base_.pair_schedule
 train_cfg = dict(max_epochs=8)
 default_hooks = dict(
     finite_step=dict(type='FiniteStepHook'),
+    health=dict(type='HealthHook'),
     logger=dict(interval=16),
     checkpoint=dict(interval=1, max_keep_ckpts=3))
 custom_hooks = [dict(type='ProgressHook')]

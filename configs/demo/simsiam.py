@@ -22,7 +22,10 @@ lr = 0.1
 optim_wrapper = dict(optimizer=dict(lr=lr))
 param_scheduler = _base_.pair_schedule
 train_cfg = dict(max_epochs=8)
-default_hooks = dict(finite_step=dict(type='FiniteStepHook'), logger=dict(interval=16))
+default_hooks = dict(
+    finite_step=dict(type='FiniteStepHook'),
+    health=dict(type='HealthHook'),
+    logger=dict(interval=16))
 custom_hooks = [
     dict(type='SimSiamHook', priority='HIGH', fix_pred_lr=True, lr=lr, adjust_by_epoch=False),
     dict(type='ProgressHook'),

@@ -1,5 +1,16 @@
-from .collapse import output_entropy
 from .features import LabeledFeatures, choose_network, extract_features, feature_networks
+from .health import (
+    OutputEntropy,
+    alignment,
+    feature_std,
+    image_information,
+    output_entropy,
+    rank_me,
+    uniformity,
+)
+from .health_hook import HealthHook
+from .health_probe import measure_health
+from .health_problems import find_problems
 from .knn import KNNResult, knn_accuracy
 from .knn_evaluation import (
     KNNEvaluation,
@@ -13,20 +24,29 @@ from .knn_hook import KNNHook
 from .operations import count_operations, operation_counter
 
 __all__ = [
+    'HealthHook',
     'KNNEvaluation',
     'KNNHook',
     'KNNResult',
     'KNNSettings',
     'LabeledFeatures',
+    'OutputEntropy',
+    'alignment',
     'check_configured',
     'choose_network',
     'configured_settings',
     'count_operations',
     'extract_features',
     'feature_networks',
+    'feature_std',
+    'find_problems',
+    'image_information',
     'knn_accuracy',
     'knn_datasets',
     'knn_loader',
+    'measure_health',
     'operation_counter',
     'output_entropy',
+    'rank_me',
+    'uniformity',
 ]

@@ -75,7 +75,7 @@ def feature_networks(model: nn.Module) -> dict[str, Callable[[Tensor], Any]]:
     DINO and iBOT have ``teacher``, which their papers evaluate, and ``student``; others
     ``backbone``. Each maps images (B, 3, H, W) to the output of a backbone.
     """
-    model = _own_model(model)
+    model = own_model(model)
     teacher = getattr(model, 'teacher', None)
     if isinstance(teacher, nn.ModuleDict) and 'backbone' in teacher:
         return {'teacher': teacher['backbone'], 'student': model.extract_feat}
@@ -87,7 +87,7 @@ def choose_network(model: nn.Module, name: str | None) -> str:
     names = list(feature_networks(model))
     if name is not None and name not in names:
         raise ValueError(
-            f'network={name!r}: {type(_own_model(model)).__name__} has '
+            f'network={name!r}: {type(own_model(model)).__name__} has '
             f'{" and ".join(map(repr, names))}; leave the setting out for {names[0]!r}.'
         )
     return name or names[0]
@@ -142,7 +142,7 @@ def extract_features(
             exist, or its output is no feature.
     """
     forward = feature_networks(model)[choose_network(model, network)]
-    model = _own_model(model)
+    model = own_model(model)
     features, labels, start = torch.empty(0, 0), [], 0
     with preserve_state(model, evaluate=True):
         # Features with other buffers could not be compared; a single process has nothing to do.
@@ -172,7 +172,8 @@ def extract_features(
     return LabeledFeatures(features[:start], torch.tensor(labels).long(), indices)
 
 
-def _own_model(model: nn.Module) -> nn.Module:
+def own_model(model: nn.Module) -> nn.Module:
+    """The algorithm, without ``HVSAlgorithm`` or a wrapper for several processes."""
     model = unwrap_model(model)
     # The modules whose modes have to be restored are those of the algorithm.
     return model.algorithm if isinstance(model, HVSAlgorithm) else model

@@ -22,17 +22,20 @@ _MAX_MARKERS = 12
 def draw_curves(runs: Sequence[Run], k: int) -> Figure | None:
     """Draw the k-NN accuracy of the runs over the epochs, with ``k`` neighbors.
 
-    Runs without such a number have their loss in a second panel, the mean over each epoch. Returns
-    a figure, not bound to any window system; None if there is nothing to draw.
+    Runs without such a number have their loss in a second panel, the mean over each epoch. A last
+    one has the effective rank of the features of runs that have logged it. A run has one color in
+    all panels. Returns a figure, not bound to any window system; None if there is nothing to draw.
     """
     accuracy = {run.name: run.knn[k] for run in runs if run.knn.get(k)}
     loss = {run.name: run.loss_by_epoch() for run in runs if run.name not in accuracy}
     loss = {name: curve for name, curve in loss.items() if curve}
     panels = [(f'k-NN top-1 accuracy, k={k} (%)', accuracy)] if accuracy else []
     panels += [('training loss, mean of the epoch', loss)] if loss else []
+    rank = {run.name: curve for run in runs if (curve := run.health('feature_rank'))}
+    panels += [('effective rank of the features', rank)] if rank else []
     if not panels:
         return None
-    drawn = [run.name for run in runs if run.name in accuracy or run.name in loss]
+    drawn = [run.name for run in runs if any(run.name in curves for _, curves in panels)]
     size = 5.5 * len(panels) + 0.5, 4.0 + 0.22 * len(drawn)
     figure = Figure(figsize=size, layout='constrained')
     all_axes = figure.subplots(1, len(panels), squeeze=False)[0]
@@ -52,6 +55,11 @@ def draw_curves(runs: Sequence[Run], k: int) -> Figure | None:
     legend = [handles[name] for name in drawn], drawn
     literally(figure.legend(*legend, loc='outside lower left', fontsize=9))
     return figure
+
+
+def shown_name(name: str) -> str:
+    """A name for a legend, from which matplotlib leaves out those that begin with an underscore."""
+    return f' {name}' if name.startswith('_') else name
 
 
 def literally(legend: Legend) -> None:

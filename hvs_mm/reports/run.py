@@ -75,6 +75,14 @@ class Run:
                 losses.setdefault(record.epoch, []).append(loss)
         return {epoch: fmean(values) for epoch, values in losses.items()}
 
+    def health(self, name: str) -> dict[int, float]:
+        """A number of ``HealthHook`` by epochs, or iterations, done; NaN is left out."""
+        return {
+            done: value
+            for done, record in sorted(self.log.health.items())
+            if (value := number(record.get(f'health/{name}'))) is not None and value == value
+        }
+
     def accuracies(self) -> dict[int, float]:
         """Top-1 accuracy in percent of each validation of a classifier, in order."""
         return {

@@ -44,6 +44,8 @@ class RunLog:
         validation: Results of validation by the number of epochs (iterations, if the run has no
             epochs) after which it ran.
         knn: Entries of ``KNNHook``, ``'knn/top1_k20'`` ..., by the number of epochs done.
+        health: Entries of ``HealthHook``, ``'health/feature_rank'`` ..., likewise, or by that of
+            iterations.
         selection: Entries of ``SelectionStatsHook``, ``'selection/iou_kept'`` ..., in order.
         source: The ``vis_data`` folder of the latest log; None if there is no log.
         unreadable: Number of lines that cannot be read, by file. The last line of a file does not
@@ -53,6 +55,7 @@ class RunLog:
     train: list[TrainRecord] = field(default_factory=list)
     validation: dict[int, dict[str, Any]] = field(default_factory=dict)
     knn: dict[int, dict[str, Any]] = field(default_factory=dict)
+    health: dict[int, dict[str, Any]] = field(default_factory=dict)
     selection: list[TrainRecord] = field(default_factory=list)
     source: Path | None = None
     unreadable: dict[Path, int] = field(default_factory=dict)
@@ -110,14 +113,14 @@ def _merge(log: RunLog, folder: Path, records: list[dict[str, Any]]) -> None:
         start = (train or selection)[0].position
         log.train = [record for record in log.train if record.position < start]
         log.selection = [record for record in log.selection if record.position < start]
-        for results in (log.validation, log.knn):
+        for results in (log.validation, log.knn, log.health):
             for done in [done for done in results if done >= start or not log.train]:
                 del results[done]
         log.train += train
         log.selection += selection
     if train or not log.train:
         log.source = folder
-    for results, kind in ((log.validation, 'validation'), (log.knn, 'knn')):
+    for results, kind in ((log.validation, 'validation'), (log.knn, 'knn'), (log.health, 'health')):
         for record in kinds[kind]:
             done = whole_number(record.get('epoch', record.get('step')))
             if done is not None:
@@ -126,7 +129,7 @@ def _merge(log: RunLog, folder: Path, records: list[dict[str, Any]]) -> None:
 
 def _kind(record: dict[str, Any]) -> str:
     """Which part of the log a record belongs to; hooks log the iteration, too."""
-    for hook in ('knn', 'selection'):
+    for hook in ('knn', 'selection', 'health'):
         if any(name.startswith(f'{hook}/') for name in record):
             return hook
     return 'validation' if whole_number(record.get('iter')) is None else 'train'

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from .curves import literally, look, style_axes
+from .curves import literally, look, shown_name, style_axes
 from .selection_series import Period
 
 #: Small enough to be read on a phone, where it is as wide as the screen.
@@ -20,8 +20,7 @@ Series = Mapping[str, Sequence[Period]]
 
 def draw_selection_plots(series: Series, by_epoch: bool = True) -> dict[str, Figure]:
     """All plots for which there are numbers, by title, of runs by name."""
-    # matplotlib leaves names that begin with an underscore out of a legend.
-    shown = {f' {name}' if name.startswith('_') else name: found for name, found in series.items()}
+    shown = {shown_name(name): found for name, found in series.items()}
     figures = {}
     for title, y, endings in _PLOTS:
         needed = next(iter(endings))
@@ -29,8 +28,8 @@ def draw_selection_plots(series: Series, by_epoch: bool = True) -> dict[str, Fig
             name: [period for period in periods if _has(period, needed)]
             for name, periods in shown.items()
         }
-        logged = {name: periods for name, periods in logged.items() if periods}
-        if not logged:
+        # A run without them keeps its place, so that the others keep their colors.
+        if not any(logged.values()):
             continue
         figure = Figure(figsize=_SIZE, layout='constrained')
         axes = figure.subplots()
@@ -57,7 +56,7 @@ def _draw_lines(axes: Axes, series: Series, endings: Mapping[str, str]) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     for position, (name, periods) in enumerate(series.items()):
         for key, ending in endings.items():
-            if all(key in period.means for period in periods):
+            if periods and all(key in period.means for period in periods):
                 _line(axes, position, periods, key, name + ending)
     if 'score_gap' in endings:
         axes.axhline(0, color='0.6', linewidth=0.8, zorder=0)
@@ -97,6 +96,8 @@ def _band(period: Period, key: str) -> tuple[float, float] | None:
 def _draw_histogram(axes: Axes, series: Series, endings: Mapping[str, str]) -> None:
     edges = np.linspace(0, 1, 11)
     for position, (name, periods) in enumerate(series.items()):
+        if not periods:
+            continue
         means, color = periods[-1].means, look(position)['color']
         for kind, style in (('kept', '-'), ('all', ':')):
             shares = [means.get(f'iou_{kind}_bin_{number}', 0.0) for number in range(10)]
@@ -108,6 +109,8 @@ def _draw_histogram(axes: Axes, series: Series, endings: Mapping[str, str]) -> N
 def _draw_kept_views(axes: Axes, series: Series, endings: Mapping[str, str]) -> None:
     width = 0.8 / len(series)
     for position, (name, periods) in enumerate(series.items()):
+        if not periods:
+            continue
         means = periods[-1].means
         shares = []
         while f'kept_view_{len(shares)}' in means:

@@ -1,4 +1,4 @@
-"""The HTML report: one file that shows what was selected in a run, or in several to compare."""
+"""The HTML report: one file on what was selected in some runs, and on their health."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from ..utils.printable import printable
 from .comparison import make_rows, table_cells
+from .health_plots import draw_health_plots
 from .run import Run
 from .selection_plots import draw_selection_plots
 from .selection_series import Period, selection_series
@@ -36,15 +37,16 @@ _PNG = b'\x89PNG\r\n\x1a\n'
 
 
 def selection_html(runs: Sequence[Run], k: int = 20) -> str:
-    """The report on the selection of some runs; it needs no other file and no network.
+    """The report on selection and health of some runs; it needs no other file and no network.
 
     The table of the runs has the k-NN accuracy for ``k`` neighbors.
 
     Raises:
-        ValueError: If none of them has logged anything of its selection.
+        ValueError: If none of them has logged anything of its selection or health.
     """
     series = {run.name: selection_series(run) for run in runs}
-    if not any(series.values()):
+    health = draw_health_plots(runs)
+    if not any(series.values()) and not health:
         raise ValueError(
             f'{", ".join(str(run.path) for run in runs)}: nothing was logged of what is selected. '
             "Train with default_hooks = dict(selection=dict(type='SelectionStatsHook')), as the "
@@ -52,6 +54,8 @@ def selection_html(runs: Sequence[Run], k: int = 20) -> str:
         )
     rows, notes = make_rows(runs, k)
     empty = [name for name, periods in series.items() if not periods]
+    # The sections on the selection are left out if no run has any.
+    empty = empty if len(empty) < len(runs) else []
     notes += [f'{name}: nothing was logged of what is selected.' for name in empty]
     by_epoch = all(run.config.by_epoch for run in runs)
     plots = draw_selection_plots(series, by_epoch)
@@ -59,12 +63,14 @@ def selection_html(runs: Sequence[Run], k: int = 20) -> str:
         loader=PackageLoader('hvs_mm.reports', ''), autoescape=True, undefined=StrictUndefined
     )
     return environment.get_template('selection_report.html.j2').render(
-        title='What is selected: ' + ', '.join(run.name for run in runs),
+        title=('What is selected: ' if any(series.values()) else 'Training of ')
+        + ', '.join(run.name for run in runs),
         runs=table_cells(rows),
         notes=notes,
         by_epoch=by_epoch,
         selected=_selected(series, 'epoch' if by_epoch else 'iteration'),
         plots={title: _source(_png(figure)) for title, figure in plots.items()},
+        health={title: _source(_png(figure)) for title, figure in health.items()},
         panels={title: source for run in runs for title, source in _panels(run).items()},
         configs=[_config(run) for run in runs if run.config_file is not None],
     )

@@ -28,7 +28,9 @@ _OF_THE_MACHINE = {'data_root', 'experiment_name', 'launcher', 'num_workers', 'p
 _OF_THE_MACHINE |= {'pin_memory', 'prefetch_factor', 'resume', 'runner_type', 'vis_backends'}
 _OF_THE_MACHINE |= {'visualizer', 'work_dir'}
 #: Hooks that only watch.
-_WATCHING = {'checkpoint', 'logger', 'selection', 'timer', 'trust', 'visualization'}
+_WATCHING = {
+    'checkpoint', 'health', 'logger', 'selection', 'timer', 'trust', 'visualization',
+}  # fmt: skip
 
 
 #: Reading a config takes longer than all else here, and arms share configs.
