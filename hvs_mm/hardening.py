@@ -32,7 +32,9 @@ from .datasets import PackViews
 from .engine.checks.dataset_checks import loaded_datasets
 from .selection import ViewGroups
 from .selection.pair_losses.base import default_pair_loss, registered_pair_losses
+from .utils.arguments import check_choice
 from .utils.class_name import class_name
+from .utils.photometry_operations import PHOTOMETRY_PLACES
 
 
 def harden(
@@ -103,8 +105,7 @@ def hard_views(
             pipeline draws no views.
     """
     groups = ViewGroups(candidates, keep)
-    if photometry not in ('loader', 'device'):
-        raise ValueError(f"photometry={photometry!r} must be 'loader' or 'device'.")
+    check_choice('photometry', photometry, PHOTOMETRY_PLACES)
     algorithm = deepcopy(base.get('model') or {})
     _check_algorithm(algorithm, pair_loss)
     model = {

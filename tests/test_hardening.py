@@ -289,7 +289,7 @@ METHODS = r"\['BYOL', 'DINO', 'IBOT', 'SimCLR', 'SimSiam'\]"
             [2],
             dict(photometry='gpu'),
             ValueError,
-            r"photometry='gpu' must be 'loader' or 'device'",
+            r"photometry='gpu' must be one of \['loader', 'device'\]",
         ),
         (
             of_another_preprocessor(),

@@ -48,17 +48,15 @@ def compare(args: argparse.Namespace) -> None:
     runs = read_runs(args.runs)
     rows, notes = make_rows(runs, args.k)
     console = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
-    console.print(terminal_table(rows, args.k))
+    console.print(terminal_table(rows))
     for note in notes:
         print(f'note: {note}')
-    for path, text in (
-        (args.markdown, markdown_table(rows, args.k)),
-        (args.csv, csv_table(rows, args.k)),
-    ):
+    for path, text in ((args.markdown, markdown_table(rows)), (args.csv, csv_table(rows))):
         if path is not None:
             output_file(path).write_text(text, encoding='utf-8')
             print(f'written: {printable(path)}')
-    figure = draw_curves([row.run for row in rows], args.k)
+    shown = {row['run'] for row in rows}
+    figure = draw_curves([run for run in runs if run.name in shown], args.k)
     if figure is None:
         print('note: there is nothing to plot yet.')
     else:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
 from mmcv.transforms import BaseTransform
 from mmpretrain.registry import TRANSFORMS
 
-from ..utils.arguments import check_whole
+from ..utils.arguments import check_whole, is_list
 from .views.view_transform import image_size
 
 #: Rectangles have a ratio of sides between this one and its inverse.
@@ -128,16 +129,14 @@ class BlockMasks(BaseTransform):
                 f'patch_size={self.patch_size}: make the crop size a multiple of it.'
             )
         grid = height // self.patch_size, width // self.patch_size
-        leading = next((i for i, size in enumerate(sizes) if size != sizes[0]), len(sizes))
-        masks = [block_mask(*grid, self.draw_ratio(), np.random) for _ in range(leading)]
+        full_size = takewhile(lambda size: size == sizes[0], sizes)
+        masks = [block_mask(*grid, self.draw_ratio(), np.random) for _ in full_size]
         results['view_masks'] = np.stack(masks)
         return results
 
 
 def _shares(name: str, value: float | Sequence[float]) -> list[float]:
-    shares = [value] if isinstance(value, (int, float)) else value
-    if not isinstance(shares, Sequence) or not all(
-        isinstance(share, (int, float)) and not isinstance(share, bool) for share in shares
-    ):
+    shares = list(value) if is_list(value) else [value]
+    if not all(isinstance(s, (int, float)) and not isinstance(s, bool) for s in shares):
         raise TypeError(f'{name}={value!r} of BlockMasks must be a number or a list of numbers.')
-    return list(shares)
+    return shares

@@ -12,7 +12,7 @@ import numpy as np
 from mmpretrain.datasets.base_dataset import BaseDataset
 from mmpretrain.registry import DATASETS
 
-from ..utils.arguments import check_whole
+from ..utils.arguments import check_choice, check_whole
 
 #: Number of a split in the seed of its images, so that splits share no image.
 _SPLITS = {'train': 0, 'val': 1}
@@ -258,9 +258,7 @@ class ShapesDataset(BaseDataset):
         metainfo: Mapping | None = None,
         **kwargs: Any,
     ) -> None:
-        if split not in list(_SPLITS):
-            raise ValueError(f'split={split!r} must be one of {list(_SPLITS)}.')
-        self.split = split
+        self.split = check_choice('split', split, _SPLITS)
         self.num_samples = check_whole(
             'num_samples', _NUM_SAMPLES[split] if num_samples is None else num_samples
         )

@@ -7,6 +7,7 @@ from .knn_evaluation import (
     check_configured,
     configured_settings,
     knn_datasets,
+    knn_loader,
 )
 from .knn_hook import KNNHook
 from .operations import count_operations, operation_counter
@@ -25,6 +26,7 @@ __all__ = [
     'feature_networks',
     'knn_accuracy',
     'knn_datasets',
+    'knn_loader',
     'operation_counter',
     'output_entropy',
 ]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from ..models.hvs_algorithm import HVSAlgorithm
-from ..utils.state_guard import evaluation_mode
+from ..utils.state_guard import preserve_state
 from ..utils.unwrap_model import unwrap_model
 
 #: The search for neighbors packs an index into 32 bits.
@@ -144,7 +144,7 @@ def extract_features(
     forward = feature_networks(model)[choose_network(model, network)]
     model = _own_model(model)
     features, labels, start = torch.empty(0, 0), [], 0
-    with evaluation_mode(model):
+    with preserve_state(model, evaluate=True):
         # Features with other buffers could not be compared; a single process has nothing to do.
         for buffer in model.buffers():
             broadcast(buffer, 0)

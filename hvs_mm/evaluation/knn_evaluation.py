@@ -15,8 +15,7 @@ from torch.cuda import is_available
 from torch.utils.data import DataLoader
 
 from ..utils.arguments import check_whole
-from ..utils.class_name import class_name
-from .caching import CachedDataset
+from ..utils.class_name import class_name, configured_hooks
 from .features import extract_features
 from .knn import KNNResult, check_knn_settings, knn_accuracy
 
@@ -70,9 +69,6 @@ class KNNSettings:
 class KNNEvaluation:
     """k-NN accuracy of models on the images that the config of a pretraining run names.
 
-    With ``in_memory`` it prepares the images once for all calls, see :class:`CachedDataset`, unless
-    there are worker processes, each of which would have a cache of its own.
-
     Raises:
         ValueError: If the images are missing, have no labels or are fewer than k, or if bank and
             queries have different classes.
@@ -82,15 +78,13 @@ class KNNEvaluation:
         >>> evaluate(model).accuracy[20].top1
     """
 
-    def __init__(self, cfg: Config, settings: KNNSettings, in_memory: bool = False) -> None:
+    def __init__(self, cfg: Config, settings: KNNSettings) -> None:
         self.settings = settings
         num_workers = settings.num_workers
         if num_workers is None:
             num_workers = (cfg.get('train_dataloader') or {}).get('num_workers', 0)
         datasets = knn_datasets(cfg, settings.bank, settings.queries)
         check_knn_settings(settings.k, settings.temperature, len(datasets[0]))
-        if in_memory and num_workers == 0:
-            datasets = map(CachedDataset, datasets)
         self.loaders = [knn_loader(d, settings.batch_size, num_workers) for d in datasets]
 
     def __call__(self, model: nn.Module) -> KNNResult:
@@ -106,7 +100,8 @@ class KNNEvaluation:
 def configured_settings(cfg: Config) -> dict[str, Any]:
     """The evaluation's settings that a config gives its ``KNNHook``; empty without the hook."""
     names = KNNSettings.__dataclass_fields__
-    return {name: value for name, value in (_find_hook(cfg) or {}).items() if name in names}
+    hooks = configured_hooks(cfg, 'KNNHook')
+    return {name: value for hook in hooks[:1] for name, value in hook.items() if name in names}
 
 
 def check_configured(cfg: Config) -> None:
@@ -116,7 +111,7 @@ def check_configured(cfg: Config) -> None:
         TypeError: If a k is no int.
         ValueError: If a setting is out of range, or images are missing or have no labels.
     """
-    if _find_hook(cfg) is not None:
+    if configured_hooks(cfg, 'KNNHook'):
         KNNEvaluation(cfg, KNNSettings(**configured_settings(cfg)))
 
 
@@ -167,12 +162,6 @@ def knn_loader(dataset: BaseDataset, batch_size: int, num_workers: int) -> DataL
         collate_fn=default_collate,
         pin_memory=is_available(),
     )
-
-
-def _find_hook(cfg: Config) -> dict[str, Any] | None:
-    hooks = [*(cfg.get('default_hooks') or {}).values(), *(cfg.get('custom_hooks') or [])]
-    found = (hook for hook in hooks if isinstance(hook, dict) and class_name(hook) == 'KNNHook')
-    return next(found, None)
 
 
 def _default_bank(cfg: Config) -> dict[str, Any]:

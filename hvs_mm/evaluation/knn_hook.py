@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from dataclasses import dataclass
 
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
@@ -11,11 +11,12 @@ from mmpretrain.registry import HOOKS
 
 from ..utils.arguments import check_whole
 from .features import choose_network
-from .knn_evaluation import Images, KNNEvaluation, KNNSettings
+from .knn_evaluation import KNNEvaluation, KNNSettings
 
 
 @HOOKS.register_module()
-class KNNHook(Hook):
+@dataclass(eq=False)
+class KNNHook(KNNSettings, Hook):
     """Logs the k-NN accuracy of the features.
 
     Acts after every ``interval`` epochs and after the last one, and before the first one if asked
@@ -25,36 +26,23 @@ class KNNHook(Hook):
     ``knn/top1_k20`` and the like, in percent, go into the log file, the visualizer with its JSON
     log, and MMEngine's ``MessageHub``.
 
-    Args:
+    Attributes:
         interval: Epochs between two evaluations.
         at_start: Evaluate before training, too.
-        bank: Images of known class. This and all that follow are explained in
-            :class:`KNNSettings`.
 
-    Raises:
-        TypeError: If a k is no int.
-        ValueError: If a setting is out of range.
+    The other settings, and the errors for wrong ones, are those of :class:`KNNSettings`.
     """
 
-    def __init__(
-        self,
-        interval: int = 10,
-        at_start: bool = False,
-        bank: Images = None,
-        queries: Images = None,
-        k: int | Sequence[int] = (10, 20, 100, 200),
-        temperature: float = 0.07,
-        network: str | None = None,
-        batch_size: int = 128,
-        num_workers: int | None = None,
-    ) -> None:
-        self.interval = check_whole('interval', interval, hint='the epochs between evaluations.')
-        self.at_start = at_start
-        self.settings = KNNSettings(bank, queries, k, temperature, network, batch_size, num_workers)
+    interval: int = 10
+    at_start: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_whole('interval', self.interval, hint='the epochs between evaluations.')
 
     def before_train(self, runner: Runner) -> None:
-        self._network = choose_network(runner.model, self.settings.network)
-        self._evaluate = KNNEvaluation(runner.cfg, self.settings)
+        self._network = choose_network(runner.model, self.network)
+        self._evaluate = KNNEvaluation(runner.cfg, self)
         if self.at_start:
             self._log(runner, runner.epoch)
 

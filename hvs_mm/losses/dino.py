@@ -40,10 +40,9 @@ def dino_pair_loss(
 
 
 def mean_of_cross_terms(pair_loss: Tensor) -> Tensor:
-    """Mean (B,) over the pairs of different views of each sample.
+    """Mean (B,) over the pairs of different views of each sample, from pair losses (B, T, S).
 
-    Args:
-        pair_loss: (B, T, S); the first ``T`` online views are the target views.
+    The first ``T`` online views are the target views.
     """
     num_targets, num_views = pair_loss.shape[1:]
     itself = torch.eye(num_targets, num_views, dtype=torch.bool, device=pair_loss.device)

@@ -32,40 +32,25 @@ class IBOTOutputs:
     is_masked: Tensor | None = None
 
 
-@dataclass(frozen=True)
-class MaskedPatches:
-    """Where the masked patches of a batch of views are.
-
-    Attributes:
-        positions: (M,) int64, positions in the flattened mask (R, N) of R views with N patches.
-        rows: (M,) int64, the view of each.
-        patches: (M,) int64, its number within the view.
-        is_masked: (M,) bool; ``None`` if all are. Others fill up to a number known beforehand.
-    """
-
-    positions: Tensor
-    rows: Tensor
-    patches: Tensor
-    is_masked: Tensor | None
-
-
 @torch.compiler.disable
-def find_masked(masks: Tensor, max_masked: int | None = None) -> MaskedPatches:
+def find_masked(masks: Tensor, max_masked: int | None = None) -> tuple[Tensor, Tensor | None]:
     """List the masked patches, in the order of views and patches.
 
     Args:
-        masks: (..., h, w) bool. The host would have to wait for a GPU to learn how many patches
+        masks: Any shape, bool. The host would have to wait for a GPU to learn how many patches
             of a mask there are masked.
         max_masked: Upper bound of their number. Exactly as many patches are listed then, the masked
             ones first, without waiting.
+
+    Returns:
+        Positions (M,) int64 in the flattened masks, and (M,) bool, which are masked; ``None`` if
+        all are.
     """
-    flat, num_patches = masks.flatten(), masks.shape[-2] * masks.shape[-1]
+    flat = masks.flatten()
     if max_masked is None:
-        positions, is_masked = flat.nonzero(as_tuple=True)[0], None
-    else:
-        positions = flat.byte().argsort(descending=True, stable=True)[:max_masked]
-        is_masked = flat[positions]
-    return MaskedPatches(positions, positions // num_patches, positions % num_patches, is_masked)
+        return flat.nonzero(as_tuple=True)[0], None
+    positions = flat.byte().argsort(descending=True, stable=True)[:max_masked]
+    return positions, flat[positions]
 
 
 @full_precision

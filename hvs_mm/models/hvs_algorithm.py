@@ -158,13 +158,10 @@ class HVSAlgorithm(TransparentWrapper):
             ValueError: If the views do not fit ``candidates``, hold pixels that are not finite,
                 their colors are still to be changed, or the batch is too small for BatchNorm.
         """
-        self._check(inputs, data_samples)
+        groups, known = self._prepare(inputs, data_samples)
         check_photometry_done(data_samples)
         check_batch_size(self.algorithm, len(inputs[0]))
         self._check_finite(inputs, data_samples)
-        groups = self.groups(inputs)
-        batch = inputs, groups.num_targets, data_samples
-        known = self.pair_loss.target_inputs(self.algorithm, *batch)
         # Kept where no views are selected.
         first = index_tensor([groups.first_views()], inputs[0].device)
         indices = first.expand(len(inputs[0]), -1)
@@ -199,17 +196,19 @@ class HVSAlgorithm(TransparentWrapper):
             TypeError: If the inputs are no list of tensors.
             ValueError: If they do not fit ``candidates``.
         """
-        self._check(inputs, data_samples)
-        groups = self.groups(inputs)
-        batch = inputs, groups.num_targets, data_samples
-        target_inputs = self.pair_loss.target_inputs(self.algorithm, *batch)
-        return self._select(inputs, groups, target_inputs)[0]
+        return self._select(inputs, *self._prepare(inputs, data_samples))[0]
 
-    def _check(self, inputs: list[Tensor], data_samples: Samples) -> None:
+    def _prepare(
+        self, inputs: list[Tensor], data_samples: Samples
+    ) -> tuple[ViewGroups, dict[str, Tensor]]:
+        """Check a batch, and return its groups and the inputs of its target views."""
         weights = self.algorithm.parameters()
         dtype = next((one.dtype for one in weights if one.is_floating_point()), None)
         check_views(inputs, self.candidates, dtype)
         check_samples(data_samples, len(inputs[0]))
+        groups = self.groups(inputs)
+        batch = inputs, groups.num_targets, data_samples
+        return groups, self.pair_loss.target_inputs(self.algorithm, *batch)
 
     @compile_guards
     @torch.no_grad()

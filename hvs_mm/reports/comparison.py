@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -23,36 +22,15 @@ _MISSING = '-'
 _TEXT = ('run', 'method', 'selection', 'backbone')
 
 
-@dataclass
-class Row:
-    """The compared numbers of a run; None if unknown. Accuracies are top-1, in percent.
-
-    Attributes:
-        knn: Of the k-NN classifier, after the last epoch it was measured, ``knn_epoch``.
-        linear: Of the linear evaluation, in its last validation.
-        best_linear: The highest one of its validations.
-        linear_run: Name of the linear evaluation, where that is a run of its own.
-        fine_tuned: Of a run that trains the whole network on labels.
-    """
-
-    run: Run
-    knn: float | None = None
-    knn_epoch: int | None = None
-    linear: float | None = None
-    best_linear: float | None = None
-    linear_run: str | None = None
-    fine_tuned: float | None = None
+#: The compared values of a run by the columns of the CSV; None where unknown.
+Row = dict[str, Any]
 
 
 def make_rows(runs: Sequence[Run], k: int) -> tuple[list[Row], list[str]]:
-    """Put runs into rows.
+    """Put runs into rows, with the k-NN accuracy for ``k`` neighbors.
 
     A linear evaluation joins the row of the run whose checkpoint it starts from, if that is given,
     too, and has no second evaluation.
-
-    Args:
-        runs: The runs.
-        k: Neighbors of the k-NN accuracy.
 
     Returns:
         The rows in the order of the runs, and notes to print with them, one sentence each.
@@ -85,20 +63,34 @@ def make_rows(runs: Sequence[Run], k: int) -> tuple[list[Row], list[str]]:
 def _make_row(run: Run, evaluation: Run | None, k: int) -> Row:
     curve = run.knn.get(k, {})
     epoch = max(curve, default=None)
-    row = Row(run, knn=curve.get(epoch), knn_epoch=epoch)
-    if evaluation is not None:
-        row.linear_run = evaluation.name
+    is_linear = evaluation is not None or run.config.kind == LINEAR
     accuracies = list((evaluation or run).accuracies().values())
-    if accuracies and run.config.kind == FINE_TUNING:
-        row.fine_tuned = accuracies[-1]
-    elif accuracies and (evaluation is not None or run.config.kind == LINEAR):
-        row.linear, row.best_linear = accuracies[-1], max(accuracies)
-    return row
+    last, best = (accuracies[-1], max(accuracies)) if accuracies else (None, None)
+    return {
+        'run': run.name,
+        'path': printable(run.path),
+        **{name: getattr(run.config, name) for name in _TEXT[1:]},
+        'done': run.done,
+        'planned': run.config.planned,
+        'unit': 'epochs' if run.config.by_epoch else 'iterations',
+        'knn_k': k,
+        # Accuracies are top-1, in percent; that of k-NN after the last epoch it was measured.
+        'knn_top1': curve.get(epoch),
+        'knn_epoch': epoch,
+        'linear_top1': last if is_linear else None,
+        'linear_top1_best': best if is_linear else None,
+        # Where the linear evaluation is a run of its own.
+        'linear_run': evaluation.name if evaluation else None,
+        'fine_tuned_top1': last if run.config.kind == FINE_TUNING else None,
+        'seconds_per_step': run.seconds_per_step,
+        'memory_mib': run.memory,
+        'loss': run.loss,
+    }
 
 
-def terminal_table(rows: Sequence[Row], k: int) -> Table:
-    """The comparison for ``rich``, with the k-NN accuracy for ``k`` neighbors."""
-    header, *lines = table_cells(rows, k)
+def terminal_table(rows: Sequence[Row]) -> Table:
+    """The comparison for ``rich``."""
+    header, *lines = table_cells(rows)
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for title in header:
         if title in _TEXT:
@@ -112,11 +104,6 @@ def terminal_table(rows: Sequence[Row], k: int) -> Table:
     return table
 
 
-def markdown_table(rows: Sequence[Row], k: int) -> str:
-    """The comparison as a table of Markdown."""
-    return markdown_rows(table_cells(rows, k), len(_TEXT))
-
-
 def markdown_rows(cells: Sequence[Sequence[str]], text: int) -> str:
     """A table of Markdown from its header and lines; the first ``text`` columns are no numbers."""
     # Characters that begin HTML, a link, code or emphasis, or end a cell.
@@ -125,61 +112,41 @@ def markdown_rows(cells: Sequence[Sequence[str]], text: int) -> str:
     return ''.join(f'| {" | ".join(line)} |\n' for line in (header, marks, *lines))
 
 
-def csv_table(rows: Sequence[Row], k: int) -> str:
+def markdown_table(rows: Sequence[Row]) -> str:
+    """The comparison as a table of Markdown."""
+    return markdown_rows(table_cells(rows), len(_TEXT))
+
+
+def csv_table(rows: Sequence[Row]) -> str:
     """The comparison as CSV: numbers in full precision, empty where they are missing."""
     text = StringIO()
-    records = [_record(row, k) for row in rows]
-    writer = csv.DictWriter(text, list(records[0]), lineterminator='\n')
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator='\n')
     writer.writeheader()
-    writer.writerows(records)
+    writer.writerows(rows)
     return text.getvalue()
 
 
-def _record(row: Row, k: int) -> dict[str, Any]:
-    run = row.run
-    return {
-        'run': run.name,
-        'path': printable(run.path),
-        **{name: getattr(run.config, name) for name in _TEXT[1:]},
-        'done': run.done,
-        'planned': run.config.planned,
-        'unit': 'epochs' if run.config.by_epoch else 'iterations',
-        'knn_k': k,
-        'knn_top1': row.knn,
-        'knn_epoch': row.knn_epoch,
-        'linear_top1': row.linear,
-        'linear_top1_best': row.best_linear,
-        'linear_run': row.linear_run,
-        'fine_tuned_top1': row.fine_tuned,
-        'seconds_per_step': run.seconds_per_step,
-        'memory_mib': run.memory,
-        'loss': run.loss,
-    }
-
-
-def table_cells(rows: Sequence[Row], k: int) -> list[list[str]]:
+def table_cells(rows: Sequence[Row]) -> list[list[str]]:
     """Header and lines of a table to look at; the first four columns are text."""
-    lines = [_cells(row, k) for row in rows]
-    if all(row.fine_tuned is None for row in rows):
+    lines = [_cells(row) for row in rows]
+    if all(row['fine_tuned_top1'] is None for row in rows):
         for line in lines:
             del line['fine-tuned top-1']
     return [list(lines[0]), *(list(line.values()) for line in lines)]
 
 
-def _cells(row: Row, k: int) -> dict[str, str]:
-    run = row.run
-    linear, best = _number(row.linear, '.2f'), _number(row.best_linear, '.2f')
-    progress = f'{_number(run.done, "d")}/{_number(run.config.planned, "d")}'
+def _cells(row: Row) -> dict[str, str]:
+    linear, best = _number(row['linear_top1'], '.2f'), _number(row['linear_top1_best'], '.2f')
+    progress = f'{_number(row["done"], "d")}/{_number(row["planned"], "d")}'
     return {
-        'run': run.name,
-        **{name: getattr(run.config, name) or _MISSING for name in _TEXT[1:]},
-        'epochs': progress if run.config.by_epoch else f'{progress} iterations',
-        f'k-NN top-1 k={k}': _number(row.knn, '.2f'),
+        **{name: row[name] or _MISSING for name in _TEXT},
+        'epochs': progress if row['unit'] == 'epochs' else f'{progress} iterations',
+        f'k-NN top-1 k={row["knn_k"]}': _number(row['knn_top1'], '.2f'),
         'linear top-1': linear if best == linear else f'{linear} (best {best})',
-        'fine-tuned top-1': _number(row.fine_tuned, '.2f'),
-        's/step': _number(run.seconds_per_step, '.3f'),
-        'memory MiB': _number(run.memory, '.0f'),
-        'loss': _number(run.loss, '.4f'),
+        'fine-tuned top-1': _number(row['fine_tuned_top1'], '.2f'),
+        's/step': _number(row['seconds_per_step'], '.3f'),
+        'memory MiB': _number(row['memory_mib'], '.0f'),
+        'loss': _number(row['loss'], '.4f'),
     }
 
 

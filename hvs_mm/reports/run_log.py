@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..utils.arguments import is_whole
 
-_KNN = 'knn/'
-_SELECTION = 'selection/'
 #: Every integer up to here is a float, too.
 _LARGEST = 2**53
 
@@ -103,7 +102,10 @@ def _read_lines(log: RunLog, path: Path) -> list[dict[str, Any]]:
 
 
 def _merge(log: RunLog, folder: Path, records: list[dict[str, Any]]) -> None:
-    train, selection = _iterations(records, None), _iterations(records, _SELECTION)
+    kinds: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for record in records:
+        kinds[_kind(record)].append(record)
+    train, selection = _iterations(kinds['train']), _iterations(kinds['selection'])
     if train or selection:
         start = (train or selection)[0].position
         log.train = [record for record in log.train if record.position < start]
@@ -115,29 +117,23 @@ def _merge(log: RunLog, folder: Path, records: list[dict[str, Any]]) -> None:
         log.selection += selection
     if train or not log.train:
         log.source = folder
-    for record in records:
-        done = whole_number(record.get('epoch', record.get('step')))
-        kind = _hook(record)
-        if done is not None and kind == _KNN:
-            log.knn[done] = record
-        elif done is not None and kind is None and whole_number(record.get('iter')) is None:
-            log.validation[done] = record
+    for results, kind in ((log.validation, 'validation'), (log.knn, 'knn')):
+        for record in kinds[kind]:
+            done = whole_number(record.get('epoch', record.get('step')))
+            if done is not None:
+                results[done] = record
 
 
-def _hook(record: dict[str, Any]) -> str | None:
-    """The prefix of the names in a record of a hook that logs the iteration, too."""
-    for prefix in (_KNN, _SELECTION):
-        if any(name.startswith(prefix) for name in record):
-            return prefix
-    return None
+def _kind(record: dict[str, Any]) -> str:
+    """Which part of the log a record belongs to; hooks log the iteration, too."""
+    for hook in ('knn', 'selection'):
+        if any(name.startswith(f'{hook}/') for name in record):
+            return hook
+    return 'validation' if whole_number(record.get('iter')) is None else 'train'
 
 
-def _iterations(records: list[dict[str, Any]], hook: str | None) -> list[TrainRecord]:
-    found = [
-        record
-        for record in records
-        if _hook(record) == hook and whole_number(record.get('iter')) is not None
-    ]
+def _iterations(records: list[dict[str, Any]]) -> list[TrainRecord]:
+    found = [record for record in records if whole_number(record.get('iter')) is not None]
     return [
         TrainRecord(record['iter'], whole_number(record.get('epoch')), position == 0, record)
         for position, record in enumerate(found)

@@ -60,7 +60,7 @@ def selection_html(runs: Sequence[Run], k: int = 20) -> str:
     )
     return environment.get_template('selection_report.html.j2').render(
         title='What is selected: ' + ', '.join(run.name for run in runs),
-        runs=table_cells(rows, k),
+        runs=table_cells(rows),
         notes=notes,
         by_epoch=by_epoch,
         selected=_selected(series, 'epoch' if by_epoch else 'iteration'),

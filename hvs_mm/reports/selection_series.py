@@ -85,21 +85,18 @@ def _join(position: int, records: Iterable[TrainRecord]) -> Period | None:
             continue
         images += int(count)
         scored += int(finite)
-        for name in ('iou_gap', 'score_gap'):
-            deviation = found.pop(f'{name}_std', None)
-            if deviation is not None and name in found:
-                # Mean squares can be averaged, deviations cannot.
-                found[f'{name}_square'] = deviation**2 + found[name] ** 2
         for name, value in found.items():
             weight = finite if name.startswith('score_gap') else count
-            if weight:
-                sums[name] += weight * value
-                weights[name] += weight
+            mean = found.get(name.removesuffix('_std'))
+            if not weight or mean is None:
+                continue
+            # Mean squares can be averaged, deviations cannot.
+            sums[name] += weight * (value**2 + mean**2 if name.endswith('_std') else value)
+            weights[name] += weight
     if not images:
         return None
     means = {name: total / weights[name] for name, total in sums.items()}
-    for name in ('iou_gap', 'score_gap'):
-        square = means.pop(f'{name}_square', None)
-        if square is not None:
-            means[f'{name}_std'] = sqrt(max(square - means[name] ** 2, 0.0))
+    for name, square in means.items():
+        if name.endswith('_std'):
+            means[name] = sqrt(max(square - means[name.removesuffix('_std')] ** 2, 0.0))
     return Period(position, images, means, scored)

@@ -12,8 +12,8 @@ import torch
 from mmpretrain.registry import TASK_UTILS
 from torch import Tensor
 
-from ..utils.arguments import is_whole
-from ..utils.registry import look_up
+from ..utils.arguments import check_whole
+from ..utils.registry import build_part
 from ..utils.to_device import index_tensor
 from .groups import ViewGroups
 from .record import Selection
@@ -27,16 +27,10 @@ class Selector(ABC):
     def __call__(
         self, pair_loss: Tensor, groups: ViewGroups, weights: ScoreWeights = ScoreWeights()
     ) -> Selection:
-        """Choose the kept views.
-
-        Args:
-            pair_loss: (B, T, S) floating point, for ``T`` target and ``S`` candidate views of
-                ``groups``.
-            groups: The groups the views come in.
-            weights: Weights of the two parts of a score.
+        """Choose the kept views by ``pair_loss`` (B, T, S), floating point.
 
         Raises:
-            ValueError: If the shape of ``pair_loss`` does not fit ``groups``.
+            ValueError: If it does not have the T target and S candidate views of ``groups``.
         """
 
 
@@ -62,11 +56,9 @@ class _ExtremeSelector(Selector):
     _sign: int
 
     def __init__(self, max_comparisons: int | None = None) -> None:
-        if max_comparisons is not None and not is_whole(max_comparisons, 1):
-            raise ValueError(
-                f'max_comparisons={max_comparisons!r} must be a positive integer, or None to '
-                'search all combinations.'
-            )
+        if max_comparisons is not None:
+            hint = 'or leave it out to search all combinations.'
+            check_whole('max_comparisons', max_comparisons, hint=hint)
         self.max_comparisons = max_comparisons
 
     def __call__(
@@ -230,27 +222,7 @@ def build_selector(selector: str | dict[str, Any] | Selector) -> Selector:
             ``dict(type='hardest', max_comparisons=128)``; or a built selector.
 
     Raises:
-        TypeError: If it is none of these, or has an argument its class does not take.
-        ValueError: If the name is unknown.
+        TypeError, ValueError: See :func:`hvs_mm.utils.registry.build_part`.
     """
-    if isinstance(selector, Selector):
-        return selector
-    if isinstance(selector, str):
-        selector = {'type': selector}
-    if not isinstance(selector, dict) or 'type' not in selector:
-        raise TypeError(
-            f'selector={selector!r} must be one of {sorted(SELECTORS)}, a dict with a "type", or '
-            'a Selector.'
-        )
-    arguments = {key: value for key, value in selector.items() if key not in ('type', '_scope_')}
-    name = selector['type']
-    cls = look_up(SELECTORS.get(name, name) if isinstance(name, str) else name, Selector)
-    if cls is None:
-        raise ValueError(
-            f'selector={name!r} is not known: expected one of {sorted(SELECTORS)} or the name of '
-            'a Selector class registered in mmpretrain.registry.TASK_UTILS.'
-        )
-    try:
-        return cls(**arguments)
-    except TypeError as error:
-        raise TypeError(f'selector={name!r} does not take {arguments}: {error}') from error
+    settings = {'type': selector} if isinstance(selector, str) else selector
+    return build_part('selector', settings, Selector, SELECTORS, short=SELECTORS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import inf, isfinite
 from typing import Any
 
@@ -42,6 +42,18 @@ def check_share(name: str, value: Any, zero: bool = True, hint: str = '') -> flo
         expected = 'must be between 0 and 1' if zero else 'must be above 0 and at most 1'
         raise ValueError(f'{name}={value!r} {expected}{": " + hint if hint else "."}')
     return float(value)
+
+
+def check_choice(name: str, value: Any, known: Iterable[Any], hint: str = '') -> Any:
+    """Return the value of a setting, or raise ``ValueError`` unless it is one of those known.
+
+    For the ``hint`` see :func:`check_whole`.
+    """
+    choices = list(known)
+    if value not in choices:
+        expected = f'must be one of {choices}'
+        raise ValueError(f'{name}={value!r} {expected}{": " + hint if hint else "."}')
+    return value
 
 
 def check_settings(name: str, settings: Any, known: Sequence[str]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 
@@ -13,3 +14,9 @@ def class_name(settings: Any) -> str:
     """
     kind = settings.get('type') if isinstance(settings, dict) else type(settings)
     return '' if kind is None else str(getattr(kind, '__name__', kind)).rpartition('.')[2]
+
+
+def configured_hooks(cfg: Mapping[str, Any], *names: str) -> list[dict[str, Any]]:
+    """The settings of the hooks of some classes, which are given by their bare names."""
+    hooks = [*(cfg.get('default_hooks') or {}).values(), *(cfg.get('custom_hooks') or [])]
+    return [hook for hook in hooks if isinstance(hook, dict) and class_name(hook) in names]

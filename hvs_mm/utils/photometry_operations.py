@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+#: Where the colors of views are changed: values of ``photometry``.
+PHOTOMETRY_PLACES = ('loader', 'device')
 #: Field of a data sample with the operations that are still to be applied to its views.
 PHOTOMETRY_FIELD = 'view_photometry'
 #: Operations of the device. A record has 0 for none, 1 for the first of these.

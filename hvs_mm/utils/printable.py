@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import unicodedata
-
-#: Control characters, halves of surrogate pairs (bytes of file names that are no UTF-8) and line
-#: separators.
-_UNFIT = ('Cc', 'Cs', 'Zl', 'Zp')
-#: Let text run backwards: what is shown would differ from what is there.
-_BIDIRECTIONAL = frozenset(
-    '\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069'
-)
-
 
 def printable(text: object) -> str:
-    """The text on one line, with everything that steers a terminal as an escape of Python."""
+    """The text on one line, with everything that steers a terminal as an escape of Python.
+
+    That is what ``repr`` escapes: control characters, separators of lines, characters that let text
+    run backwards, and halves of surrogate pairs, which are bytes of file names that are no UTF-8.
+    """
     return ''.join(
-        character.encode('unicode_escape').decode('ascii')
-        if unicodedata.category(character) in _UNFIT or character in _BIDIRECTIONAL
-        else character
+        character if character.isprintable() else character.encode('unicode_escape').decode('ascii')
         for character in str(text)
     )

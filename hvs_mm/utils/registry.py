@@ -1,7 +1,8 @@
-"""Look up names in MMPretrain's registry."""
+"""Build parts that MMPretrain's registry knows."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 from mmpretrain.registry import TASK_UTILS
@@ -9,17 +10,43 @@ from mmpretrain.registry import TASK_UTILS
 T = TypeVar('T')
 
 
-def look_up(kind: Any, base: type[T]) -> type[T] | None:
-    """The subclass of ``base`` that a config means; ``None`` if there is no such class.
+def build_part(
+    name: str, settings: Any, base: type[T], known: Iterable[str], short: Mapping[str, type[T]] = {}
+) -> T:
+    """Build a part from a setting, a dict whose ``type`` is a class, or return one that is built.
 
     Args:
-        kind: The class, its name in ``TASK_UTILS``, or a dotted one in Python.
-        base: Its base class.
+        name: Name of the setting.
+        settings: Its value. The class is one in ``TASK_UTILS``, or has a dotted name in Python.
+        base: Base class of the part.
+        known: Names for the error about an unknown one.
+        short: Classes by their short names.
+
+    Raises:
+        TypeError: If this is no such dict, or has an argument that the class does not take.
+        ValueError: If there is no such class.
     """
+    if isinstance(settings, base):
+        return settings
+    if not isinstance(settings, dict) or 'type' not in settings:
+        simplest = f'one of {sorted(short)}' if short else 'None'
+        raise TypeError(
+            f'{name}={settings!r} must be {simplest}, a dict with a "type", or a {base.__name__}.'
+        )
+    kind = cls = settings['type']
     if isinstance(kind, str):
         try:
-            kind = TASK_UTILS.get(kind)
+            cls = short.get(kind) or TASK_UTILS.get(kind)
         except (RuntimeError, TypeError, ValueError):
             # A name that no module can have, such as '' or '.x'.
-            return None
-    return kind if isinstance(kind, type) and issubclass(kind, base) else None
+            cls = None
+    if not (isinstance(cls, type) and issubclass(cls, base)):
+        raise ValueError(
+            f'{name}={kind!r} is not known: expected one of {sorted(known)} or the name of a '
+            f'{base.__name__} class registered in mmpretrain.registry.TASK_UTILS.'
+        )
+    arguments = {key: value for key, value in settings.items() if key not in ('type', '_scope_')}
+    try:
+        return cls(**arguments)
+    except TypeError as error:
+        raise TypeError(f'{name}={kind!r} does not take {arguments}: {error}') from error

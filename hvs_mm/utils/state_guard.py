@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Collection, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -31,60 +31,46 @@ class StateGuard:
     def __init__(self, model: nn.Module, averages: bool = False) -> None:
         self._model = model
         self._averages = averages
-        # By full name: the module's dict that holds the tensor, its key there, and the tensor.
-        self._places: dict[str, tuple[dict[str, Tensor | None], str, Tensor | None]] = {}
-        self._copies: dict[str, Tensor] = {}
+        # The module's dict that holds a tensor, its key there, and the tensor.
+        self._places: list[tuple[dict[str, Tensor | None], str, Tensor | None]] = []
+        self._copies: list[Tensor] = []
 
     @torch.compiler.disable
     @torch.no_grad()
     def take(self, skip: Collection[nn.Module] = ()) -> None:
         """Copy what the next passes may change; they leave the buffers of ``skip`` alone."""
         skipped = {id(module) for module in skip}
-        self._places = {
-            f'{prefix}.{name}' if prefix else name: (entries, name, value)
-            for prefix, entries in self._changing(skipped)
+        self._places = [
+            (entries, name, value)
+            for entries in self._changing(skipped)
             for name, value in entries.items()
-        }
+        ]
         values = self._values()
         # The memory of the copies before can be taken again.
         self._copies.clear()
-        self._copies = {full: torch.empty_like(value) for full, value in values.items()}
+        self._copies = [torch.empty_like(value) for value in values]
         _copy_all(self._copies, values)
-
-    def current(self) -> dict[str, Tensor]:
-        """All floating-point buffers, as they are now, by name."""
-        # Averaged parameters are left out: an average of finite weights is finite.
-        found = {
-            full: entries.get(name)
-            for full, (entries, name, value) in self._places.items()
-            if not isinstance(value, nn.Parameter)
-        }
-        return {n: v for n, v in found.items() if v is not None and v.is_floating_point()}
 
     @torch.compiler.disable
     @torch.no_grad()
     def restore(self) -> None:
         """Put everything back to where it was at :meth:`take`."""
-        for entries, name, value in self._places.values():
+        for entries, name, value in self._places:
             entries[name] = value
         _copy_all(self._values(), self._copies)
 
-    def _changing(self, skipped: Collection[int]) -> Iterator[tuple[str, dict[str, Tensor | None]]]:
-        """The dicts that hold what forward passes change, with the names of their modules."""
-        for prefix, module in self._model.named_modules():
+    def _changing(self, skipped: Collection[int]) -> Iterator[dict[str, Tensor | None]]:
+        """The dicts of modules that hold what forward passes change."""
+        for module in self._model.modules():
             if id(module) not in skipped:
-                yield prefix, module._buffers
+                yield module._buffers
             if self._averages and isinstance(module, BaseAveragedModel):
-                for name, inner in module.named_modules(prefix=prefix):
-                    yield name, inner._parameters
+                for inner in module.modules():
+                    yield inner._parameters
 
-    def _values(self) -> dict[str, Tensor]:
+    def _values(self) -> list[Tensor]:
         # Through `.data`: an unchanged buffer that autograd has saved must stay valid.
-        return {
-            full: value.data
-            for full, (_, _, value) in self._places.items()
-            if value is not None and not _is_expanded(value)
-        }
+        return [v.data for _, _, v in self._places if v is not None and not _is_expanded(v)]
 
 
 @contextmanager
@@ -124,11 +110,6 @@ def preserve_state(module: nn.Module, evaluate: bool = False) -> Iterator[None]:
             guard.restore()
 
 
-def evaluation_mode(module: nn.Module) -> AbstractContextManager[None]:
-    """Put a module into eval mode, and leave it as :func:`preserve_state` does."""
-    return preserve_state(module, evaluate=True)
-
-
 @contextmanager
 def own_random_numbers(seed: int) -> Iterator[None]:
     """Seed NumPy, Python and torch (on the CPU), and restore their generators afterwards.
@@ -159,10 +140,10 @@ def _is_expanded(value: Tensor) -> bool:
     return any(size > 1 and step == 0 for size, step in zip(value.shape, value.stride()))
 
 
-def _copy_all(targets: dict[str, Tensor], sources: dict[str, Tensor]) -> None:
+def _copy_all(targets: Sequence[Tensor], sources: Sequence[Tensor]) -> None:
     # One type at a time: only then is it one kernel for many tensors.
     groups = defaultdict(list)
-    for name, target in targets.items():
-        groups[target.device, target.dtype].append(name)
-    for names in groups.values():
-        torch._foreach_copy_([targets[name] for name in names], [sources[name] for name in names])
+    for target, source in zip(targets, sources):
+        groups[target.device, target.dtype].append((target, source))
+    for pairs in groups.values():
+        torch._foreach_copy_([target for target, _ in pairs], [source for _, source in pairs])

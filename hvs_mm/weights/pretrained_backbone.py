@@ -170,10 +170,8 @@ def load_backbone(
     The module's own load hooks run: MMPretrain's ``VisionTransformer`` interpolates position
     embeddings that were trained at another image size.
 
-    Args:
-        backbone: Any module.
-        path: A checkpoint of this package, MMPretrain or MMDetection.
-        prefix: This and the others as for :class:`PretrainedBackbone`.
+    ``path`` is a checkpoint of this package, MMPretrain or MMDetection; for the other settings see
+    :class:`PretrainedBackbone`.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -210,9 +208,9 @@ def fit_backbone(
     except (AssertionError, RuntimeError) as error:
         # Load hooks may change shapes, so only loading tells whether one fits.
         differing = [
-            f'{name}: {tuple(state[name].shape)} in the checkpoint, {tuple(own[name].shape)} here'
-            for name in common
-            if state[name].shape != own[name].shape
+            f'{name}: {theirs} in the checkpoint, {ours} here'
+            for name, theirs, ours in differing_shapes(state, own)
+            if None not in (theirs, ours)
         ]
         reason = list_some(differing, separator='; ') if differing else str(error)
         raise ValueError(f'{source}: {misfit}: {reason}.') from error
@@ -224,6 +222,17 @@ def fit_backbone(
     if strict and not load.is_complete:
         raise ValueError(f'{load.describe(source)}: {misfit}.')
     return load
+
+
+def differing_shapes(
+    found: Mapping[str, Tensor], expected: Mapping[str, Tensor]
+) -> list[tuple[str, tuple[int, ...] | None, tuple[int, ...] | None]]:
+    """Name, found shape and expected shape of each tensor where they differ, None if missing."""
+    found, expected = (
+        {name: tuple(value.shape) for name, value in state.items()} for state in (found, expected)
+    )
+    shapes = [(name, found.get(name), expected.get(name)) for name in {**expected, **found}]
+    return [(name, theirs, ours) for name, theirs, ours in shapes if theirs != ours]
 
 
 def list_some(names: Iterable[str], number: int = 3, separator: str = ', ') -> str:

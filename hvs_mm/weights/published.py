@@ -14,15 +14,12 @@ Names and shapes are those of `facebookresearch/dino <https://github.com/faceboo
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
-
-from .pretrained_backbone import list_some
+from torch import Tensor
 
 # {n} is a number, {p} and {s} the tensors of a layer without and with statistics, {g} those of a
 # weight-normalized layer. Fields stand in the same order in both names.
@@ -65,7 +62,8 @@ _CENTERS = (('center', 'head.center'), ('center2', 'head.patch_center'))
 _UPSTREAM = re.compile(r'(^|\.)(neck|layers\.\d+\.(ln1|ffn)|patch_embed\.projection)\.')
 _TRAINING_STATE = ('optimizer', 'fp16_scaler', 'epoch', 'args')
 _WEIGHT_NORM = ('weight_g', 'weight_v')
-_TEACHER = 'teacher.'
+#: Prefix of a teacher's names.
+TEACHER = 'teacher.'
 
 
 class Converted(NamedTuple):
@@ -115,8 +113,8 @@ def from_published(checkpoint: Mapping[str, Any]) -> Converted:
     notes = [f'left out, no weights: {", ".join(state)}.'] if state else []
     notes += _merge_shared_prototypes(weights)
     token = weights.get('backbone.mask_token')
-    if token is not None and f'{_TEACHER}backbone.cls_token' in weights:
-        weights.setdefault(f'{_TEACHER}backbone.mask_token', token.clone())
+    if token is not None and f'{TEACHER}backbone.cls_token' in weights:
+        weights.setdefault(f'{TEACHER}backbone.mask_token', token.clone())
         notes.append(
             "teacher.backbone.mask_token is a copy of the student's: the published teacher, "
             'which sees no masks, has none.'
@@ -139,8 +137,8 @@ def to_published(checkpoint: Mapping[str, Any]) -> Converted:
     state_dict = checkpoint.get('state_dict', checkpoint)
     student, teacher, centers, unmatched, notes = {}, {}, {}, [], []
     for key, value in state_dict.items():
-        network = teacher if key.startswith(_TEACHER) else student
-        name = _rename(key.removeprefix(_TEACHER), _NAMES, back=True)
+        network = teacher if key.startswith(TEACHER) else student
+        name = _rename(key.removeprefix(TEACHER), _NAMES, back=True)
         center = _rename(key, _CENTERS, back=True)
         if not isinstance(value, Tensor) or (name is None and center is None):
             unmatched.append(key)
@@ -172,55 +170,6 @@ def to_published(checkpoint: Mapping[str, Any]) -> Converted:
         'cannot resume from it.'
     )
     return Converted({key: value for key, value in result.items() if value}, unmatched, notes)
-
-
-def check_fit(state_dict: Mapping[str, Tensor], model: nn.Module, config: str) -> list[str]:
-    """Load converted weights and check that they are those of the model.
-
-    Parts of the model may be missing in the weights as a whole, such as ``neck.*`` of a backbone.
-    ``config`` is the name of the model's config, for the message.
-
-    Returns:
-        Differences without harm, one sentence each.
-
-    Raises:
-        ValueError: If a tensor is missing, has no place, or has another shape.
-    """
-    own = {name: value.shape for name, value in model.state_dict().items()}
-    notes, misfits = [], []
-    absent = sorted({_part(name) for name in own} - {_part(name) for name in state_dict})
-    if absent:
-        notes.append(f'not in the checkpoint, initialized as configured: {", ".join(absent)}.')
-    for name, theirs, ours in differing_shapes(state_dict, own):
-        if theirs is None and _part(name) in absent:
-            continue
-        if theirs is None and name.endswith('backbone.mask_token'):
-            notes.append(f'not in the checkpoint, initialized as configured: {name}.')
-        elif name.endswith('backbone.pos_embed') and theirs and ours and theirs[-1] == ours[-1]:
-            # MMPretrain's ViT interpolates it for another image size.
-            notes.append(f'{name} {theirs} is resized to {ours} on loading.')
-        else:
-            places = f'{theirs or "not"} in the checkpoint, {ours or "not"} in the model'
-            misfits.append(f'{name}: {places}')
-    if misfits:
-        lines = list_some(misfits, 5, separator='\n  ')
-        raise ValueError(
-            f'the checkpoint is of another architecture than {config}, {len(misfits)} of '
-            f'{len(own.keys() | state_dict.keys())} tensors differ:\n  '
-            f'{lines}\nGive the config of its architecture, or '
-            'change arch, patch_size, out_channels or shared_head in this one. For the backbone '
-            "alone convert without --config and set init_cfg=dict(type='Pretrained', "
-            "checkpoint=..., prefix='backbone.') in the config of the backbone."
-        )
-    # A copy of the dict: MMPretrain's resizing writes to it.
-    model.load_state_dict(dict(state_dict), strict=False)
-    return notes
-
-
-def summary(state_dict: Mapping[str, Tensor]) -> str:
-    """Number of tensors by part, e.g. ``'backbone.* 150, head.* 1'``."""
-    counts = Counter(map(_part, state_dict))
-    return ', '.join(f'{part} {count}' for part, count in counts.items())
 
 
 def _check_mapping(checkpoint: Any) -> None:
@@ -261,7 +210,7 @@ def _our_name(key: str) -> str | None:
         return _rename(rest, _CENTERS)
     key = (rest if group in ('student', 'teacher') else key).removeprefix('module.')
     name = _rename(key, _NAMES) or _rename(f'backbone.{key}', _NAMES)
-    return _TEACHER + name if name and group == 'teacher' else name
+    return TEACHER + name if name and group == 'teacher' else name
 
 
 def _unknown(weights: Mapping[str, Any], unmatched: Sequence[str], expected: str) -> str:
@@ -274,40 +223,21 @@ def _unknown(weights: Mapping[str, Any], unmatched: Sequence[str], expected: str
 
 def _merge_shared_prototypes(weights: dict[str, Tensor]) -> list[str]:
     """Drop ``last_layer2`` if all networks use ``last_layer`` for the patches, too."""
-    prefixes = [p for p in ('neck.', f'{_TEACHER}neck.') if f'{p}last_layer2.weight_v' in weights]
-    shared = [
-        prefix
-        for prefix in prefixes
-        if all(_equal(weights, f'{prefix}last_layer', kind) for kind in _WEIGHT_NORM)
-    ]
+    is_shared: dict[str, bool] = {}
+    for name, value in weights.items():
+        network, layer, kind = name.partition('last_layer2.')
+        if layer:
+            first = weights.get(f'{network}last_layer.{kind}')
+            is_equal = first is not None and torch.equal(first, value)
+            is_shared[network] = is_shared.get(network, True) and is_equal
+    shared = [network for network, is_equal in is_shared.items() if is_equal]
     if not shared:
         return []
-    if shared != prefixes:
+    if len(shared) < len(is_shared):
         return [
             f'{shared[0]}last_layer2 equals last_layer, while the other network has two different '
             'ones: set shared_head=False in the neck. Further training changes them separately.'
         ]
-    for prefix in prefixes:
-        for kind in _WEIGHT_NORM:
-            weights.pop(f'{prefix}last_layer2.{kind}', None)
+    for name in [name for name in weights if 'last_layer2.' in name]:
+        del weights[name]
     return ['last_layer2 is last_layer under a second name: set shared_head=True in the neck.']
-
-
-def _equal(weights: Mapping[str, Tensor], layer: str, kind: str) -> bool:
-    first, second = weights.get(f'{layer}.{kind}'), weights.get(f'{layer}2.{kind}')
-    return first is not None and second is not None and torch.equal(first, second)
-
-
-def _part(name: str) -> str:
-    prefix = _TEACHER if name.startswith(_TEACHER) else ''
-    return f'{prefix}{name.removeprefix(prefix).split(".")[0]}.*'
-
-
-def differing_shapes(
-    state_dict: Mapping[str, Tensor], expected: Mapping[str, Sequence[int]]
-) -> list[tuple[str, tuple[int, ...] | None, tuple[int, ...] | None]]:
-    """Name, found shape and expected shape of each tensor where they differ, None if missing."""
-    found = {name: tuple(value.shape) for name, value in state_dict.items()}
-    wanted = {name: tuple(shape) for name, shape in expected.items()}
-    shapes = [(name, found.get(name), wanted.get(name)) for name in {**wanted, **found}]
-    return [(name, ours, theirs) for name, ours, theirs in shapes if ours != theirs]

@@ -18,8 +18,8 @@ from mmpretrain.models.backbones.resnet import Bottleneck
 from mmpretrain.registry import MODELS
 from torch import Tensor
 
-from .pretrained_backbone import list_some
-from .published import differing_shapes, to_published
+from .pretrained_backbone import differing_shapes, list_some
+from .published import to_published
 
 #: Libraries whose names can be written.
 STYLES = ('torchvision', 'timm', 'mmpretrain')
@@ -125,7 +125,7 @@ def _rename_resnet(
     name = f'resnet{depth}'
     with torch.device('meta'):
         reference = torchvision.models.get_model(name).state_dict()
-    expected = {key: value.shape for key, value in reference.items() if not key.startswith('fc.')}
+    expected = {key: value for key, value in reference.items() if not key.startswith('fc.')}
     _check_shapes(state, expected, f"torchvision's {name}")
     notes = _notes(config, _RESNET_SETTINGS, style, _RESNET_EPS)
     model = f'torchvision.models.{name}()'
@@ -153,8 +153,8 @@ def _rename_vit(state: Mapping[str, Tensor], config: Mapping[str, Any]) -> Renam
             layer_scale_init_value=float(layer_scale),
             qkv_bias=qkv_bias,
         )
-    expected = {name: value.shape for name, value in _timm_names(reference.state_dict())[0].items()}
-    expected['pos_embed'] = (1, num_tokens, width)
+        expected, _ = _timm_names(reference.state_dict())
+        expected['pos_embed'] = torch.empty(1, num_tokens, width)
     _check_shapes(weights | unknown, expected, "timm's VisionTransformer")
 
     heads = _num_heads(config)
@@ -259,9 +259,7 @@ def _copies(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: value.clone() for name, value in state.items()}
 
 
-def _check_shapes(
-    state: Mapping[str, Tensor], expected: Mapping[str, tuple[int, ...]], target: str
-) -> None:
+def _check_shapes(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], target: str) -> None:
     differing = []
     for name, found, wanted in differing_shapes(state, expected):
         if wanted is None:

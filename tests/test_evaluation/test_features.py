@@ -17,7 +17,7 @@ from hvs_mm.engine import CPUDistributedDataParallel
 from hvs_mm.evaluation import extract_features, feature_networks
 from hvs_mm.evaluation.features import pool_features
 from hvs_mm.models import HVSAlgorithm
-from hvs_mm.utils.state_guard import evaluation_mode
+from hvs_mm.utils.state_guard import preserve_state
 from tests.helpers.tiny import algorithm_config, build_algorithm
 from tests.helpers.tiny_dino import ARCH, GLOBAL, PATCH, build_dino
 
@@ -260,7 +260,7 @@ def test_after_a_failure_too():
 
 def test_eval_mode_during_extraction():
     model = simsiam().train()
-    with evaluation_mode(model):
+    with preserve_state(model, evaluate=True):
         assert not any(module.training for module in model.modules())
     assert all(module.training for module in model.modules())
 

@@ -733,4 +733,4 @@ def test_settings_out_of_range(tmp_path, capsys):
 def test_rows_are_told_from_python(tmp_path):
     run = start(tmp_path / 'run', [*lines_of_epochs([1]), knn_line(1, k20=1.0)])
     (row,), found = make_rows(read_runs([str(run)]), k=20)
-    assert (row.knn, row.knn_epoch, found) == (1.0, 1, [])
+    assert (row['knn_top1'], row['knn_epoch'], found) == (1.0, 1, [])

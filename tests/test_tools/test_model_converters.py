@@ -13,6 +13,7 @@ from mmengine.logging import HistoryBuffer
 from mmengine.runner import load_checkpoint
 from mmpretrain.registry import MODELS
 
+from hvs_mm.engine import build_model, read_config
 from hvs_mm.weights import checkpoint_files
 from hvs_mm.weights.published import from_published
 from tests.helpers import published
@@ -72,7 +73,7 @@ def test_there_and_back(source, tmp_path, capsys):
     checkpoint = torch.load(target, weights_only=True)
     assert set(checkpoint) == {'state_dict', 'meta'}
     assert checkpoint['meta']['published'] == 'checkpoint.pth'
-    model = tool('published_to_hvs').build_model(str(config))
+    model = build_model(read_config(str(config)))
     load_checkpoint(model, str(target), strict=True)
 
     back = tmp_path / 'back.pth'

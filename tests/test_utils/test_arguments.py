@@ -4,7 +4,7 @@ from math import inf, nan
 
 import pytest
 
-from hvs_mm.utils.arguments import check_share, check_whole
+from hvs_mm.utils.arguments import check_choice, check_share, check_whole
 
 
 @pytest.mark.parametrize('value', [0, -1, True, 1.0, '1', None])
@@ -27,3 +27,13 @@ def test_zero_is_a_share_unless_excluded():
     assert check_share('prob', 0) == 0
     with pytest.raises(ValueError, match='prob=0 must be above 0 and at most 1'):
         check_share('prob', 0, zero=False)
+
+
+@pytest.mark.parametrize('value', ['gpu', None, ['loader'], 0])
+def test_no_known_choice(value):
+    with pytest.raises(ValueError, match=r"photometry=.* must be one of \['loader', 'device'\]"):
+        check_choice('photometry', value, ('loader', 'device'))
+
+
+def test_a_known_choice_is_returned():
+    assert check_choice('photometry', 'device', {'loader': 1, 'device': 2}) == 'device'

@@ -12,8 +12,11 @@ from mmpretrain.registry import MODELS
 from torch import Tensor, nn
 from torch.testing import assert_close
 
-from hvs_mm.weights.published import check_fit, from_published, summary, to_published
+from hvs_mm.weights.published import from_published, to_published
 from tests.helpers import published
+from tests.helpers.tools import load_tool
+
+converter = load_tool('model_converters/published_to_hvs')
 
 VIT = {
     'type': 'VisionTransformer',
@@ -97,7 +100,7 @@ def test_dino_gives_the_features_and_logits_of_the_published_networks(images):
     assert notes == ['left out, no weights: optimizer, epoch, args.']
     model = build(dino_config())
     model.load_state_dict(state_dict, strict=True)
-    assert check_fit(state_dict, model, 'a config') == []
+    assert converter.check_fit(state_dict, model, 'a config') == []
     for network, logits in (
         (checkpoint['student'], model.student_logits([images])),
         (checkpoint['teacher'], model.teacher_logits([images])),
@@ -201,7 +204,7 @@ def test_backbone_alone(wrap, images):
     assert (unmatched, notes) == ([], [])
     assert all(key.startswith('backbone.') for key in state_dict)
     model = build(ibot_config(True, published.PROTOTYPES))
-    notes = check_fit(state_dict, model, 'a config')
+    notes = converter.check_fit(state_dict, model, 'a config')
     assert notes == [
         'not in the checkpoint, initialized as configured: head.*, neck.*, teacher.backbone.*, '
         'teacher.neck.*.',
@@ -224,7 +227,7 @@ def test_resnet(images):
     assert unmatched == ['fc.weight', 'fc.bias']
     assert len(state_dict) == len(weights) - 2
     model = build({**dino_config(), 'backbone': {'type': 'ResNet', 'depth': 50}})
-    assert check_fit(state_dict, model, 'a config')
+    assert converter.check_fit(state_dict, model, 'a config')
     expected = nn.Sequential(*list(reference.eval().children())[:-2])(images)
     assert_close(model.backbone(images)[-1], expected)
 
@@ -290,7 +293,7 @@ def test_unknown_names_are_listed():
 
 def test_summary_counts_parts():
     state_dict = from_published(published.dino_checkpoint()).weights
-    assert summary(state_dict) == (
+    assert converter.summary(state_dict) == (
         'backbone.* 30, neck.* 8, teacher.backbone.* 30, teacher.neck.* 8, head.* 1'
     )
 
@@ -339,7 +342,7 @@ def test_another_architecture_is_one_clear_error(backbone, first):
     model = build(dino_config(**backbone))
     before = {key: value.clone() for key, value in model.state_dict().items()}
     with pytest.raises(ValueError, match=r'of another architecture than my_config\.py') as info:
-        check_fit(state_dict, model, 'my_config.py')
+        converter.check_fit(state_dict, model, 'my_config.py')
     lines = str(info.value).splitlines()
     assert f'  {first}' in lines[1:6]
     assert "prefix='backbone.'" in lines[-1]
@@ -350,12 +353,12 @@ def test_ibot_does_not_fit_dino():
     state_dict = from_published(published.ibot_checkpoint()).weights
     expected = r'backbone.mask_token: \(1, 1, 16\) in the checkpoint, not in the model'
     with pytest.raises(ValueError, match=expected):
-        check_fit(state_dict, build(dino_config()), 'a config')
+        converter.check_fit(state_dict, build(dino_config()), 'a config')
 
 
 def test_another_image_size_is_a_note():
     state_dict = from_published(published.dino_checkpoint()).weights
-    notes = check_fit(state_dict, build(dino_config(img_size=48)), 'a config')
+    notes = converter.check_fit(state_dict, build(dino_config(img_size=48)), 'a config')
     assert notes == [
         f'{name} (1, 17, 16) is resized to (1, 37, 16) on loading.'
         for name in ('backbone.pos_embed', 'teacher.backbone.pos_embed')

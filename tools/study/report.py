@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-from hvs_mm.engine import error_line
+from hvs_mm.engine import one_line_errors, output_file, tool_parser
 from hvs_mm.reports import printable
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = tool_parser(__doc__)
     parser.add_argument('page', help='a page of Markdown with blocks, see docs/studies.md')
-    parser.add_argument(
-        '--check',
-        action='store_true',
-        help='write nothing; fail if a table or a plot is not what the lines give',
-    )
+    checked = 'write nothing; fail if a table or a plot is not what the lines give'
+    parser.add_argument('--check', action='store_true', help=checked)
     return parser.parse_args(argv)
 
 
@@ -31,26 +27,22 @@ def report(args: argparse.Namespace) -> None:
     from hvs_study.page import fill_page
 
     page = fill_page(args.page)
+    if args.check and page.changed:
+        changed = ', '.join(page.changed)
+        text = f'{args.page} is not what its lines give: {changed}. Run the tool without --check.'
+        raise ValueError(text)
     if args.check:
-        if page.changed:
-            raise ValueError(
-                f'{args.page} is not what its lines give: {", ".join(page.changed)}. Run the tool '
-                'without --check.'
-            )
         print(f'{printable(args.page)} is what its lines give.')
         return
     for path, text in {**page.files, Path(args.page): page.text}.items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding='utf-8', newline='\n')
+        output_file(path).write_text(text, encoding='utf-8', newline='\n')
     for changed in page.changed or ['nothing']:
         print(f'changed: {printable(changed)}')
 
 
 def main(argv: list[str] | None = None) -> None:
-    try:
+    with one_line_errors(ImportError, OSError, ValueError):
         report(parse_args(argv))
-    except (ImportError, OSError, ValueError) as error:
-        sys.exit(error_line(error))
 
 
 if __name__ == '__main__':

@@ -21,7 +21,9 @@ from hvs_mm.engine import (
     add_trust_option,
     build_model,
     error_line,
+    one_line_errors,
     preflight,
+    tool_parser,
 )
 from hvs_mm.evaluation import KNNEvaluation, choose_network
 from hvs_mm.models import ViewsError
@@ -42,7 +44,7 @@ SHOWN = 5
 
 
 def parse_args(argv: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = tool_parser(__doc__)
     parser.add_argument('study', help='a study file, see docs/studies.md')
     parser.add_argument('--work-dir', help='for runs; default: work_dirs/studies/<study name>')
     parser.add_argument('--results', help='file of lines; default: results.jsonl in the work dir')
@@ -60,14 +62,11 @@ def parse_args(argv: Sequence[str]) -> argparse.Namespace:
 
 def check_study(study: Study, args: argparse.Namespace) -> dict[PlannedRun, str]:
     """Check all settings before anything is written; return the hash of the config of each run."""
-    if study.linear_c is not None and find_spec('sklearn') is None:
-        raise ImportError(
-            'scikit-learn is not installed, which the linear evaluation needs: run pip install '
-            '"hvs-mm[analysis]", or set evaluation.linear=None in the study.'
-        )
+    if find_spec('sklearn') is None:
+        raise ImportError('scikit-learn: not installed, run pip install "hvs-mm[analysis]".')
     hashes, configs = {}, {}
     for run in study.runs:
-        # Runs that differ by their seed alone have all else in common.
+        # Runs that differ only by their seed have all else in common.
         kind = (run.method, run.arm, run.epochs)
         if kind not in configs:
             configs[kind] = resolve_config(study, run, args.cfg_options)
@@ -90,7 +89,6 @@ def check_run(study: Study, run: PlannedRun, cfg: Config, args: argparse.Namespa
     except (FileNotFoundError, ImportError, KeyError, TypeError, ValueError) as error:
         text = error_line(error).removeprefix('error: ')
         raise ValueError(f'{study.path}: run {run.id}: {text}') from error
-    cfg.pop('work_dir')
 
 
 def run_one(study: Study, args: argparse.Namespace) -> None:
@@ -98,17 +96,18 @@ def run_one(study: Study, args: argparse.Namespace) -> None:
     run = next((run for run in study.runs if run.id == args.one), None)
     if run is None:
         raise ValueError(f'--one {args.one}: {study.path} has no such run.')
-    digest = config_hash(resolve_config(study, run, args.cfg_options), study)
+    cfg = resolve_config(study, run, args.cfg_options)
+    digest = config_hash(cfg, study)
     folder = run_folder(args.work_dir, run, digest)
     folder.mkdir(parents=True, exist_ok=True)
+    cfg.work_dir = str(folder)
     with open(folder / 'lock', 'w') as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             sys.exit(BUSY)
         if (study.name, run.id, digest) not in map(key_of, read_results(args.results)):
-            record = perform_run(study, run, args.work_dir, args.cfg_options, args.jobs, args.trust)
-            append_result(args.results, record)
+            append_result(args.results, perform_run(study, run, cfg, args.jobs, args.trust))
         if not args.keep_checkpoints:
             for path in [*folder.glob('epoch_*.pth'), folder / 'last_checkpoint']:
                 path.unlink(missing_ok=True)
@@ -117,7 +116,7 @@ def run_one(study: Study, args: argparse.Namespace) -> None:
 def outcome(
     job: Job, status: int, seconds: float, record: dict[str, Any] | None
 ) -> tuple[str, str | None]:
-    """What to print about a process that has ended, and why its run failed, if it did."""
+    """The line to print about a process that has ended, and why its run failed, if it did."""
     if status == BUSY:
         return 'another process is making it, skipped', None
     if status != 0:
@@ -128,8 +127,7 @@ def outcome(
         # Its process has read the files again.
         text = 'made with other settings: the study or a config was changed while it ran'
         return text, text
-    linear = '' if record['linear'] is None else f', linear {record["linear"]:.2f} %'
-    return f'k-NN {record["knn"]:.2f} %{linear}, {seconds:.0f} s', None
+    return f'k-NN {record["knn"]:.2f} %, linear {record["linear"]:.2f} %, {seconds:.0f} s', None
 
 
 def run_study(study: Study, args: argparse.Namespace, argv: Sequence[str]) -> None:
@@ -143,9 +141,8 @@ def run_study(study: Study, args: argparse.Namespace, argv: Sequence[str]) -> No
 
     finished = set(map(key_of, read_results(args.results)))
     waiting = [run for run in study.runs if keys[run.id] not in finished]
-    results = printable(args.results)
-    number = len(study.runs)
-    print(f'{study.name}: {number} runs, {number - len(waiting)} of them finished in {results}')
+    number, done = len(study.runs), len(study.runs) - len(waiting)
+    print(f'{study.name}: {number} runs, {done} of them finished in {printable(args.results)}')
     others = sorted({key for key in finished if key[0] == study.name} - set(keys.values()))
     if others:
         names = ', '.join(printable(run) for _, run, _ in others[:SHOWN])
@@ -158,20 +155,18 @@ def run_study(study: Study, args: argparse.Namespace, argv: Sequence[str]) -> No
         return
     print(f'{args.jobs} at a time, {study.threads} threads each, in {printable(args.work_dir)}')
     command = [sys.executable, str(Path(__file__).resolve()), *argv, '--jobs', str(args.jobs)]
-    jobs = []
-    for run in waiting:
-        log = run_folder(args.work_dir, run, hashes[run]) / 'output.log'
-        jobs.append(Job(run.id, [*command, '--one', run.id], log))
+    folders = {run.id: run_folder(args.work_dir, run, hashes[run]) for run in waiting}
+    jobs = [Job(n, [*command, '--one', n], f / 'output.log') for n, f in folders.items()]
     ended: list[tuple[Job, str | None]] = []
 
-    def done(job: Job, status: int, seconds: float) -> None:
+    def note(job: Job, status: int, seconds: float) -> None:
         said, reason = outcome(job, status, seconds, find(job))
         ended.append((job, reason))
         print(f'{len(ended)}/{len(jobs)} {job.name}: {said}', flush=True)
 
     places = job_environments(args.jobs, study.threads, torch.cuda.device_count(), os.environ)
     # Another process may have finished a run since.
-    run_jobs(jobs, places, done, lambda job: find(job) is None)
+    run_jobs(jobs, places, note, lambda job: find(job) is None)
     failed = [(job, reason) for job, reason in ended if reason is not None]
     if failed:
         job, reason = failed[0]
@@ -186,23 +181,22 @@ def main(argv: list[str] | None = None) -> None:
     argv = sys.argv[1:] if argv is None else argv
     args = parse_args(argv)
     try:
-        study = read_study(args.study, ROOT)
-        if args.jobs is None:
-            cores = len(os.sched_getaffinity(0))
-            args.jobs = torch.cuda.device_count() or max(cores // study.threads, 1)
-        if args.jobs < 1:
-            raise ValueError(f'--jobs {args.jobs}: it must be at least 1.')
-        args.work_dir = Path(args.work_dir or Path('work_dirs', 'studies', study.name))
-        args.results = Path(args.results or args.work_dir / 'results.jsonl')
-        if args.one is not None:
-            run_one(study, args)
-        else:
-            run_study(study, args, argv)
+        with one_line_errors(*ERRORS):
+            study = read_study(args.study, ROOT)
+            if args.jobs is None:
+                cores = len(os.sched_getaffinity(0))
+                args.jobs = torch.cuda.device_count() or max(cores // study.threads, 1)
+            if args.jobs < 1:
+                raise ValueError(f'--jobs {args.jobs}: it must be at least 1.')
+            args.work_dir = Path(args.work_dir or Path('work_dirs', 'studies', study.name))
+            args.results = Path(args.results or args.work_dir / 'results.jsonl')
+            if args.one is not None:
+                run_one(study, args)
+            else:
+                run_study(study, args, argv)
     except KeyboardInterrupt:
         print('stopped; the same command continues the study.', file=sys.stderr)
         sys.exit(130)
-    except ERRORS as error:
-        sys.exit(error_line(error))
 
 
 if __name__ == '__main__':

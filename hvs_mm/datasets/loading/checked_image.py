@@ -13,17 +13,12 @@ from mmcv.transforms import LoadImageFromFile
 from mmengine import fileio
 from mmpretrain.registry import TRANSFORMS
 
-from ...utils.arguments import check_whole
+from ...utils.arguments import check_choice, check_whole
 from ...utils.bad_images import SKIPPED_FIELD, BadImage, BadImagesError, describe
 from .image_headers import declared_size
 
 #: A quarter of a gibibyte of decoded pixels, as Pillow's ``MAX_IMAGE_PIXELS``.
 MAX_PIXELS = 2**30 // 4 // 3
-_CHOICES = {
-    'bad_images': ('skip', 'error'),
-    'color_type': tuple(imread_flags),
-    'imdecode_backend': ('cv2', 'pillow'),
-}
 #: Errors of the machine, which every other file would meet, too.
 _MACHINE_ERRORS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
@@ -69,13 +64,11 @@ class LoadCheckedImage(LoadImageFromFile):
         imdecode_backend: str = 'cv2',
         backend_args: dict[str, Any] | None = None,
     ) -> None:
-        values = (bad_images, color_type, imdecode_backend)
-        for (name, known), value in zip(_CHOICES.items(), values):
-            if value not in known:
-                raise ValueError(f'{name}={value!r} must be one of {list(known)}.')
+        check_choice('color_type', color_type, imread_flags)
+        check_choice('imdecode_backend', imdecode_backend, ('cv2', 'pillow'))
         super().__init__(to_float32, color_type, imdecode_backend, backend_args=backend_args)
         self.max_pixels = check_whole('max_pixels', max_pixels)
-        self.bad_images = bad_images
+        self.bad_images = check_choice('bad_images', bad_images, ('skip', 'error'))
         self.max_in_row = check_whole('max_in_row', max_in_row)
         self._unreported: list[BadImage] = []
         self._in_row: list[BadImage] = []

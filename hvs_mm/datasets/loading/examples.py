@@ -51,11 +51,8 @@ class Examples(NamedTuple):
 def draw_examples(dataset: BaseDataset, positions: Sequence[int], seed: int = 0) -> Examples:
     """Draw candidate views of some images; the same every time, whatever was drawn before.
 
-    Args:
-        dataset: Data set with :class:`CandidateViews` in its pipeline, also inside a wrapper such
-            as ``RepeatDataset``.
-        positions: Positions of the images in ``dataset``.
-        seed: Seed of the views.
+    The data set has :class:`CandidateViews` in its pipeline, also inside a wrapper such as
+    ``RepeatDataset``.
 
     Raises:
         ValueError: If the pipeline draws no candidate views, or gives up on image after image.

@@ -25,13 +25,9 @@ _MARKER = re.compile(rb'\xff([^\x00\xff])')
 
 
 def declared_size(content: bytes) -> tuple[int, int]:
-    """Read the size that the header of an image file declares; no pixel is decoded.
+    """Read width and height in pixels that the header of a whole image file declares.
 
-    Args:
-        content: The whole file.
-
-    Returns:
-        Width and height in pixels, as stored, before any EXIF rotation.
+    They are those before any EXIF rotation. No pixel is decoded.
 
     Raises:
         ValueError: If these are not the bytes of a whole image; the message gives the reason.

@@ -9,8 +9,8 @@ import numpy as np
 from mmcv.transforms import BaseTransform, Compose
 from mmpretrain.registry import TRANSFORMS
 
-from ...utils.arguments import is_whole
-from ...utils.photometry_operations import PHOTOMETRY_FIELD, pack_operations
+from ...utils.arguments import check_choice, is_list, is_whole
+from ...utils.photometry_operations import PHOTOMETRY_FIELD, PHOTOMETRY_PLACES, pack_operations
 from .colors import OPERATIONS_KEY, colors_after
 from .geometry import GEOMETRY_KEY, GEOMETRY_TRANSFORMS, ViewGeometry
 from .pipelines import build_pipeline, names
@@ -63,13 +63,13 @@ class CandidateViews(BaseTransform):
         photometry: str = 'loader',
         exact: bool = False,
     ) -> None:
-        counts = list(num_views) if _is_list(num_views) else [num_views]
+        counts = list(num_views) if is_list(num_views) else [num_views]
         if not all(is_whole(count) for count in counts):
             raise TypeError(f'num_views={num_views!r} must be an integer or a list of them.')
         if not all(count >= 1 for count in counts):
             raise ValueError(f'num_views={num_views!r}: every count must be at least 1.')
-        if not _is_list(transforms) or not all(
-            _is_list(pipeline) and all(isinstance(one, dict) or callable(one) for one in pipeline)
+        if not is_list(transforms) or not all(
+            is_list(pipeline) and all(isinstance(one, dict) or callable(one) for one in pipeline)
             for pipeline in transforms
         ):
             raise TypeError(
@@ -81,11 +81,9 @@ class CandidateViews(BaseTransform):
                 f'num_views={num_views!r} gives {len(counts)} count(s) for {len(transforms)} '
                 'pipeline(s): give one per pipeline.'
             )
-        if photometry not in ('loader', 'device'):
-            raise ValueError(f"photometry={photometry!r} must be 'loader' or 'device'.")
         self.num_views = counts
         self.exact = exact
-        self.on_device = photometry == 'device'
+        self.on_device = check_choice('photometry', photometry, PHOTOMETRY_PLACES) == 'device'
         self.pipelines = [build_pipeline(one, exact, self.on_device) for one in transforms]
 
     def transform(self, results: Results) -> Results | None:
@@ -120,7 +118,7 @@ class CandidateViews(BaseTransform):
         results['view_boxes'] = np.array([g.box for g in geometries], dtype=np.float32)
         results['view_flips'] = np.array([g.flipped for g in geometries], dtype=bool)
         results['view_sizes'] = np.array([g.size for g in geometries], dtype=np.int64)
-        colors = [colors_after(changes).values() for changes in operations]
+        colors = [colors_after(changes) for changes in operations]
         results['view_colors'] = np.array(colors, dtype=np.float32)
         if self.on_device:
             results[PHOTOMETRY_FIELD] = pack_operations(operations)
@@ -157,7 +155,3 @@ class CandidateViews(BaseTransform):
             f'{type(self).__name__}(num_views={self.num_views}, transforms={self.pipelines}, '
             f'exact={self.exact})'
         )
-
-
-def _is_list(value: Any) -> bool:
-    return isinstance(value, Sequence) and not isinstance(value, (str, bytes))

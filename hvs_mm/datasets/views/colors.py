@@ -8,7 +8,7 @@ import mmcv.transforms
 import numpy as np
 from mmpretrain.datasets import transforms as mmpretrain_transforms
 
-from ...selection.statistics.color import ViewColors
+from ...selection.statistics.color import UNCHANGED_COLORS
 from ...utils.photometry_operations import Operation
 from .pixels.blur import gaussian_blur
 from .pixels.color_tables import (
@@ -68,20 +68,20 @@ class ColorTransform(ViewTransform):
         return True
 
 
-def colors_after(operations: list[Operation]) -> ViewColors:
-    """How operations change the colors of a view."""
-    colors = ViewColors()
+def colors_after(operations: list[Operation]) -> list[float]:
+    """How operations change the colors of a view, in the order of ``COLOR_CHANGES``."""
+    colors = dict(UNCHANGED_COLORS)
     for name, value, *_ in operations:
         if name == 'hue':
-            colors.hue += value
+            colors['hue'] += value
         elif name == 'blur':
             # The variances of two blurs add up.
-            colors.blur = hypot(colors.blur, value)
+            colors['blur'] = hypot(colors['blur'], value)
         elif name in ('grayscale', 'solarize'):
-            setattr(colors, name, 1.0)
+            colors[name] = 1.0
         else:
-            setattr(colors, name, getattr(colors, name) * value)
-    return colors
+            colors[name] *= value
+    return list(colors.values())
 
 
 class ColorJitter(ColorTransform, mmpretrain_transforms.ColorJitter):

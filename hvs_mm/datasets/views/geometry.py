@@ -53,10 +53,6 @@ class ViewGeometry:
         self.flipped[0] ^= direction in ('horizontal', 'diagonal')
         self.flipped[1] ^= direction in ('vertical', 'diagonal')
 
-    def resize(self, height: int, width: int) -> None:
-        """Change the size in pixels, not the part of the original that is shown."""
-        self.size = (height, width)
-
 
 class GeometryTransform(ViewTransform):
     """Mixed into an upstream transform that moves pixels."""
@@ -74,7 +70,7 @@ class GeometryTransform(ViewTransform):
 
     def record(self, geometry: ViewGeometry, size: tuple[int, int], results: Results) -> None:
         """Update the geometry, given the size before the transform and its results."""
-        geometry.resize(*results['img'].shape[:2])
+        geometry.size = results['img'].shape[:2]
 
 
 class Resize(GeometryTransform, mmcv.transforms.Resize):
@@ -98,7 +94,7 @@ class _RandomWindow(GeometryTransform):
         top, left, height, width = self._window
         top_border, left_border = self._border(size)
         geometry.crop(top - top_border, left - left_border, height, width)
-        geometry.resize(*results['img'].shape[:2])
+        geometry.size = results['img'].shape[:2]
 
     def _border(self, size: tuple[int, int]) -> tuple[int, int]:
         return 0, 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from copy import copy
 from typing import Any
 
@@ -28,24 +28,25 @@ def build_pipeline(
 ) -> Compose:
     """Build the pipeline of a group of views, which records what it does to them.
 
-    Args:
-        transforms: Configs or built transforms, also inside wrappers; they are not changed.
-        exact, on_device: See :class:`ViewTransform`.
+    The transforms are configs or built ones, also inside wrappers, and are not changed; for
+    ``exact`` and ``on_device`` see :class:`ViewTransform`.
 
     Raises:
         ValueError: If a crop or flip cannot be recorded, or ``on_device`` would give other views.
     """
-    pipeline = _replace(Compose(transforms), exact, on_device)
+    steps: list[Any] = []
+    pipeline = _replace(Compose(transforms), exact, on_device, steps)
     if on_device:
-        _check_device(pipeline)
+        _check_device(steps)
     return pipeline
 
 
-def _replace(transform: Any, exact: bool, on_device: bool) -> Any:
-    """Put our transforms in place of upstream's, also inside wrappers."""
+def _replace(transform: Any, exact: bool, on_device: bool, steps: list[Any]) -> Any:
+    """Put our transforms in place of upstream's, also inside wrappers, and list them."""
     ours = _OURS.get(type(transform))
     if ours is not None:
-        return ours.from_upstream(transform, exact, on_device)
+        steps.append(ours.from_upstream(transform, exact, on_device))
+        return steps[-1]
     name = _name(transform)
     if _moves_pixels(name):
         known = [known for known in names(GEOMETRY_TRANSFORMS) if _moves_pixels(known)]
@@ -53,14 +54,16 @@ def _replace(transform: Any, exact: bool, on_device: bool) -> Any:
             f'transform {name} in CandidateViews: its crop box or flip cannot be recorded. Use one '
             f'of {known}.'
         )
+    if type(transform) not in _WRAPPERS:
+        steps.append(transform)
     inner = getattr(transform, 'transforms', None)
     if inner is None:
         return transform
     wrapper = copy(transform)
     wrapper.transforms = (
-        [_replace(one, exact, on_device) for one in inner]
+        [_replace(one, exact, on_device, steps) for one in inner]
         if isinstance(inner, list)
-        else _replace(inner, exact, on_device)
+        else _replace(inner, exact, on_device, steps)
     )
     return wrapper
 
@@ -74,10 +77,10 @@ def _moves_pixels(name: str) -> bool:
     return 'Crop' in name or 'Flip' in name
 
 
-def _check_device(pipeline: Compose) -> None:
+def _check_device(steps: Sequence[Any]) -> None:
     """Check that the views stay the same if the device changes the colors last."""
     changed_by = None
-    for transform in _leaves(pipeline):
+    for transform in steps:
         name, problem = _name(transform), None
         if isinstance(transform, RandomGrayscale) and not transform.has_fast():
             problem = (
@@ -102,12 +105,3 @@ def _check_device(pipeline: Compose) -> None:
             raise ValueError(
                 f"photometry='device' in CandidateViews: {problem}, or set photometry='loader'."
             )
-
-
-def _leaves(transform: Any) -> Iterator[Any]:
-    if type(transform) not in _WRAPPERS:
-        yield transform
-        return
-    inner = transform.transforms
-    for one in inner if isinstance(inner, list) else [inner]:
-        yield from _leaves(one)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os.path as osp
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from mmengine.config import Config
 from torch import nn
@@ -13,7 +13,12 @@ from ...models.hvs_algorithm import HVSAlgorithm
 from ...utils.class_name import class_name
 from ...utils.dumped_config import parse_config
 from ...weights.checkpoint_files import load_checkpoint
-from ...weights.pretrained_backbone import PretrainedBackbone, check_checkpoint_given, load_backbone
+from ...weights.pretrained_backbone import (
+    PretrainedBackbone,
+    check_checkpoint_given,
+    differing_shapes,
+    load_backbone,
+)
 from ..runners.checkpoint_paths import CheckpointPaths, latest_readable_checkpoint
 
 
@@ -53,8 +58,7 @@ def resumed_checkpoint(cfg: Config) -> str | None:
         return None
     if cfg.get('load_from'):
         return cfg.load_from
-    hook = (cfg.get('default_hooks') or {}).get('checkpoint')
-    return latest_readable_checkpoint(CheckpointPaths.from_hook(cfg.work_dir, hook))
+    return latest_readable_checkpoint(CheckpointPaths.from_config(cfg, cfg.work_dir))
 
 
 def check_resume(cfg: Config, model: nn.Module, trust: bool) -> None:
@@ -67,9 +71,8 @@ def check_resume(cfg: Config, model: nn.Module, trust: bool) -> None:
     if path is None or '://' in path:
         return
     checkpoint = _read_checkpoint(path, trust, '--resume ')
-    saved = {key: tuple(value.shape) for key, value in _state_dict(checkpoint).items()}
-    own = {key: tuple(value.shape) for key, value in model.state_dict().items()}
-    differing = sorted(key for key in own.keys() | saved.keys() if own.get(key) != saved.get(key))
+    own = model.state_dict()
+    differing = sorted(name for name, *_ in differing_shapes(_state_dict(checkpoint), own))
     if differing:
         raise ValueError(
             f'--resume {path}: the checkpoint is of another model ({_saved_type(checkpoint)}, this '
@@ -100,24 +103,33 @@ def check_start(cfg: Config, model: nn.Module, trust: bool) -> None:
     _load(model, state, f'load_from={path}', checkpoint)
 
 
-def check_weights(path: str, model: nn.Module, trust: bool) -> None:
-    """Check that a checkpoint has all weights of a model, and load them."""
-    if '://' in path:
-        return
+def load_weights(
+    path: str, model: nn.Module, trust: bool, allow_others: bool = True
+) -> dict[str, Any]:
+    """Load a checkpoint that has all weights of a model, and return it.
+
+    Raises:
+        FileNotFoundError: If there is no such checkpoint.
+        ValueError: If it cannot be read, or is of another model: tensors are missing, have another
+            shape or, unless ``allow_others``, are not in the model.
+    """
     checkpoint = _read_checkpoint(path, trust)
-    missing = _load(model, _state_dict(checkpoint), path, checkpoint)
-    missing = [key for key in missing if not key.endswith('num_batches_tracked')]
-    if missing:
-        reason = f'it lacks {len(missing)} tensors, such as {", ".join(missing[:3])}.'
-        raise ValueError(_another_model(path, checkpoint, reason))
+    found = _load(model, _state_dict(checkpoint), path, checkpoint)
+    missing = [key for key in found.missing_keys if not key.endswith('num_batches_tracked')]
+    others = [] if allow_others else found.unexpected_keys
+    for verb, names in (('lacks', missing), ('also has', others)):
+        if names:
+            reason = f'it {verb} {len(names)} tensors, such as {", ".join(names[:3])}.'
+            raise ValueError(_another_model(path, checkpoint, reason))
+    return checkpoint
 
 
 def _load(
     model: nn.Module, state: dict[str, Any], source: str, checkpoint: dict[str, Any]
-) -> list[str]:
-    """Load weights and return the missing keys; raise ``ValueError`` if a shape differs."""
+) -> NamedTuple:
+    """Load weights; return the missing and unexpected keys, or raise if a shape differs."""
     try:
-        return model.load_state_dict(state, strict=False).missing_keys
+        return model.load_state_dict(state, strict=False)
     except (AssertionError, RuntimeError) as error:
         # torch lists all differences, one a line below its first.
         lines = str(error).strip().splitlines()

@@ -47,55 +47,59 @@ def check_datasets(cfg: Config, loaders: Sequence[str]) -> dict[str, int]:
     return numbers
 
 
-def count_images(config: Any, key: str, listed: dict[str, int]) -> int | None:
-    """Count the images that the data set under the option ``key`` draws in an epoch.
+def count_images(cfg: Config, loader: str, listed: dict[str, int]) -> int | None:
+    """Count the images that the data set of a loader draws in an epoch.
 
     ``listed`` are the numbers from :func:`check_datasets`. The number is ``None`` for an unknown
     wrapper or a data set that is not downloaded yet.
     """
-    if 'datasets' in config:
-        keys = [f'{key}.datasets.{number}' for number in range(len(config['datasets']))]
-        parts = [count_images(*part, listed) for part in zip(config['datasets'], keys)]
-        return None if None in parts else sum(parts)
-    if 'dataset' in config:
-        if class_name(config) != 'RepeatDataset':
+    total = 0
+    for key, config, times in _unwrapped(cfg[loader].dataset, f'{loader}.dataset'):
+        if times is None or (key not in listed and _downloads(config)):
             return None
-        number = count_images(config['dataset'], f'{key}.dataset', listed)
-        return None if number is None else number * config['times']
-    if key not in listed:
-        if _downloads(config):
-            return None
-        dataset = build_lazily(config)
-        if hasattr(dataset, 'full_init'):
-            dataset.full_init()
-        return len(dataset)
-    indices = config.get('indices')
-    if indices is None:
-        return listed[key]
-    return min(listed[key], abs(indices)) if isinstance(indices, int) else len(indices)
+        if key in listed:
+            number, indices = listed[key], config.get('indices')
+            if indices is not None:
+                number = min(number, abs(indices)) if isinstance(indices, int) else len(indices)
+        else:
+            dataset = build_lazily(config)
+            if hasattr(dataset, 'full_init'):
+                dataset.full_init()
+            number = len(dataset)
+        total += times * number
+    return total
 
 
 def loaded_datasets(cfg: Config, loaders: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield the options and configs of the data sets, inside wrappers, of the loaders there are."""
     for name in loaders:
-        yield from _unwrapped((cfg.get(name) or {}).get('dataset'), f'{name}.dataset')
+        for key, config, _ in _unwrapped((cfg.get(name) or {}).get('dataset'), f'{name}.dataset'):
+            yield key, config
 
 
-def _unwrapped(config: Any, key: str) -> Iterator[tuple[str, dict[str, Any]]]:
+def _unwrapped(
+    config: Any, key: str, times: int | None = 1
+) -> Iterator[tuple[str, dict[str, Any], int | None]]:
+    """Yield data sets, and how often their wrappers repeat them; None if that is unknown."""
     if not isinstance(config, dict):
         return
     if 'dataset' not in config and 'datasets' not in config:
-        yield key, config
-    yield from _unwrapped(config.get('dataset'), f'{key}.dataset')
+        yield key, config, times
     for number, part in enumerate(config.get('datasets') or ()):
-        yield from _unwrapped(part, f'{key}.datasets.{number}')
+        yield from _unwrapped(part, f'{key}.datasets.{number}', times)
+    repeats = times is not None and class_name(config) == 'RepeatDataset'
+    inner = times * config.get('times', 1) if repeats else None
+    yield from _unwrapped(config.get('dataset'), f'{key}.dataset', inner)
 
 
-def pipeline_steps(config: dict[str, Any], name: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield the positions and configs of the steps of a class in the pipeline of a data set."""
-    for number, step in enumerate(config.get('pipeline') or []):
-        if isinstance(step, dict) and class_name(step) == name:
-            yield number, step
+def pipeline_steps(
+    cfg: Config, loaders: Sequence[str], name: str
+) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
+    """Yield the option and config of each step of a class, and the config of its data set."""
+    for key, dataset in loaded_datasets(cfg, loaders):
+        for number, step in enumerate(dataset.get('pipeline') or []):
+            if isinstance(step, dict) and class_name(step) == name:
+                yield f'{key}.pipeline.{number}', step, dataset
 
 
 def build_lazily(config: dict[str, Any]) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from copy import deepcopy
-from typing import Any
 
 from mmengine.config import Config
 from mmengine.hooks import Hook
@@ -11,14 +10,8 @@ from mmpretrain.registry import HOOKS
 from torch import nn
 
 from ...models.hvs_algorithm import selecting_model
-from ...utils.class_name import class_name
+from ...utils.class_name import class_name, configured_hooks
 from ..hooks.gradient_hook import scaled_clipping
-
-
-def configured_hooks(cfg: Config, *names: str) -> list[dict[str, Any]]:
-    """Return the configs of the hooks of some classes, which are given by their bare names."""
-    hooks = [*(cfg.get('default_hooks') or {}).values(), *(cfg.get('custom_hooks') or [])]
-    return [hook for hook in hooks if isinstance(hook, dict) and class_name(hook) in names]
 
 
 def build_hooks(cfg: Config, *names: str) -> list[Hook]:

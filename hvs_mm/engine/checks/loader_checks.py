@@ -24,16 +24,15 @@ def check_loader(cfg: Config, model: nn.Module) -> None:
     """Check that the loader gives as many views as ``candidates``, in batches to train on."""
     if not isinstance(model, HVSAlgorithm) or cfg.get(_KEY) is None:
         return
-    for key, dataset in loaded_datasets(cfg, [_KEY]):
-        for number, step in pipeline_steps(dataset, 'CandidateViews'):
-            drawn = step['num_views']
-            drawn = [drawn] if isinstance(drawn, int) else list(drawn)
-            if sum(drawn) != sum(model.candidates):
-                raise ValueError(
-                    f'{key}.pipeline.{number}.num_views={drawn}: the loader gives '
-                    f'{sum(drawn)} views per image, but candidates={list(model.candidates)} '
-                    f'needs {sum(model.candidates)}. Make them equal.'
-                )
+    for option, step, _ in pipeline_steps(cfg, [_KEY], 'CandidateViews'):
+        drawn = step['num_views']
+        drawn = [drawn] if isinstance(drawn, int) else list(drawn)
+        if sum(drawn) != sum(model.candidates):
+            raise ValueError(
+                f'{option}.num_views={drawn}: the loader gives {sum(drawn)} views per image, but '
+                f'candidates={list(model.candidates)} needs {sum(model.candidates)}. Make them '
+                'equal.'
+            )
     if cfg.get('launcher', 'none') == 'none':
         check_batch_size(model.train().algorithm, cfg[_KEY].get('batch_size', 1))
 
@@ -54,7 +53,7 @@ def check_enough_images(cfg: Config, model: nn.Module, listed: dict[str, int]) -
     drop_last, is_hvs = loader.get('drop_last', False), isinstance(model, HVSAlgorithm)
     if not drop_last and not is_hvs:
         return
-    images = count_images(loader.dataset, f'{_KEY}.dataset', listed)
+    images = count_images(cfg, _KEY, listed)
     if images is None:
         return
     batch_size = loader.get('batch_size', 1)
@@ -82,13 +81,11 @@ def check_enough_images(cfg: Config, model: nn.Module, listed: dict[str, int]) -
 def check_bad_images(cfg: Config) -> None:
     """Check that bad images are skipped only while training, and that the skips are reported."""
     hooks = build_hooks(cfg, 'BadImagesHook')
-    for key, dataset in loaded_datasets(cfg, (_KEY, 'val_dataloader', 'test_dataloader')):
-        steps = pipeline_steps(dataset, 'LoadCheckedImage')
-        skipping = [number for number, step in steps if step.get('bad_images', 'skip') == 'skip']
-        if not skipping:
+    loaders = _KEY, 'val_dataloader', 'test_dataloader'
+    for option, step, dataset in pipeline_steps(cfg, loaders, 'LoadCheckedImage'):
+        if step.get('bad_images', 'skip') != 'skip':
             continue
-        option = f'{key}.pipeline.{skipping[0]}'
-        if not key.startswith(_KEY) or dataset.get('test_mode'):
+        if not option.startswith(_KEY) or dataset.get('test_mode'):
             raise ValueError(
                 f"{option}: LoadCheckedImage with bad_images='skip' would evaluate another image "
                 f'in place of a bad one. Set --cfg-options {option}.bad_images=error.'
@@ -96,7 +93,7 @@ def check_bad_images(cfg: Config) -> None:
         last = class_name(dataset['pipeline'][-1])
         if last != 'PackViews':
             raise ValueError(
-                f'{key}.pipeline: LoadCheckedImage skips bad images, but {last} does not report '
+                f'{option}: LoadCheckedImage skips bad images, but {last} does not report '
                 "them: pack with dict(type='PackViews'), or set --cfg-options "
                 f'{option}.bad_images=error.'
             )
@@ -114,25 +111,24 @@ def check_photometry(cfg: Config, model: nn.Module) -> None:
     on_device = isinstance(preprocessor, DevicePhotometry)
     setting_on_device = f'data_preprocessor.type={type(preprocessor).__name__!r}'
     for key, dataset in loaded_datasets(cfg, [_KEY]):
-        views = list(pipeline_steps(dataset, 'CandidateViews'))
+        views = 'CandidateViews' in map(class_name, dataset.get('pipeline') or [])
         if on_device and not views:
             raise ValueError(
                 f'{setting_on_device} changes the colors of candidate views on the device, but '
                 f"{key}.pipeline draws none: add dict(type='CandidateViews', photometry='device', "
                 "...), or set data_preprocessor.type='SelfSupDataPreprocessor'."
             )
-        for number, step in views:
-            setting = f'{key}.pipeline.{number}.photometry'
-            value = step.get('photometry', 'loader')
-            if on_device and value == 'loader':
-                raise ValueError(
-                    f'{setting_on_device} changes the colors of views on the device, but '
-                    f'{setting}={value!r}: set --cfg-options {setting}=device, or '
-                    'data_preprocessor.type=SelfSupDataPreprocessor.'
-                )
-            if not on_device and value == 'device':
-                raise ValueError(
-                    f'{setting}={value!r} leaves the colors of views to the device, but '
-                    f'{setting_on_device} does not change them: set --cfg-options '
-                    f'data_preprocessor.type=DevicePhotometry, or {setting}=loader.'
-                )
+    for option, step, _ in pipeline_steps(cfg, [_KEY], 'CandidateViews'):
+        setting, value = f'{option}.photometry', step.get('photometry', 'loader')
+        if on_device and value == 'loader':
+            raise ValueError(
+                f'{setting_on_device} changes the colors of views on the device, but '
+                f'{setting}={value!r}: set --cfg-options {setting}=device, or '
+                'data_preprocessor.type=SelfSupDataPreprocessor.'
+            )
+        if not on_device and value == 'device':
+            raise ValueError(
+                f'{setting}={value!r} leaves the colors of views to the device, but '
+                f'{setting_on_device} does not change them: set --cfg-options '
+                f'data_preprocessor.type=DevicePhotometry, or {setting}=loader.'
+            )

@@ -13,7 +13,7 @@ from .checkpoint_checks import (
     check_pretrained,
     check_resume,
     check_start,
-    check_weights,
+    load_weights,
     resumed_checkpoint,
 )
 from .class_checks import check_classes
@@ -69,7 +69,8 @@ def preflight_test(cfg: Config, trust: bool = False) -> None:
         # Test-time augmentation wraps the model of the checkpoint.
         model = getattr(model, 'module', model)
         check_classes(cfg, model, TESTING)
-        check_weights(cfg.load_from, model, trust)
+        if '://' not in cfg.load_from:
+            load_weights(cfg.load_from, model, trust)
 
 
 def check_work_dir(cfg: Config) -> None:

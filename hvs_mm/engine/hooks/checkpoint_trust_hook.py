@@ -7,7 +7,7 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner, find_latest_checkpoint
 
-from ...utils.class_name import class_name
+from ...utils.class_name import class_name, configured_hooks
 from ..checks.trust_checks import check_sources, dicts_in
 from ..runners.checkpoint_paths import CheckpointPaths, latest_readable_checkpoint
 from ..runners.reliable_runner import ReliableRunner
@@ -18,7 +18,7 @@ class CheckpointTrustHook(Hook):
     """Checks before a run that no checkpoint it reads can run code.
 
     The tools of this package check this by themselves; the hook is for other ways to start a run,
-    such as ``mim train``. :class:`ReliableRunner` has it by default. For another Runner add
+    such as ``mim train``. A Runner other than :class:`ReliableRunner` needs it in its config:
     ``default_hooks = dict(trust=dict(type='CheckpointTrustHook'))``. ``trust`` skips the check.
     """
 
@@ -33,7 +33,8 @@ class CheckpointTrustHook(Hook):
         resumes, path = runner._resume, runner._load_from
         if resumes and path is None:
             if isinstance(runner, ReliableRunner):
-                path = latest_readable_checkpoint(CheckpointPaths.from_runner(runner))
+                paths = CheckpointPaths.from_config(runner.cfg, runner.work_dir)
+                path = latest_readable_checkpoint(paths)
             else:
                 path = find_latest_checkpoint(runner.work_dir)
         check_sources(runner.model, path, resumes, self.trust)
@@ -48,6 +49,5 @@ def trust_checkpoints(cfg: Config) -> None:
     if class_name({'type': cfg.get('runner_type')}) == ReliableRunner.__name__:
         # This Runner has the hook whether or not a config names it.
         hooks.setdefault('trust', dict(type='CheckpointTrustHook'))
-    for settings in dicts_in([hooks, cfg.get('custom_hooks')]):
-        if class_name(settings) == CheckpointTrustHook.__name__:
-            settings['trust'] = True
+    for settings in configured_hooks(cfg, CheckpointTrustHook.__name__):
+        settings['trust'] = True

@@ -107,8 +107,7 @@ class EqualBatchesHook(Hook):
 
     Acts before training, see :func:`check_batches`. Only with a custom batch sampler, whose batch
     sizes are unknown before, it also compares the sizes in every iteration, between the hosts,
-    without waiting for a GPU. A process that is missing for ``env_cfg.dist_cfg.timeout`` seconds,
-    600 by default, ends the others.
+    without waiting for a GPU. For the timeout see :func:`prepare_cpu_distributed`.
 
     Raises:
         ViewsError: In every process, if the batches differ.

@@ -166,8 +166,11 @@ class FiniteStepHook(Hook):
         return norms is None or math.isfinite(norms.current())
 
     def _watched_buffers(self) -> dict[str, Tensor]:
-        found = self._snapshot.current()
-        return {name: value for name, value in found.items() if name not in self._unwatched}
+        return {
+            name: buffer
+            for name, buffer in self._model.named_buffers()
+            if buffer.is_floating_point() and name not in self._unwatched
+        }
 
     def _buffers_are_finite(self) -> Tensor:
         return finite_values(list(self._watched_buffers().values()), self._device)

@@ -20,8 +20,6 @@ class ScalarHistoryHook(Hook):
     and saves them in every checkpoint: for 20 of them after 375,000 iterations 8 ms an iteration
     and 120 MB. Log lines take means over a window or an epoch. A window ``'global'`` in
     ``log_processor.custom_cfg`` keeps everything.
-
-    :class:`ReliableRunner` has it by default.
     """
 
     priority = 'VERY_LOW'

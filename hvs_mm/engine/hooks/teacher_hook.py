@@ -29,8 +29,8 @@ class TeacherHook(Hook):
 
     Args:
         momentum: Share of the student in the first update, in MMEngine's convention: DINO's 0.996
-            is 0.004 here. Defaults to 0.004.
-        end_momentum: Share of the student at the end of the run. Defaults to 0.
+            is 0.004 here.
+        end_momentum: Share of the student at the end of the run.
 
     Raises:
         ValueError: If a momentum is outside [0, 1].

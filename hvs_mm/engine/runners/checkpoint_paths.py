@@ -14,6 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from mmengine.config import Config
 from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.logging import print_log
 from mmengine.runner import Runner
@@ -42,23 +43,16 @@ class CheckpointPaths:
     names: tuple[str, ...] = _DEFAULT_NAMES
 
     @classmethod
-    def from_hook(
-        cls, work_dir: str | Path, hook: Mapping[str, Any] | None = None
-    ) -> CheckpointPaths:
-        """Read the paths from the settings of a checkpoint hook, ``default_hooks.checkpoint``."""
+    def from_config(cls, cfg: Config, work_dir: str) -> CheckpointPaths:
+        """Read the paths of a run from the settings of its checkpoint hook."""
+        hook = (cfg.get('default_hooks') or {}).get('checkpoint')
         hook = hook if isinstance(hook, Mapping) else {}
-        work_dir, folder = str(work_dir), hook.get('out_dir')
+        folder = hook.get('out_dir')
         if folder is not None and str(folder) != work_dir:
             # CheckpointHook adds the name of the work dir, so that runs do not mix.
             folder = osp.join(folder, osp.basename(work_dir.rstrip(osp.sep)))
         template = hook.get('filename_tmpl')
         return cls(work_dir, str(folder or work_dir), (template,) if template else _DEFAULT_NAMES)
-
-    @classmethod
-    def from_runner(cls, runner: Runner) -> CheckpointPaths:
-        """Read the paths from the config of a run."""
-        hooks = runner.cfg.get('default_hooks') or {}
-        return cls.from_hook(runner.work_dir, hooks.get('checkpoint'))
 
     def parse(self, path: str | Path) -> tuple[str, int] | None:
         """Return the template and the number of a checkpoint's name, ``None`` for other files."""
@@ -125,7 +119,7 @@ def latest_readable_checkpoint(paths: CheckpointPaths) -> str | None:
 def last_good_checkpoint(runner: Runner) -> str | None:
     """The last checkpoint of a run for a message; ``None`` if there is none that can be read."""
     with suppress(ValueError):
-        return latest_readable_checkpoint(CheckpointPaths.from_runner(runner))
+        return latest_readable_checkpoint(CheckpointPaths.from_config(runner.cfg, runner.work_dir))
     return None
 
 

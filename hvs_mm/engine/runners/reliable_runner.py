@@ -30,23 +30,17 @@ _MMENGINE_HOOKS = {
 class ReliableRunner(Runner):
     """MMEngine's Runner for long runs.
 
-    - The loop over epochs is :class:`ResumableEpochLoop`: a killed run continues where its last
-      checkpoint was saved, also within an epoch, with the images, views and random numbers that it
-      would have had.
-    - Checkpoints are written to a temporary file, which is renamed when it is complete and on disk.
+    - The loop over epochs is :class:`ResumableEpochLoop`, ``CheckpointHook`` becomes
+      :class:`SafeCheckpointHook`, and a killed write leaves no broken checkpoint.
     - ``resume=True`` without ``load_from`` takes the newest checkpoint that can be read.
     - A resumed run warns if its schedules are not those of the config.
-    - ``CheckpointHook`` becomes :class:`SafeCheckpointHook`.
-    - No checkpoint is read that can run code: there is a :class:`CheckpointTrustHook`, unless
-      ``default_hooks.trust`` says otherwise.
-    - Logged numbers do not pile up: there is a :class:`ScalarHistoryHook`, unless
-      ``default_hooks.scalar_history`` says otherwise.
+    - ``default_hooks`` have ``trust``, a :class:`CheckpointTrustHook`, and ``scalar_history``, a
+      :class:`ScalarHistoryHook`; None leaves one out.
 
-    Configs choose it by ``runner_type='ReliableRunner'``, as ``configs/_base_/hvs.py`` does.
+    Configs choose it by ``runner_type='ReliableRunner'``.
     """
 
     def build_train_loop(self, loop: BaseLoop | dict[str, Any]) -> BaseLoop:
-        """Build the train loop."""
         # Both a type and by_epoch are an error, which MMEngine raises.
         if isinstance(loop, dict) and ('type' in loop) != ('by_epoch' in loop):
             is_by_epoch = loop.get('by_epoch') or class_name(loop) == 'EpochBasedTrainLoop'
@@ -56,7 +50,6 @@ class ReliableRunner(Runner):
         return super().build_train_loop(loop)
 
     def register_default_hooks(self, hooks: dict[str, Hook | dict[str, Any]] | None = None) -> None:
-        """Register the default hooks."""
         hooks = {
             'checkpoint': dict(type='CheckpointHook', interval=1),
             'scalar_history': dict(type='mmpretrain.ScalarHistoryHook'),
@@ -73,7 +66,9 @@ class ReliableRunner(Runner):
     def load_or_resume(self) -> None:
         """Load or resume; raise ``ValueError`` if there are checkpoints but none can be read."""
         if self._resume and self._load_from is None and not self._has_loaded:
-            self._load_from = agreed_checkpoint(CheckpointPaths.from_runner(self))
+            self._load_from = agreed_checkpoint(
+                CheckpointPaths.from_config(self.cfg, self.work_dir)
+            )
             if self._load_from is None and '://' not in self.work_dir:
                 # MMEngine would search again, and trust a pointer to a missing file.
                 self.logger.info(f'There is no checkpoint in {self.work_dir} to resume from.')

@@ -105,7 +105,6 @@ class ResumableEpochLoop(EpochBasedTrainLoop):
         self._epoch += 1
 
     def run_iter(self, idx: int, data_batch: Sequence[dict]) -> None:
-        """Train with a batch."""
         seed_all(self.runner.seed, self._iter)
         super().run_iter(idx, data_batch)
 

@@ -10,16 +10,16 @@ import torch
 from torch import Tensor, nn
 
 from ...losses.cosine import cosine_similarities
-from ...selection.pair_losses.base import PairLoss, forward_views, registered_pair_losses
+from ...selection.pair_losses.base import PairLoss, Subsets, forward_views, registered_pair_losses
 from ...selection.scores import ScoreWeights
-from ...utils.arguments import check_share, is_whole
+from ...utils.arguments import check_choice, check_share, is_whole
 from ...utils.compile_guards import compile_guards
 from ..backbones.masked_vit import patch_size
 from ..checks import ViewsError
 from .depth import early_features, layers_of
 from .dtype import backbones_in
 from .scale import smaller_views
-from .tokens import TokenSubsets, fewer_tokens, transformers_in
+from .tokens import fewer_tokens, token_subsets, transformers_in
 
 #: Values of ``selection_pass.dtype``.
 _DTYPES = {'bfloat16': torch.bfloat16, 'float16': torch.float16}
@@ -65,11 +65,9 @@ class SelectionPass:
     ) -> None:
         scale = check_share('selection_pass.scale', scale, zero=False)
         tokens = check_share('selection_pass.tokens', tokens, zero=False)
-        if dtype is not None and not (isinstance(dtype, str) and dtype in _DTYPES):
-            raise ValueError(
-                f'selection_pass.dtype={dtype!r} must be one of {sorted(_DTYPES)}, or None for the '
-                'precision of the training step.'
-            )
+        if dtype is not None:
+            hint = 'leave it out for the precision of the training step.'
+            check_choice('selection_pass.dtype', dtype, _DTYPES, hint)
         if tokens < 1 and not transformers_in(algorithm):
             raise ValueError(
                 f'selection_pass.tokens={tokens} drops patch tokens of vision transformers, but '
@@ -98,9 +96,9 @@ class SelectionPass:
         return self.scale == 1 and self.tokens == 1 and self.depth is None and self.dtype is None
 
     @torch.compiler.disable
-    def draw_subsets(self) -> TokenSubsets | None:
+    def draw_subsets(self) -> Subsets:
         """Draw which tokens this pass keeps, ``None`` for all."""
-        return TokenSubsets(self.tokens) if self.tokens < 1 else None
+        return token_subsets(self.tokens) if self.tokens < 1 else None
 
     @compile_guards
     def forward(
@@ -109,14 +107,14 @@ class SelectionPass:
         views: Sequence[Tensor],
         num_targets: int,
         target_inputs: dict[str, Tensor],
-        subsets: TokenSubsets | None = None,
+        subsets: Subsets = None,
     ) -> Any:
         """Forward the candidates as :meth:`hvs_mm.selection.PairLoss.forward` does.
 
         ``subsets`` come from :meth:`draw_subsets`. The result is for :meth:`form`.
         """
         if self.scale < 1:
-            views = self._smaller(algorithm, views)
+            views = smaller_views(views, self.scale, patch_size(algorithm.backbone))
         if self.scale < 1 or subsets is not None:
             target_inputs = self.pair_loss.fitted(algorithm, target_inputs, views, subsets)
         if views[0].device.type == 'cpu' and self._is_convolutional:
@@ -144,16 +142,6 @@ class SelectionPass:
             features = forward_views(lambda x: early_features(backbone, x, depth), views)
             return features, num_targets
 
-    def _smaller(self, algorithm: nn.Module, views: Sequence[Tensor]) -> list[Tensor]:
-        smaller = smaller_views(views, self.scale, patch_size(algorithm.backbone))
-        sizes = [{tuple(view.shape[2:]) for view in some} for some in (views, smaller)]
-        if len(sizes[1]) < len(sizes[0]):
-            raise ViewsError(
-                f'selection_pass.scale={self.scale} makes views of {sorted(sizes[0])} pixels one '
-                f'size, {sorted(sizes[1])}: global and local views must differ. Take a larger one.'
-            )
-        return smaller
-
     def form(self, algorithm: nn.Module, outputs: Any) -> Tensor:
         """Fill the pair-loss tensor (B, T, S) from what :meth:`forward` returned."""
         if self.depth is None:
@@ -173,9 +161,7 @@ class SelectionPass:
 
 
 def _check_online(online: Any, depth: int | None, pair_loss: PairLoss) -> None:
-    if online not in ('all', 'local'):
-        raise ValueError(f"selection_pass.online={online!r} must be 'all' or 'local'.")
-    if online == 'all':
+    if check_choice('selection_pass.online', online, ('all', 'local')) == 'all':
         return
     if depth is not None:
         raise ValueError(

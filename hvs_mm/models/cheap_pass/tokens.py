@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -18,31 +18,29 @@ def transformers_in(module: nn.Module) -> list[nn.Module]:
     return [m for m in module.modules() if hasattr(m, 'drop_after_pos') and hasattr(m, 'layers')]
 
 
-class TokenSubsets:
-    """Random subsets of patches, one for every number of patches, as long as the object lives.
+def token_subsets(share: float) -> Callable[[int], Tensor]:
+    """Draw random subsets of patches, one for every number of patches that the result is given.
 
     All views of a size, of student and teacher, have the same subset: their outputs stay
     comparable, and no index differs within a batch. At least one patch is left.
     """
-
-    def __init__(self, share: float) -> None:
-        self.share = share
-        self._subsets: dict[int, Tensor] = {}
-        # Seeded now: whoever uses the subsets may put torch's generator back afterwards.
-        self._generator = torch.Generator().manual_seed(int(torch.randint(2**63 - 1, ())))
+    # Seeded now: whoever uses the subsets may put torch's generator back afterwards.
+    generator = torch.Generator().manual_seed(int(torch.randint(2**63 - 1, ())))
 
     @torch.compiler.disable
-    def __call__(self, num_patches: int) -> Tensor:
+    @cache
+    def subset(num_patches: int) -> Tensor:
         """Positions (n,) int64 of the patches that are left, ascending, on the host."""
-        if num_patches not in self._subsets:
-            count = max(1, round(self.share * num_patches))
-            order = torch.randperm(num_patches, generator=self._generator)
-            self._subsets[num_patches] = order[:count].sort().values
-        return self._subsets[num_patches]
+        order = torch.randperm(num_patches, generator=generator)
+        return order[: max(1, round(share * num_patches))].sort().values
+
+    return subset
 
 
 @contextmanager
-def fewer_tokens(transformers: Sequence[nn.Module], subsets: TokenSubsets) -> Iterator[None]:
+def fewer_tokens(
+    transformers: Sequence[nn.Module], subsets: Callable[[int], Tensor]
+) -> Iterator[None]:
     """Let vision transformers continue with some of their patch tokens.
 
     The others are dropped behind the position embedding, so those left know where they lie. The
@@ -57,7 +55,7 @@ def fewer_tokens(transformers: Sequence[nn.Module], subsets: TokenSubsets) -> It
 
 @torch.compiler.disable
 def _thin_out(
-    subsets: TokenSubsets, num_extra: int, module: nn.Module, args: Any, tokens: Tensor
+    subsets: Callable[[int], Tensor], num_extra: int, module: nn.Module, args: Any, tokens: Tensor
 ) -> Tensor:
     # (N, extra + patches, C) -> (N, extra + n, C)
     left = num_extra + subsets(tokens.shape[1] - num_extra)

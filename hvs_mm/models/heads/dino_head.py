@@ -13,53 +13,8 @@ from mmpretrain.registry import MODELS
 from torch import Tensor
 
 from ...losses.dino import dino_pair_loss, mean_of_cross_terms
-from ...utils.arguments import check_share
+from ...utils.arguments import check_share, check_whole
 from ...utils.compile_guards import compile_guards
-
-
-@torch.compiler.disable
-def warmed_up_temperature(
-    start: float, end: float, warmup_epochs: int, start_epoch: int = 0
-) -> float:
-    """The teacher's temperature in the current epoch.
-
-    It stays at ``start`` until ``start_epoch`` and rises linearly from there to ``end``, which it
-    reaches in the last epoch of the warm-up. The Runner keeps the epoch in MMEngine's
-    ``MessageHub``, so a resumed run has the right value. Without a Runner it is the first.
-    """
-    hub = MessageHub.get_current_instance()
-    max_epochs = hub.get_info('max_epochs')
-    if max_epochs is not None:
-        check_warmup_epochs(warmup_epochs, max_epochs, start_epoch)
-    since_start = (hub.get_info('epoch') or 0) - start_epoch
-    if since_start < 0:
-        return start
-    if since_start >= warmup_epochs:
-        return end
-    return start + (end - start) * since_start / max(warmup_epochs - 1, 1)
-
-
-def check_warmup_epochs(warmup_epochs: int, max_epochs: int, mask_start_epoch: int = 0) -> None:
-    """Raise ``ValueError`` if a run ends before masks begin or the temperature has warmed up.
-
-    The warm-up for patches begins with the masks. A loop by iterations counts as a single epoch.
-    """
-    run = f'the run has max_epochs={max_epochs}'
-    if max_epochs == 1:
-        run += ' (a loop by iterations counts as one epoch)'
-    if 0 < mask_start_epoch >= max_epochs:
-        raise ValueError(
-            f'masks begin at epoch {mask_start_epoch}, but {run}: lower '
-            'model.head.mask_start_epoch (in an HVS config model.algorithm.head.mask_start_epoch), '
-            'or train longer.'
-        )
-    if mask_start_epoch + warmup_epochs > max_epochs:
-        begin = f' from epoch {mask_start_epoch} on, when masks begin,' if mask_start_epoch else ''
-        raise ValueError(
-            f'the teacher temperature warms up for {warmup_epochs} epochs{begin} but {run}: lower '
-            'model.head.warmup_teacher_temp_epochs (in an HVS config '
-            'model.algorithm.head.warmup_teacher_temp_epochs), or train longer.'
-        )
 
 
 def check_temperature(name: str, value: float) -> float:
@@ -108,12 +63,14 @@ class DINOHead(BaseModule):
         init_cfg: As for ``BaseModule``.
 
     Raises:
-        ValueError: If a temperature is not positive and finite, the warm-up negative, the
-            momentum outside [0, 1], or there are fewer than 2 crops.
+        ValueError: If a temperature is not positive and finite, the warm-up negative or no integer,
+            the momentum outside [0, 1], or there are fewer than 2 crops.
     """
 
     #: The algorithm whose loss it forms.
     algorithm: ClassVar[str] = 'DINO'
+    #: First epoch with masks; none by default.
+    mask_start_epoch: int = 0
 
     def __init__(
         self,
@@ -127,29 +84,61 @@ class DINOHead(BaseModule):
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        if warmup_teacher_temp_epochs < 0:
-            raise ValueError(
-                f'warmup_teacher_temp_epochs={warmup_teacher_temp_epochs} must not be negative.'
-            )
-        if num_crops < 2:
-            raise ValueError(f'num_crops={num_crops} must be at least 2.')
-        self.num_crops = num_crops
+        self.num_crops = check_whole('num_crops', num_crops, 2)
         self.student_temp = check_temperature('student_temp', student_temp)
         self.teacher_temp = check_temperature('teacher_temp', teacher_temp)
         self.warmup_teacher_temp = check_temperature('warmup_teacher_temp', warmup_teacher_temp)
-        self.warmup_teacher_temp_epochs = warmup_teacher_temp_epochs
+        self.warmup_teacher_temp_epochs = check_whole(
+            'warmup_teacher_temp_epochs', warmup_teacher_temp_epochs, 0
+        )
         self.center_momentum = check_share('center_momentum', center_momentum)
         self.register_buffer('center', torch.zeros(1, out_channels))
 
     def check_epochs(self, max_epochs: int) -> None:
-        """Raise ``ValueError`` if a run of so many epochs is too short for these settings."""
-        check_warmup_epochs(self.warmup_teacher_temp_epochs, max_epochs)
+        """Raise ``ValueError`` if a run ends before masks begin or the temperatures have warmed up.
+
+        The warm-up for patches begins with the masks. A loop by iterations counts as a single
+        epoch.
+        """
+        run = f'the run has max_epochs={max_epochs}'
+        if max_epochs == 1:
+            run += ' (a loop by iterations counts as one epoch)'
+        start, warmup = self.mask_start_epoch, self.warmup_teacher_temp_epochs
+        if 0 < start >= max_epochs:
+            raise ValueError(
+                f'masks begin at epoch {start}, but {run}: lower model.head.mask_start_epoch (in '
+                'an HVS config model.algorithm.head.mask_start_epoch), or train longer.'
+            )
+        if start + warmup > max_epochs:
+            begin = f' from epoch {start} on, when masks begin,' if start else ''
+            raise ValueError(
+                f'the teacher temperature warms up for {warmup} epochs{begin} but {run}: lower '
+                'model.head.warmup_teacher_temp_epochs (in an HVS config '
+                'model.algorithm.head.warmup_teacher_temp_epochs), or train longer.'
+            )
 
     def current_teacher_temp(self) -> float:
         """Temperature of the teacher in the current epoch."""
-        return warmed_up_temperature(
-            self.warmup_teacher_temp, self.teacher_temp, self.warmup_teacher_temp_epochs
-        )
+        return self._warmed_up(self.warmup_teacher_temp, self.teacher_temp)
+
+    @torch.compiler.disable
+    def _warmed_up(self, first: float, last: float, start_epoch: int = 0) -> float:
+        """A temperature that rises linearly from ``start_epoch`` to the end of its warm-up.
+
+        The Runner keeps the epoch in MMEngine's ``MessageHub``, so a resumed run has the right
+        value. Without a Runner it is the first.
+        """
+        hub = MessageHub.get_current_instance()
+        max_epochs = hub.get_info('max_epochs')
+        if max_epochs is not None:
+            self.check_epochs(max_epochs)
+        warmup = self.warmup_teacher_temp_epochs
+        since_start = (hub.get_info('epoch') or 0) - start_epoch
+        if since_start < 0:
+            return first
+        if since_start >= warmup:
+            return last
+        return first + (last - first) * since_start / max(warmup - 1, 1)
 
     @compile_guards
     def pair_loss(self, student: Tensor, teacher: Tensor) -> Tensor:

@@ -14,13 +14,7 @@ from ...losses.dino import mean_of_cross_terms
 from ...losses.ibot import IBOTOutputs, ibot_pair_loss
 from ...utils.arguments import check_share
 from ...utils.compile_guards import compile_guards
-from .dino_head import (
-    DINOHead,
-    check_temperature,
-    check_warmup_epochs,
-    updated_center,
-    warmed_up_temperature,
-)
+from .dino_head import DINOHead, check_temperature, updated_center
 
 
 @MODELS.register_module()
@@ -83,17 +77,10 @@ class IBOTHead(DINOHead):
         epoch = MessageHub.get_current_instance().get_info('epoch') or 0
         return epoch >= self.mask_start_epoch
 
-    def check_epochs(self, max_epochs: int) -> None:
-        check_warmup_epochs(self.warmup_teacher_temp_epochs, max_epochs, self.mask_start_epoch)
-
     def current_patch_teacher_temp(self) -> float:
         """Temperature of the teacher for patches in the current epoch."""
-        return warmed_up_temperature(
-            self.warmup_patch_teacher_temp,
-            self.patch_teacher_temp,
-            self.warmup_teacher_temp_epochs,
-            self.mask_start_epoch,
-        )
+        temperatures = self.warmup_patch_teacher_temp, self.patch_teacher_temp
+        return self._warmed_up(*temperatures, self.mask_start_epoch)
 
     @compile_guards
     def pair_loss(self, outputs: IBOTOutputs) -> Tensor:

@@ -12,6 +12,8 @@ from mmpretrain.registry import MODELS
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ...utils.arguments import check_whole
+
 
 class WeightNormLinear(nn.Module):
     """Linear layer without bias whose weight is ``g * v / |v|`` per output unit.
@@ -68,11 +70,9 @@ class DINONeck(BaseModule):
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        if num_layers < 1:
-            raise ValueError(f'num_layers={num_layers} must be at least 1.')
         layers: list[nn.Module] = []
         width = in_channels
-        for _ in range(num_layers - 1):
+        for _ in range(check_whole('num_layers', num_layers) - 1):
             norm = [nn.BatchNorm1d(hidden_channels)] if use_bn else []
             layers += [nn.Linear(width, hidden_channels), *norm, nn.GELU()]
             width = hidden_channels

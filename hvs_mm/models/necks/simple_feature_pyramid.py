@@ -68,8 +68,7 @@ class SimpleFeaturePyramid(BaseModule):
     def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Make ``num_outs`` maps (B, out_channels, .., ..) of strides 4, 8, 16, 32, 64 and so on.
 
-        Args:
-            inputs: Feature maps; the last one (B, C, h, w), of stride 16, is taken.
+        The last of the ``inputs`` is taken, a map (B, C, h, w) of stride 16.
         """
         x = inputs[-1]
         levels = [project(scale(x)) for scale, project in zip(self.scales, self.projections)]

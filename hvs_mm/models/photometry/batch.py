@@ -40,17 +40,10 @@ def require_kornia() -> None:
 
 
 def apply_photometry(views: Sequence[Tensor], operations: np.ndarray) -> list[Tensor]:
-    """Change the colors of views as recorded.
+    """Change the colors of S views (B, 3, H, W) uint8, BGR, on one device, as recorded.
 
-    The result of an image depends only on its pixels and its record. The host never waits for the
-    device.
-
-    Args:
-        views: S tensors (B, 3, H, W) uint8, BGR, on one device.
-        operations: (B, S, K, 4) of :func:`stack_operations`.
-
-    Returns:
-        S tensors (B, 3, H, W) uint8, BGR.
+    The ``operations`` (B, S, K, 4) come from :func:`stack_operations`. The result of an image
+    depends only on its pixels and its record. The host never waits for the device.
 
     Raises:
         ImportError: If kornia is not installed.

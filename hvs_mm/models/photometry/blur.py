@@ -11,18 +11,13 @@ _PASSES = 3
 
 
 def blur_kernels(sigmas: np.ndarray) -> np.ndarray:
-    """Compute the filters that Pillow's ``GaussianBlur`` applies along each axis.
+    """Compute the filters (N, taps) float64 that Pillow's ``GaussianBlur`` applies along each axis.
 
     Pillow approximates the Gaussian by three passes of a box whose outermost taps have a fraction
     of the weight, chosen so that the variances add up to that of the Gaussian (`Gwosdek et al.,
     2011 <https://www.mia.uni-saarland.de/Publications/gwosdek-ssvm11.pdf>`_, equations 7, 11, 14).
-    The three are convolved into one filter here.
-
-    Args:
-        sigmas: (N,) standard deviations in pixels, at least 0; 0 gives the identity.
-
-    Returns:
-        (N, taps) float64 that add up to 1.
+    The three are convolved into one filter here, which adds up to 1. The ``sigmas`` (N,) are
+    standard deviations in pixels, at least 0; 0 gives the identity.
     """
     variance = sigmas.astype(np.float64) ** 2 / _PASSES
     whole = np.floor((np.sqrt(12 * variance + 1) - 1) / 2)

@@ -31,16 +31,11 @@ class DevicePhotometry(SelfSupDataPreprocessor):
         super().__init__(**kwargs)
 
     def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:
-        """Prepare a batch for the model.
+        """Prepare a batch for the model; ``training`` is passed on to upstream's.
 
-        Args:
-            data: ``inputs``, S tensors (B, 3, H, W) uint8, BGR, one per view, and
-                ``data_samples``, B data samples. Both are left unchanged.
-            training: Upstream's.
-
-        Returns:
-            ``inputs``, S tensors (B, 3, H, W) float32, and ``data_samples``, copies without the
-            operations.
+        Takes ``inputs``, S tensors (B, 3, H, W) uint8, BGR, one per view, and ``data_samples``, B
+        data samples, and leaves both unchanged. Returns the views as float32, and copies of the
+        samples without the operations.
 
         Raises:
             TypeError: If the views are not 8-bit.

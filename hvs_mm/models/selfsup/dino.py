@@ -8,6 +8,7 @@ import torch
 from mmpretrain.models.selfsup.base import BaseSelfSupervisor
 from mmpretrain.registry import MODELS
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from ...selection.pair_losses.base import Samples, Views, forward_views
 from ...utils.compile_guards import plain_drop_path
@@ -15,7 +16,7 @@ from ..backbones.masked_vit import patch_size
 from ..checks import ViewsError
 from ..heads.dino_head import DINOHead
 from ..necks.dino_neck import DINONeck
-from .teacher import build_teacher, is_per_sample, loaded_names, update_ema
+from .teacher import build_teacher, is_random, loaded_names, update_ema
 
 
 @MODELS.register_module()
@@ -86,7 +87,8 @@ class DINO(BaseSelfSupervisor):
     @property
     def teacher_is_per_sample(self) -> bool:
         """Whether the teacher's logits of a view do not depend on the rest of the batch."""
-        return is_per_sample(self.teacher)
+        norms = [m for m in self.teacher.modules() if isinstance(m, _BatchNorm)]
+        return not is_random(self.teacher) and not any(norm.training for norm in norms)
 
     def student_logits(self, views: Views) -> Tensor:
         """Logits (B, S, K) of S views (B, 3, H, W)."""
@@ -162,6 +164,7 @@ def _logits(backbone: nn.Module, neck: DINONeck, views: Views) -> Tensor:
 
 def global_views(views: Views) -> list[Tensor]:
     """The leading views that have the size of the first one."""
+    # torch.compile cannot follow itertools.takewhile.
     count = 0
     while count < len(views) and views[count].shape == views[0].shape:
         count += 1

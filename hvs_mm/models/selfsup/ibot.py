@@ -30,10 +30,7 @@ class IBOT(DINO):
     :class:`hvs_mm.engine.TeacherHook` updates the teacher after every optimizer step.
 
     Args:
-        backbone: Config of a :class:`hvs_mm.models.MaskedVisionTransformer`.
-        neck: Config of a :class:`hvs_mm.models.IBOTNeck`.
-        head: Config of a :class:`hvs_mm.models.IBOTHead`.
-        **kwargs: As for :class:`DINO`.
+        **kwargs: As for :class:`DINO`; backbone, neck and head have the types of ``part_types``.
     """
 
     part_types: ClassVar[dict[str, type]] = {
@@ -124,8 +121,10 @@ class IBOT(DINO):
             max_masked = None
         # (B, T, h, w) -> (B, T, 1, n)
         left = masks if visible is None else masks.flatten(2)[:, :, None, visible]
-        found = find_masked(left, max_masked)
-        where = to_device(found.rows, device), to_device(found.patches, device)
+        positions, is_masked = find_masked(left, max_masked)
+        num_patches = left.shape[2] * left.shape[3]
+        rows_and_patches = positions // num_patches, positions % num_patches
+        where = [to_device(part, device) for part in rows_and_patches]
         # (B, T, h, w) -> (T * B, h, w), in the order in which forward_views joins the views
         joined = to_device(masks, device).transpose(0, 1).flatten(0, 1)
         student, student_patches = self._student_outputs(views, num_targets, joined, *where)
@@ -137,7 +136,7 @@ class IBOT(DINO):
             student_patches=student_patches,
             teacher_patches=teacher_patches,
             rows=where[0],
-            is_masked=found.is_masked,
+            is_masked=is_masked,
         )
 
     def _student_outputs(

@@ -9,7 +9,6 @@ from copy import deepcopy
 import torch
 from mmcv.cnn.bricks import DropPath
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 
 def build_teacher(**modules: nn.Module) -> nn.ModuleDict:
@@ -39,12 +38,6 @@ def loaded_names(module: nn.Module) -> Iterator[set[str]]:
         handle.remove()
         after = versions()
         loaded.update(name for name in before if after[name] != before[name])
-
-
-def is_per_sample(module: nn.Module) -> bool:
-    """Whether a sample's output depends neither on the rest of the batch nor on chance."""
-    depends = any(isinstance(child, _BatchNorm) and child.training for child in module.modules())
-    return not depends and not is_random(module)
 
 
 def is_random(module: nn.Module) -> bool:

@@ -10,7 +10,7 @@ import torch
 from mmpretrain.registry import TASK_UTILS
 from torch import Tensor, nn
 
-from ...utils.registry import look_up
+from ...utils.registry import build_part
 from ..groups import ViewGroups
 from ..scores import ScoreWeights
 
@@ -36,6 +36,8 @@ class PairLoss(ABC):
     algorithms: ClassVar[tuple[str, ...]] = ()
     #: How many views the algorithm trains on, ``None`` for any number.
     num_kept: ClassVar[int | None] = None
+    #: Class name of the only ``head.loss_module`` that this describes, ``None`` for any.
+    head_loss: ClassVar[str | None] = None
     #: Whether every kept view is a target, whatever its size: the loss is symmetric.
     all_targets: ClassVar[bool] = False
     #: Whether :meth:`forward` takes ``first_online``, the online views before which are left out.
@@ -51,6 +53,13 @@ class PairLoss(ABC):
                 f'{type(algorithm).__name__} trains on exactly {self.num_kept}: make keep sum to '
                 f'{self.num_kept}.'
             )
+        if self.head_loss is not None:
+            found = type(algorithm.head.loss_module).__name__
+            if found != self.head_loss:
+                raise ValueError(
+                    f'head.loss is {found}: {type(self).__name__} describes only {self.head_loss}. '
+                    'Pass a pair_loss of your own for another loss.'
+                )
 
     def score_weights(self, algorithm: nn.Module) -> ScoreWeights:
         """How the parts of the tensor enter a score; by default pairs of different views alone."""
@@ -115,16 +124,10 @@ class PairLoss(ABC):
 
 
 def forward_views(forward: Callable[[Tensor], Tensor], views: Sequence[Tensor]) -> Tensor:
-    """Forward all views, those of one size in one batch.
+    """Forward S views (B, 3, H, W), those of one size in one batch, to features (B, S, D).
 
     Batch statistics are thus those of all views of a size, as in the code published with the paper.
-
-    Args:
-        forward: Maps images (N, 3, H, W) to features (N, D).
-        views: S tensors (B, 3, H, W); H and W may differ from view to view.
-
-    Returns:
-        (B, S, D) in the dtype ``forward`` gives.
+    ``forward`` maps images (N, 3, H, W) to features (N, D), whose dtype they keep.
     """
     by_size: dict[tuple[int, ...], list[int]] = {}
     for position, view in enumerate(views):
@@ -150,12 +153,7 @@ def registered_pair_losses() -> dict[str, type[PairLoss]]:
 def default_pair_loss(algorithm: type, name: str) -> type[PairLoss]:
     """The pair loss registered for an algorithm's class or the nearest of its bases.
 
-    Args:
-        algorithm: The class.
-        name: How an error names it.
-
-    Raises:
-        ValueError: If there is none.
+    Raises ``ValueError``, which calls the algorithm by the ``name``, if there is none.
     """
     known = registered_pair_losses()
     for cls in algorithm.__mro__:
@@ -178,19 +176,9 @@ def build_pair_loss(pair_loss: dict[str, Any] | PairLoss | None, algorithm: nn.M
 
     Raises:
         ValueError: If there is none for the algorithm, or the type is unknown.
-        TypeError: If ``pair_loss`` is none of the above.
+        TypeError: See :func:`hvs_mm.utils.registry.build_part`.
     """
-    if isinstance(pair_loss, PairLoss):
-        return pair_loss
     if pair_loss is None:
         return default_pair_loss(type(algorithm), type(algorithm).__name__)()
-    if not isinstance(pair_loss, dict) or 'type' not in pair_loss:
-        raise TypeError(
-            f'pair_loss={pair_loss!r} must be None, a dict with a "type", or a PairLoss.'
-        )
-    if look_up(pair_loss['type'], PairLoss) is None:
-        raise ValueError(
-            f'pair_loss={pair_loss["type"]!r} is not a registered pair loss. Registered: '
-            f'{sorted({cls.__name__ for cls in registered_pair_losses().values()})}.'
-        )
-    return TASK_UTILS.build(pair_loss)
+    known = {cls.__name__ for cls in registered_pair_losses().values()}
+    return build_part('pair_loss', pair_loss, PairLoss, known)

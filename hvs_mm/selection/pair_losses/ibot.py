@@ -79,8 +79,8 @@ class IBOTPairLoss(DINOPairLoss):
             # (B, T, h, w): the row of every masked patch among the teacher's outputs
             rows = (masks.flatten().cumsum(0) - 1).clamp(min=0).view_as(masks)
             rows = super().of_kept({'rows': rows}, kept_targets, groups)['rows'].flatten()
-            found = find_masked(kept['masks'], kept.get('max_masked'))
-            kept['teacher_patches'] = teacher_patches[rows[found.positions]]
+            positions, _ = find_masked(kept['masks'], kept.get('max_masked'))
+            kept['teacher_patches'] = teacher_patches[rows[positions]]
         return kept
 
 

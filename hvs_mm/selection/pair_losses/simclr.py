@@ -8,7 +8,6 @@ from mmpretrain.registry import TASK_UTILS
 from torch import Tensor, nn
 
 from ...losses.ntxent import ntxent_pair_loss
-from ..groups import ViewGroups
 from .base import PairLoss, Samples, Views, forward_views
 
 
@@ -18,18 +17,10 @@ class SimCLRPairLoss(PairLoss):
 
     algorithms = ('SimCLR',)
     num_kept = 2
+    head_loss = 'CrossEntropyLoss'
     # A sample without negatives has no loss.
     min_samples = 2
     all_targets = True
-
-    def check(self, algorithm: nn.Module, groups: ViewGroups) -> None:
-        super().check(algorithm, groups)
-        loss = algorithm.head.loss_module
-        if type(loss).__name__ != 'CrossEntropyLoss':
-            raise ValueError(
-                f'head.loss is {type(loss).__name__}: the SimCLR pair loss describes only '
-                'CrossEntropyLoss. Pass a pair_loss of your own for another loss.'
-            )
 
     def target_inputs(
         self, algorithm: nn.Module, views: Views, num_targets: int, data_samples: Samples = None

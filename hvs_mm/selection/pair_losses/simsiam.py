@@ -6,7 +6,6 @@ from mmpretrain.registry import TASK_UTILS
 from torch import Tensor, nn
 
 from ...losses.simsiam import simsiam_pair_loss
-from ..groups import ViewGroups
 from .base import PairLoss, Views, forward_views
 
 
@@ -16,16 +15,8 @@ class SimSiamPairLoss(PairLoss):
 
     algorithms = ('SimSiam',)
     num_kept = 2
+    head_loss = 'CosineSimilarityLoss'
     all_targets = True
-
-    def check(self, algorithm: nn.Module, groups: ViewGroups) -> None:
-        super().check(algorithm, groups)
-        loss = type(algorithm.head.loss_module).__name__
-        if loss != 'CosineSimilarityLoss':
-            raise ValueError(
-                f'head.loss is {loss}: the cosine pair loss describes only CosineSimilarityLoss. '
-                'Pass a pair_loss of your own for another loss.'
-            )
 
     def forward(
         self, algorithm: nn.Module, views: Views, num_targets: int

@@ -1,1 +1,1 @@
-"""Measures of selected views: overlap, color, agreement of two selections."""
+"""Measures of selected views: overlap, color, and how they compare with all candidates."""

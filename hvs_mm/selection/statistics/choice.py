@@ -38,12 +38,9 @@ class Comparison(NamedTuple):
 
 
 def compare_choice(values: Tensor, choice: Tensor, highest: bool = False) -> Comparison:
-    """Compare the kept combination of each image with all of them.
+    """Compare the kept combination of each image, ``choice`` (B,) int64, with all of them.
 
-    Args:
-        values: (B, C) the quantity.
-        choice: (B,) int64, which combination was kept.
-        highest: Look for the highest value instead of the lowest.
+    The quantity is ``values`` (B, C); its extreme is the lowest value, or the highest.
     """
     kept = values.gather(1, choice[:, None]).squeeze(1)
     extreme = values.amax(1) if highest else values.amin(1)
@@ -69,10 +66,8 @@ def mean_over_pairs(
 
     The pairs come from :func:`pairs_within`; combinations have equal size, two views at least.
     """
-    position = {pair: column for column, pair in enumerate(pairs)}
-    columns = [[position[pair] for pair in combinations(views, 2)] for views in choices]
-    # (B, C, pairs within)
-    return values[:, index_tensor(columns, values.device)].mean(-1)
+    columns = [[pairs.index(pair) for pair in combinations(views, 2)] for views in choices]
+    return mean_over_views(values, columns)
 
 
 def mean_over_views(values: Tensor, choices: Sequence[Sequence[int]]) -> Tensor:
@@ -106,25 +101,19 @@ def image_statistics(
         masked: (B, T) share of masked patches of the T target views, from 0 to 1.
 
     Returns:
-        By name (B,) float32 tensors, whose means over images are reported:
+        By name (B,) float32 tensors, whose means over images are reported. A quantity has ``_kept``
+        for the kept combination and ``_all`` for the mean of all; ``lowest_...``, ``strongest_...``
+        and their ``_chance`` are those of :class:`Comparison`:
 
-        - ``score_gap``: score of the kept combination minus the mean of all; NaN where a sample has
-          no finite score,
-        - ``nonfinite``: share of scores that are NaN or infinite,
-        - ``kept_view_0`` ...: 1 if that view was kept,
-        - where two target views or more are kept: ``iou``, ``overlap``, ``center_distance``,
-          ``area_ratio`` and ``mirrored`` of the target views (:class:`PairGeometry`), each with
-          ``_kept`` for the kept combination and ``_all`` for the mean of all; their difference
-          ``iou_gap``; ``lowest_iou`` and ``lowest_iou_chance``, see :class:`Comparison`;
-          ``iou_kept_bin_0`` ... ``iou_kept_bin_9`` and ``iou_all_bin_0`` ..., the share of
-          combinations whose IoU lies in that tenth from 0 to 1,
-        - where smaller views are kept, ``local_iou_kept`` and ``local_iou_all`` between them and
-          the target views,
-        - with ``colors``: ``color`` (:func:`color_strength`), ``brightness``, ``contrast``,
-          ``saturation``, ``hue``, ``blur``, ``grayscale`` and ``solarize``, the mean deviation from
-          unchanged colors over the target views, each with ``_kept``, ``_all``, ``strongest_...``
-          and ``strongest_..._chance``,
-        - with ``masked``: ``masked_kept`` and ``masked_all``, the mean over the target views.
+        - ``score_gap``, kept score minus the mean of all; NaN where no score is finite,
+        - ``nonfinite``, the share of such scores; ``kept_view_0`` ..., 1 if that view was kept,
+        - where two target views or more are kept, the fields of :class:`PairGeometry`, ``iou_gap``,
+          ``lowest_iou``, and ``iou_kept_bin_0`` ... ``iou_all_bin_9``, the share of combinations
+          whose IoU lies in that tenth from 0 to 1,
+        - where smaller views are kept, ``local_iou`` between them and the target views,
+        - with ``colors``, ``color`` (:func:`color_strength`) and the deviations of each of
+          :data:`COLOR_CHANGES`, means over the target views, with ``strongest_color`` and so on,
+        - with ``masked``, the mean over the target views.
     """
     groups, choice = selection.groups, selection.target_choice
     choices = groups.target_combinations()

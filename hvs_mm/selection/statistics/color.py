@@ -2,48 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-
-import torch
 from torch import Tensor
 
-
-@dataclass
-class ViewColors:
-    """How the transforms of a pipeline changed the colors of a view; unchanged by default.
-
-    Attributes:
-        brightness: Factor; the product of several jitters.
-        contrast: Factor, likewise.
-        saturation: Factor, likewise.
-        hue: Shift, from -0.5 to 0.5 of the color circle; the sum of several jitters.
-        blur: Standard deviation of the Gaussian in pixels of the view, 0 for none.
-        grayscale: 1 if the view lost its colors, else 0.
-        solarize: 1 if it was solarized, else 0.
-    """
-
-    brightness: float = 1.0
-    contrast: float = 1.0
-    saturation: float = 1.0
-    hue: float = 0.0
-    blur: float = 0.0
-    grayscale: float = 0.0
-    solarize: float = 0.0
-
-    def values(self) -> tuple[float, ...]:
-        """The attributes in their order."""
-        # dataclasses.astuple() copies what it finds, which is slow for something done per view.
-        return tuple(getattr(self, name) for name in COLOR_CHANGES)
-
-
+#: How the transforms of a pipeline changed the colors of a view, in the values of a view that they
+#: left alone: the factors of brightness, contrast and saturation, products over several jitters;
+#: the shift of the hue, from -0.5 to 0.5 of the color circle, a sum; the standard deviation of the
+#: Gaussian blur in pixels of the view, 0 for none; 1 if the view lost its colors, and 1 if it was
+#: solarized, else 0.
+UNCHANGED_COLORS = {
+    'brightness': 1.0,
+    'contrast': 1.0,
+    'saturation': 1.0,
+    'hue': 0.0,
+    'blur': 0.0,
+    'grayscale': 0.0,
+    'solarize': 0.0,
+}
 #: The columns of ``view_colors`` in a data sample.
-COLOR_CHANGES = tuple(field.name for field in fields(ViewColors))
+COLOR_CHANGES = tuple(UNCHANGED_COLORS)
 
 
 def color_deviation(colors: Tensor) -> Tensor:
     """Absolute difference (..., 7) of each of :data:`COLOR_CHANGES` from an unchanged view."""
-    unchanged = torch.tensor(ViewColors().values(), dtype=colors.dtype, device=colors.device)
-    return (colors - unchanged).abs()
+    return (colors - colors.new_tensor(list(UNCHANGED_COLORS.values()))).abs()
 
 
 def color_strength(colors: Tensor) -> Tensor:

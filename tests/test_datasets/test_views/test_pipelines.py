@@ -178,7 +178,7 @@ def test_what_the_device_cannot_do(transforms, message):
 
 
 def test_a_place_that_does_not_exist():
-    with pytest.raises(ValueError, match="photometry='gpu' must be 'loader' or 'device'"):
+    with pytest.raises(ValueError, match=r"photometry='gpu' must be one of \['loader', 'device'\]"):
         CandidateViews([[CROP]], 1, photometry='gpu')
 
 

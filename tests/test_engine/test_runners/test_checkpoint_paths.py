@@ -7,6 +7,7 @@ import time
 
 import pytest
 import torch
+from mmengine.config import Config
 
 from hvs_mm.engine.runners import checkpoint_paths
 from hvs_mm.engine.runners.checkpoint_paths import (
@@ -17,7 +18,8 @@ from hvs_mm.engine.runners.checkpoint_paths import (
 
 
 def latest(work_dir, **hook):
-    return latest_readable_checkpoint(CheckpointPaths.from_hook(work_dir, hook))
+    cfg = Config(dict(default_hooks=dict(checkpoint=hook)))
+    return latest_readable_checkpoint(CheckpointPaths.from_config(cfg, str(work_dir)))
 
 
 @pytest.fixture

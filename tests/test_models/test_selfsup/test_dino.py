@@ -16,7 +16,6 @@ from torch import nn
 
 from hvs_mm.engine import AutocastOptimWrapper
 from hvs_mm.models import DINOHead, DINONeck, HVSAlgorithm, ViewsError
-from hvs_mm.models.selfsup.teacher import is_per_sample
 from tests.helpers.states import assert_same_state, full_state
 from tests.helpers.tiny_dino import (
     GLOBAL,
@@ -646,17 +645,17 @@ def test_nothing_is_reused_with_batch_norm(case):
 
 
 def test_what_depends_on_chance_is_not_reused():
-    assert is_per_sample(build_dino().teacher)
-    assert not is_per_sample(build_dino(backbone={'drop_rate': 0.1}).teacher)
+    assert build_dino().teacher_is_per_sample
+    assert not build_dino(backbone={'drop_rate': 0.1}).teacher_is_per_sample
 
 
 def test_dropped_attention_is_not_reused():
     """MMPretrain drops attention with a function, not with a module."""
-    teacher = build_dino(backbone={'layer_cfgs': {'attn_drop_rate': 0.5}}).teacher
+    algorithm = build_dino(backbone={'layer_cfgs': {'attn_drop_rate': 0.5}})
     view = torch.randn(2, 3, GLOBAL, GLOBAL)
-    first, second = (teacher['backbone'](view)[-1] for _ in range(2))
+    first, second = (algorithm.teacher['backbone'](view)[-1] for _ in range(2))
     assert not torch.equal(first, second)
-    assert not is_per_sample(teacher)
+    assert not algorithm.teacher_is_per_sample
 
 
 # --- Mixed precision -------------------------------------------------------------------------
@@ -743,7 +742,7 @@ def test_size_that_is_no_multiple_of_the_patch(name, sides, wrapped):
         ({'teacher_temp': math.inf}, 'teacher_temp=inf must be positive and finite'),
         ({'teacher_temp': -0.04}, 'teacher_temp=-0.04 must be positive'),
         ({'warmup_teacher_temp': 0.0}, 'warmup_teacher_temp=0.0 must be positive'),
-        ({'num_crops': 1}, 'num_crops=1 must be at least 2'),
+        ({'num_crops': 1}, 'num_crops=1 must be an integer of at least 2'),
         ({'warmup_teacher_temp_epochs': -1}, 'warmup_teacher_temp_epochs=-1'),
         ({'center_momentum': 1.1}, 'center_momentum=1.1'),
     ],
@@ -754,7 +753,7 @@ def test_wrong_settings_of_the_head(setting, message):
 
 
 def test_wrong_settings_of_the_neck():
-    with pytest.raises(ValueError, match='num_layers=0 must be at least 1'):
+    with pytest.raises(ValueError, match='num_layers=0 must be an integer of at least 1'):
         DINONeck(32, num_layers=0)
 
 

@@ -339,7 +339,11 @@ def test_subclass_inherits_the_pair_loss():
 @pytest.mark.parametrize(
     ('pair_loss', 'error', 'message'),
     [
-        ({'type': 'NoSuchPairLoss'}, ValueError, "'NoSuchPairLoss' is not a registered pair loss"),
+        (
+            {'type': 'NoSuchPairLoss'},
+            ValueError,
+            r"'NoSuchPairLoss' is not known: expected one of \['BYOLPairLoss'",
+        ),
         ('SimSiamPairLoss', TypeError, 'must be None, a dict'),
     ],
 )

@@ -14,7 +14,7 @@ from hvs_mm.selection.statistics.choice import (
     mean_over_views,
     pairs_within,
 )
-from hvs_mm.selection.statistics.color import ViewColors, color_deviation, color_strength
+from hvs_mm.selection.statistics.color import UNCHANGED_COLORS, color_deviation, color_strength
 from hvs_mm.selection.statistics.geometry import pair_ious
 
 
@@ -69,9 +69,7 @@ def test_color_strength_by_hand():
     assert COLOR_CHANGES == (
         'brightness', 'contrast', 'saturation', 'hue', 'blur', 'grayscale', 'solarize',
     )  # fmt: skip
-    colors = torch.tensor(
-        [ViewColors().values(), ViewColors(1.3, 0.6, 1, -0.1, 2.0, 1.0, 1.0).values()]
-    )
+    colors = torch.tensor([[*UNCHANGED_COLORS.values()], [1.3, 0.6, 1, -0.1, 2.0, 1.0, 1.0]])
     assert color_deviation(colors).tolist() == [
         [0] * 7,
         pytest.approx([0.3, 0.4, 0, 0.1, 2, 1, 1]),

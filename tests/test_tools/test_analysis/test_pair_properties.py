@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy.stats import pearsonr
 
-from hvs_mm.selection.statistics.color import ViewColors
+from hvs_mm.selection.statistics.color import UNCHANGED_COLORS
 from hvs_mm.selection.statistics.geometry import pair_ious
 from tests.helpers.tools import load_tool
 
@@ -25,7 +25,7 @@ def views(number=60):
     generator = torch.Generator().manual_seed(0)
     corner = torch.rand(number, 4, 2, generator=generator) * 20
     size = 20 + torch.rand(number, 4, 2, generator=generator) * 20
-    colors = torch.tensor(ViewColors().values()).repeat(number, 4, 1)
+    colors = torch.tensor([*UNCHANGED_COLORS.values()]).repeat(number, 4, 1)
     colors[..., :2] += torch.rand(number, 4, 2, generator=generator) - 0.5
     flips = torch.rand(number, 4, 2, generator=generator) < 0.5
     return torch.cat([corner, corner + size], -1), flips, colors

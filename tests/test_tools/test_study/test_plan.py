@@ -87,7 +87,7 @@ def test_one_study_inherits_from_another(tmp_path):
         ('k=3', 'k=3, temperature=-1', r'evaluation\.knn: temperature=-1'),
         ('C=0.5', 'C=0', r'evaluation\.linear\.C=0: expected a positive number'),
         ('C=0.5', "C='x'", r"evaluation\.linear\.C='x': expected a positive number"),
-        ('linear=dict(C=0.5)', 'linear=3', r'evaluation\.linear=3: expected dict\(C'),
+        ('linear=dict(C=0.5)', 'linear=3', r'evaluation\.linear=3: expected a dict'),
     ],
 )  # fmt: skip
 def test_bad_studies_are_refused(tmp_path, old, new, message):

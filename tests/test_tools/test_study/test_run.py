@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -76,7 +77,7 @@ def test_every_run_has_a_line(finished):
     for arm, record in records.items():
         assert record['run'] == f'simsiam-{arm}-e{EPOCHS}-s0'
         assert (record['study'], record['method'], record['seed']) == ('tiny', 'simsiam', 0)
-        assert (record['steps'], record['images']) == (STEPS, EPOCHS * IMAGES)
+        assert record['steps'] == STEPS
         assert (record['threads'], record['jobs'], record['skipped_steps']) == (1, 2, 0)
         assert len(record['config_hash']) == 64
         assert record['starts'][0]['dirty'] == record['dirty']
@@ -98,8 +99,8 @@ def test_every_run_has_a_line(finished):
     assert records['baseline']['selection'] is None
     selection = records['hardest']['selection']
     assert selection['epoch'] == [1, 2]
-    assert selection['images'] == EPOCHS * IMAGES
-    assert sum(selection['pairs'].values()) == pytest.approx(1, abs=1e-3)
+    kept = [values[-1] for name, values in selection.items() if re.fullmatch('kept_.*-.*', name)]
+    assert sum(kept) == pytest.approx(1, abs=1e-3)
     for kept, every, gap in zip(*(selection[f'iou_{n}'] for n in ('kept', 'all', 'gap'))):
         assert gap == pytest.approx(kept - every, abs=2e-4)
     # The same weights before training.
@@ -152,9 +153,7 @@ def test_outcomes_of_processes(tmp_path):
     assert tool.outcome(job, tool.BUSY, 3.0, None) == (
         'another process is making it, skipped', None
     )  # fmt: skip
-    record = {'knn': 61.234, 'linear': None}
-    assert tool.outcome(job, 0, 3.2, record) == ('k-NN 61.23 %, 3 s', None)
-    record['linear'] = 70.0
+    record = {'knn': 61.234, 'linear': 70.0}
     assert tool.outcome(job, 0, 3.2, record) == ('k-NN 61.23 %, linear 70.00 %, 3 s', None)
     job.log.write_text('begun\nerror: \x1b[31mred\n\n')
     said, reason = tool.outcome(job, 1, 3.0, record)

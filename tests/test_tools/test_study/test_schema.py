@@ -8,7 +8,7 @@ import pytest
 
 from hvs_study.schema import NAME, NUMBER, OPTIONS, TEXT, StudyError, check, one_of, whole
 
-KIND = {'name': NAME, 'parts?': [{'size': whole(1, 9)}], 'more?': {'x?': NUMBER, ...: TEXT}}
+KIND = {'name': NAME, 'parts?': [{'size': whole(1, 9)}], 'more?': {'x?': NUMBER, NAME: TEXT}}
 
 
 @pytest.mark.parametrize(
@@ -43,6 +43,7 @@ def test_what_fits(value):
         ),
         ({'name': 'a', 'more': {'x': True}}, 'more.x=True: expected a number.'),
         ({'name': 'a', 'more': {'y': 1}}, 'more.y=1: expected a text.'),
+        ({'name': 'a', 'more': {'/': 'text'}}, "more='/': expected letters, digits"),
     ],
 )
 def test_what_does_not_fit(value, message):

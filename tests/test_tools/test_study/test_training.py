@@ -60,7 +60,7 @@ def test_training_alone_is_measured():
     assert curve['epoch'] == [0, 1, 2, 3]
     # Every second epoch, and the last.
     assert curve['knn'] == [50.0, None, 50.0, 50.0]
-    assert (curve['steps'], curve['images']) == ([0, 2, 4, 6], [0, 6, 12, 18])
+    assert curve['steps'] == [0, 2, 4, 6]
     assert curve['loss'] == [None, 1.5, 1.5, 1.5]
     for epoch, seconds in enumerate(curve['seconds']):
         # At least the iterations; an evaluation would be more than all of them.
@@ -116,7 +116,7 @@ def test_the_time_of_a_gpu_is_not_that_of_the_process(monkeypatch):
 
 
 def test_what_json_has_no_numbers_for():
-    curve = dict(epoch=[0], steps=[0], images=[0], seconds=[1.23456], cpu_seconds=[None])
+    curve = dict(epoch=[0], steps=[0], seconds=[1.23456], cpu_seconds=[None])
     curve |= dict(loss=[float('nan')], knn=[1 / 3])
     assert describe_curve(curve) == {
         'epoch': [0], 'steps': [0], 'seconds': [1.23], 'cpu_seconds': [None], 'loss': [None],

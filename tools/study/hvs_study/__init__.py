@@ -1,1 +1,1 @@
-"""What ``tools/study/run.py`` and ``tools/study/report.py`` share; see ``docs/studies.md``."""
+"""Modules of ``tools/study/run.py`` and ``tools/study/report.py``; see ``docs/studies.md``."""

@@ -8,7 +8,6 @@ import json
 from collections.abc import Mapping
 from copy import deepcopy
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
@@ -31,10 +30,8 @@ _OF_THE_MACHINE |= {'visualizer', 'work_dir'}
 _WATCHING = {'checkpoint', 'logger', 'selection', 'timer', 'trust', 'visualization'}
 
 
-@cache
-def _read(path: str, folder: Path, changed: int) -> Config:
-    """Read a config once: that takes longer than all else here, and arms share configs."""
-    return read_config(path)
+#: Reading a config takes longer than all else here, and arms share configs.
+_read = cache(read_config)
 
 
 def resolve_config(study: Study, run: PlannedRun, options: Mapping[str, Any]) -> Config:
@@ -48,8 +45,7 @@ def resolve_config(study: Study, run: PlannedRun, options: Mapping[str, Any]) ->
         StudyError: If a setting does not exist, or the config does not fit.
     """
     method, arm = study.methods[run.method], study.arms[run.arm]
-    path = method[arm['config']]
-    cfg = deepcopy(_read(path, Path.cwd(), Path(path).stat().st_mtime_ns))
+    cfg = deepcopy(_read(method[arm['config']]))
     loader = cfg.get('train_dataloader')
     needed = f'{cfg.filename} has no train_dataloader: name the config of a training.'
     expect(loader is not None, needed)
@@ -84,26 +80,21 @@ def resolve_config(study: Study, run: PlannedRun, options: Mapping[str, Any]) ->
 
 
 def _set_candidates(cfg: Config, where: str, candidates: list[int]) -> None:
-    expect(
-        'candidates' in cfg.model,
-        f'{where}={candidates}: {cfg.filename} selects no views, its model has no candidates. '
-        'Leave it out, or name a config with HVSAlgorithm.',
-    )
     pipeline = cfg.train_dataloader.dataset.get('pipeline') or []
     steps = [step for step in pipeline if step.get('type') == 'CandidateViews']
     expect(
-        len(steps) == 1,
-        f'{where}={candidates}: train_dataloader.dataset.pipeline of {cfg.filename} has '
-        f'{len(steps)} steps CandidateViews, expected one: set both numbers with cfg_options.',
+        'candidates' in cfg.model and len(steps) == 1,
+        f'{where}={candidates}: {cfg.filename} selects no views: its model needs candidates, and '
+        'train_dataloader.dataset.pipeline one step CandidateViews. Leave it out, or name a config '
+        'with HVSAlgorithm.',
     )
     cfg.model.candidates = steps[0].num_views = candidates
 
 
 def set_epochs(cfg: Config, epochs: int) -> None:
-    """Set the length of a run in place, and stretch the schedules that end with it.
+    """Set the length of a run in place, and ``end`` and ``T_max`` of schedules that end with it.
 
-    ``end`` and ``T_max`` of ``param_scheduler`` move with the end of the run. Warm-ups keep their
-    length.
+    Warm-ups keep their length.
 
     Raises:
         StudyError: If the run counts iterations, no schedule ends with it, or one would begin
@@ -117,33 +108,27 @@ def set_epochs(cfg: Config, epochs: int) -> None:
     )
     schedulers = cfg.get('param_scheduler') or []
     schedulers = [schedulers] if isinstance(schedulers, dict) else schedulers
-    stretched = [_stretch(cfg, one, old, epochs) for one in schedulers]
+    is_known = not schedulers
+    for scheduler in [one for one in schedulers if one.get('by_epoch', True)]:
+        begin = scheduler.get('begin', 0)
+        # Annealing after a warm-up lasts for the epochs that are left.
+        ends = {'end': {old: epochs}, 'T_max': {old: epochs, old - begin: epochs - begin}}
+        found = [key for key, lengths in ends.items() if scheduler.get(key) in lengths]
+        scheduler.update({key: ends[key][scheduler[key]] for key in found})
+        is_known = is_known or bool(found)
+        expect(
+            not found or begin < epochs,
+            f'{cfg.filename}: with epochs={epochs} the run is over when {scheduler.get("type")} '
+            f'begins, at epoch {begin}: train longer, or shorten the warm-up with cfg_options.',
+        )
     expect(
-        not schedulers or any(stretched),
+        is_known,
         f'{cfg.filename}: train_cfg.max_epochs={old}, but no entry of param_scheduler has that as '
         "its end or T_max, so its schedule for another length is unknown: set 'end' of the one "
         "that ends with the run, or with the study's cfg_options param_scheduler to None for a "
         'constant learning rate.',
     )
     cfg.train_cfg.max_epochs = epochs
-
-
-def _stretch(cfg: Config, scheduler: dict[str, Any], old: int, new: int) -> bool:
-    """Stretch a schedule that ends with the run; return whether it does."""
-    if not scheduler.get('by_epoch', True):
-        return False
-    begin = scheduler.get('begin', 0)
-    # Annealing after a warm-up lasts for the epochs that are left.
-    stretched = {'end': {old: new}, 'T_max': {old - begin: new - begin, old: new}}
-    found = [key for key, lengths in stretched.items() if scheduler.get(key) in lengths]
-    for key in found:
-        scheduler[key] = stretched[key][scheduler[key]]
-    expect(
-        not found or begin < new,
-        f'{cfg.filename}: with epochs={new} the run is over when {scheduler.get("type")} begins, '
-        f'at epoch {begin}: train longer, or shorten the warm-up with cfg_options.',
-    )
-    return bool(found)
 
 
 def config_hash(cfg: Config, study: Study) -> str:
@@ -163,7 +148,7 @@ def config_hash(cfg: Config, study: Study) -> str:
         evaluation[name] = 'folder' if isinstance(images, str) else images
     evaluation |= dict(interval=study.interval, linear_c=study.linear_c)
     settings = _portable({'config': config, 'evaluation': evaluation})
-    text = json.dumps(settings, sort_keys=True, separators=(',', ':'), default=_name_of)
+    text = json.dumps(settings, sort_keys=True, separators=(',', ':'), default=repr)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -171,10 +156,8 @@ def _portable(value: Any) -> Any:
     if isinstance(value, Mapping):
         kept = (item for item in value.items() if item[0] not in _OF_THE_MACHINE)
         return {str(key): _portable(item) for key, item in kept}
-    return [_portable(item) for item in value] if isinstance(value, (list, tuple)) else value
-
-
-def _name_of(value: Any) -> str:
-    """Stand-in for a class or a function of a config."""
+    if isinstance(value, (list, tuple)):
+        return [_portable(item) for item in value]
+    # Classes and functions have no JSON.
     is_named = hasattr(value, '__qualname__')
-    return f'{value.__module__}.{value.__qualname__}' if is_named else repr(value)
+    return f'{value.__module__}.{value.__qualname__}' if is_named else value

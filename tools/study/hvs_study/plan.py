@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os.path as osp
 from dataclasses import dataclass
 from itertools import product
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -14,37 +14,20 @@ from hvs_mm.evaluation import KNNSettings
 
 from .schema import NAME, NUMBER, OPTIONS, TEXT, Kind, StudyError, check, expect, one_of, whole
 
-_WANTED = 'the path of a config; a method has these and cfg_options, nothing else'
-_METHOD = {'cfg_options?': OPTIONS, ...: Kind(TEXT.fits, _WANTED)}
-_ARM = {
-    'config': TEXT,
-    'cfg_options?': OPTIONS,
-    'candidates?': [whole(1)],
-    'per_method?': {...: OPTIONS},
-}
-_RUNS = {
-    'methods?': [TEXT],
-    'arms?': [TEXT],
-    'epochs': [whole(1)],
-    'seeds': [whole(0, 2**32 - 1)],
-}
-_ANY = Kind(lambda value: True, 'anything')
-_KNN = {f'{name}?': _ANY for name in KNNSettings.__dataclass_fields__}
+_CONFIG = Kind(TEXT.fits, 'the path of a config; a method has these and cfg_options, nothing else')
+_ARM = {'config': TEXT, 'cfg_options?': OPTIONS, 'candidates?': [whole(1)]}
+_ARM |= {'per_method?': {TEXT: OPTIONS}}
+_SEED = whole(0, 2**32 - 1)
+_STRENGTH = Kind(lambda value: NUMBER.fits(value) and 0 < value < inf, 'a positive number, as 1.0')
+_KNN = {f'{name}?': Kind(lambda value: True, '') for name in KNNSettings.__dataclass_fields__}
 _KNN |= {'k?': whole(1), 'interval?': whole(1), 'temperature?': NUMBER, 'batch_size?': NUMBER}
-_LINEAR = Kind(
-    lambda value: value is None or isinstance(value, dict),
-    'dict(C=1.0), or None for no linear evaluation',
-)
-_STRENGTH = Kind(
-    lambda value: NUMBER.fits(value) and 0 < value < float('inf'), 'a positive number, such as 1.0'
-)
 _STUDY = {
     'name': NAME,
-    'methods': {...: _METHOD},
-    'arms': {...: _ARM},
+    'methods': {NAME: {'cfg_options?': OPTIONS, TEXT: _CONFIG}},
+    'arms': {NAME: _ARM},
     'cfg_options?': OPTIONS,
-    'runs': [_RUNS],
-    'evaluation?': {'knn?': _KNN, 'linear?': _LINEAR},
+    'runs': [{'methods?': [TEXT], 'arms?': [TEXT], 'epochs': [whole(1)], 'seeds': [_SEED]}],
+    'evaluation?': {'knn?': _KNN, 'linear?': {'C?': _STRENGTH}},
     'threads?': whole(1),
 }
 
@@ -69,8 +52,6 @@ class Study:
     """A study, with the settings of its file checked and its configs found.
 
     Attributes:
-        path: The study file.
-        name: Name of the study.
         methods: For each method, config paths by name, and ``cfg_options``.
         arms: For each arm, ``config``, and maybe ``cfg_options``, ``candidates``, ``per_method``.
         options: Overrides for all runs, by dotted keys.
@@ -78,7 +59,7 @@ class Study:
         threads: Threads of each run.
         knn: Settings of the k-NN classifier, with a single k.
         interval: Epochs from one k-NN evaluation to the next.
-        linear_c: Inverse regularization strength of the linear classifier; ``None`` for none.
+        linear_c: Inverse regularization strength of the linear classifier.
     """
 
     path: str
@@ -90,25 +71,22 @@ class Study:
     threads: int
     knn: KNNSettings
     interval: int
-    linear_c: float | None
+    linear_c: float
 
 
-def read_study(path: str, root: str | Path | None = None) -> Study:
+def read_study(path: str, root: str | Path = '') -> Study:
     """Read a study file: Python, as MMEngine reads configs.
 
-    Args:
-        path: The study file.
-        root: Folder to look for configs in after the current one.
+    Configs are looked for in the current folder, then in ``root``.
 
     Raises:
         FileNotFoundError: If the file does not exist.
         StudyError: If a setting is missing, unknown or out of range.
     """
-    if not osp.isfile(path):
+    if not Path(path).is_file():
         raise FileNotFoundError(f'study {path!r} does not exist.')
-    folders = [Path(), *([Path(root)] if root else [])]
     try:
-        return _parse(path, Config.fromfile(path).to_dict(), folders)
+        return _parse(path, Config.fromfile(path).to_dict(), [Path(), Path(root)])
     except SyntaxError as error:
         raise StudyError(f'{path}: line {error.lineno}: {error.msg}') from error
     except StudyError as error:
@@ -122,21 +100,15 @@ def _parse(path: str, settings: dict[str, Any], folders: list[Path]) -> Study:
     methods, arms = settings['methods'], settings['arms']
     for key in ('methods', 'arms'):
         expect(settings[key], f'{key}={{}}: expected at least one name.')
-        for name in settings[key]:
-            check(key, name, NAME)
     for name, method in methods.items():
-        where = f'methods.{name}'
-        names = sorted(method.keys() - {'cfg_options'})
-        expect(names, f'{where}={method!r} names no config: give it baseline=CONFIG.')
-        method.update({key: _find(f'{where}.{key}', method[key], folders) for key in names})
+        for key in method.keys() - {'cfg_options'}:
+            method[key] = _find(f'methods.{name}.{key}', method[key], folders)
     configs = one_of(sorted({key for method in methods.values() for key in method}))
     for name, arm in arms.items():
         check(f'arms.{name}.config', arm['config'], configs)
         for method in arm.get('per_method', {}):
             check(f'arms.{name}.per_method', method, one_of(methods))
     evaluation = settings.get('evaluation', {})
-    linear = evaluation.get('linear', {})
-    check('evaluation.linear', linear or {}, {'C?': _STRENGTH})
     knn = {'k': 20, 'interval': 1, 'num_workers': 0, **evaluation.get('knn', {})}
     interval = knn.pop('interval')
     try:
@@ -153,13 +125,13 @@ def _parse(path: str, settings: dict[str, Any], folders: list[Path]) -> Study:
         threads=settings.get('threads', 1),
         knn=knn,
         interval=interval,
-        linear_c=None if linear is None else float(linear.get('C', 1.0)),
+        linear_c=float(evaluation.get('linear', {}).get('C', 1.0)),
     )
 
 
 def _find(where: str, config: str, folders: list[Path]) -> str:
-    places = [folder / config for folder in folders]
-    looked = ' and '.join(str(place.parent.absolute()) for place in places)
+    places = [folder.absolute() / config for folder in folders]
+    looked = ' and '.join(str(folder.absolute()) for folder in folders)
     found = [str(place) for place in places if place.is_file()]
     expect(found, f'{where}={config!r}: there is no such file, looked in {looked}.')
     return found[0]
@@ -172,8 +144,8 @@ def _runs(
     found: dict[PlannedRun, None] = {}
     for number, one in enumerate(settings):
         one = {'methods': list(methods), 'arms': list(arms), **one}
-        for key, known in (('methods', methods), ('arms', arms)):
-            check(f'runs.{number}.{key}', one[key], [one_of(known)])
+        check(f'runs.{number}.methods', one['methods'], [one_of(methods)])
+        check(f'runs.{number}.arms', one['arms'], [one_of(arms)])
         for method, arm in product(one['methods'], one['arms']):
             config = arms[arm]['config']
             expect(

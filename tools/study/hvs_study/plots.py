@@ -11,10 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from hvs_mm.reports.curves import literally, look
+from hvs_mm.reports.curves import literally, look, style_axes
 
-from .frames import by_cell, over_epochs
-from .schema import expect
+from .frames import CELL, over_epochs
 
 #: Inches. The layout is fixed: one computed from texts would differ between versions of a font.
 _PANEL, _HEIGHT, _LEFT, _GAP, _BOTTOM, _TOP, _LINE = 3.0, 2.6, 0.85, 0.7, 0.55, 0.35, 0.24
@@ -27,21 +26,11 @@ def draw_accuracy_over_epochs(runs: pd.DataFrame) -> str:
     return _draw(runs, 'curve', 'epoch', 'knn', 'epoch', _ACCURACY)
 
 
-def draw_accuracy_over_time(runs: pd.DataFrame, clock: str = 'cpu') -> str:
-    """k-NN accuracy over the time of training, as an SVG.
-
-    Args:
-        runs: Runs of :func:`load_runs`.
-        clock: ``'cpu'``, seconds of the processes, or ``'wall'``.
-
-    Raises:
-        StudyError: If there are runs without CPU time.
-    """
-    if clock == 'wall':
-        return _draw(runs, 'curve', 'seconds', 'knn', 'time of training (s)', _ACCURACY)
-    has_cpu = runs['cpu_seconds'].notna().all()
-    expect(has_cpu, "there are runs without CPU time: set clock='wall'.")
-    return _draw(runs, 'curve', 'cpu_seconds', 'knn', 'CPU time of training (s)', _ACCURACY)
+def draw_accuracy_over_time(runs: pd.DataFrame) -> str:
+    """k-NN accuracy over the CPU time of training, as an SVG; without it, over the wall clock."""
+    if runs['cpu_seconds'].notna().all():
+        return _draw(runs, 'curve', 'cpu_seconds', 'knn', 'CPU time of training (s)', _ACCURACY)
+    return _draw(runs, 'curve', 'seconds', 'knn', 'time of training (s)', _ACCURACY)
 
 
 def draw_iou_over_epochs(runs: pd.DataFrame) -> str:
@@ -50,11 +39,18 @@ def draw_iou_over_epochs(runs: pd.DataFrame) -> str:
 
 
 def _draw(runs: pd.DataFrame, column: str, x: str, y: str, x_label: str, y_label: str) -> str:
-    cells = by_cell(runs)
+    sizes = runs.groupby(CELL, observed=True).size()
     # An arm looks the same in all plots of the same runs.
-    looks = {line: look(n) for n, line in enumerate(dict.fromkeys(cell[1:] for cell in cells))}
-    points = {cell: over_epochs(found, column) for cell, found in cells.items()}
-    cells = {cell: found for cell, found in cells.items() if y in points[cell]}
+    looks = {
+        line: look(n) for n, line in enumerate(dict.fromkeys(cell[1:] for cell in sizes.index))
+    }
+    points = over_epochs(runs, column)
+    points = points.reindex(columns=dict.fromkeys([*CELL, 'epoch', x, y]))
+    points = points.assign(x=points[x], y=points[y]).dropna(subset=['x', 'y'])
+    means = points.groupby([*CELL, 'epoch'], observed=True).agg(
+        x=('x', 'mean'), y=('y', 'mean'), error=('y', 'sem'), seeds=('y', 'size')
+    )
+    cells = dict(iter(means.groupby(CELL, observed=True)))
     methods = list(dict.fromkeys(method for method, _, _ in cells))
     lines = list(dict.fromkeys(cell[1:] for cell in cells))
     has_lengths = len({epochs for _, epochs in lines}) > 1
@@ -70,19 +66,15 @@ def _draw(runs: pd.DataFrame, column: str, x: str, y: str, x_label: str, y_label
             left = (_LEFT + number * (_PANEL + _GAP)) / width
             axes = figure.add_axes((left, bottom / height, _PANEL / width, _HEIGHT / height))
             axes.set_title(method, fontsize=10, parse_math=False)
-            axes.set_xlabel(x_label)
-            if number == 0:
-                axes.set_ylabel(y_label)
+            style_axes(axes, x_label, '' if number else y_label, grid='0.92')
             if x == 'epoch':
                 axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-            axes.grid(color='0.92')
-            axes.set_axisbelow(True)
-            axes.spines[['top', 'right']].set_visible(False)
-            for (name, arm, epochs), found in cells.items():
+            for (name, arm, epochs), mean in cells.items():
                 if name == method:
                     label = f'{arm}, {epochs} epochs' if has_lengths else arm
-                    shown = points[name, arm, epochs].assign(x=lambda p: p[x], y=lambda p: p[y])
-                    _draw_line(axes, shown, len(found), looks[arm, epochs], label)
+                    # Epochs that all runs have.
+                    shown = mean[mean['seeds'] == sizes[name, arm, epochs]].fillna({'error': 0})
+                    _draw_line(axes, shown, looks[arm, epochs], label)
         handles = {line.get_label(): line for axes in figure.axes for line in axes.get_lines()}
         if handles:
             legend = figure.legend(
@@ -100,17 +92,11 @@ def _draw(runs: pd.DataFrame, column: str, x: str, y: str, x_label: str, y_label
     return _with_plain_ids(re.sub(r'[ \t]+$', '', text.getvalue(), flags=re.MULTILINE))
 
 
-def _draw_line(
-    axes: Axes, points: pd.DataFrame, runs: int, style: dict[str, str], label: str
-) -> None:
-    """The mean over runs and a band of its standard error, in epochs that all runs have."""
-    by_epoch = points.dropna(subset=['x', 'y']).groupby('epoch')[['x', 'y']]
-    is_shown = by_epoch.size() == runs
-    mean = by_epoch.mean()[is_shown]
-    error = by_epoch.sem()['y'][is_shown].fillna(0)
-    axes.plot(mean['x'], mean['y'], markersize=3.5, linewidth=1.5, label=label, **style)
-    low, high = mean['y'] - error, mean['y'] + error
-    axes.fill_between(mean['x'], low, high, color=style['color'], alpha=0.15, linewidth=0)
+def _draw_line(axes: Axes, mean: pd.DataFrame, style: dict[str, str], label: str) -> None:
+    """The mean over seeds and a band of its standard error."""
+    x, y, error = mean['x'], mean['y'], mean['error']
+    axes.plot(x, y, markersize=3.5, linewidth=1.5, label=label, **style)
+    axes.fill_between(x, y - error, y + error, color=style['color'], alpha=0.15, linewidth=0)
 
 
 def _with_plain_ids(svg: str) -> str:

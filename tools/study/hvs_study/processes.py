@@ -16,6 +16,7 @@ BUSY = 75
 #: Seconds that a process has to end by itself.
 _GRACE = 10
 _PAUSE = 0.1
+_THREADS = ('OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'OPENBLAS_NUM_THREADS')
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,7 @@ def job_environments(
     ``CUDA_VISIBLE_DEVICES`` of ``environment`` may name only some GPUs of the machine; ``gpus`` is
     the number of those that are visible.
     """
-    threaded = ('OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'OPENBLAS_NUM_THREADS')
-    common = {**environment, **dict.fromkeys(threaded, str(threads))}
+    common = {**environment, **dict.fromkeys(_THREADS, str(threads))}
     named = [name.strip() for name in environment.get('CUDA_VISIBLE_DEVICES', '').split(',')]
     names = ([name for name in named if name] or [str(number) for number in range(gpus)])[:gpus]
     if not names:
@@ -58,12 +58,12 @@ def run_jobs(
     Raises:
         KeyboardInterrupt: If this process is interrupted or asked to end, after the others have.
     """
-    waiting = filter(is_needed, jobs)
-    free = list(environments)[::-1]
+    waiting, free = filter(is_needed, jobs), list(environments)[::-1]
     running: dict[subprocess.Popen, tuple[Job, Mapping[str, str], float]] = {}
     # A closed terminal ends them as well, unless this process was started to outlive it.
     hangup = [] if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN else [signal.SIGHUP]
-    before = {number: signal.signal(number, _interrupt) for number in (signal.SIGTERM, *hangup)}
+    interrupt = signal.default_int_handler
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, *hangup)}
     try:
         while True:
             while free and (job := next(waiting, None)):
@@ -82,22 +82,12 @@ def run_jobs(
         _end(list(running))
 
 
-def _interrupt(*_: object) -> None:
-    raise KeyboardInterrupt
-
-
 def _start(job: Job, environment: Mapping[str, str]) -> subprocess.Popen:
     job.log.parent.mkdir(parents=True, exist_ok=True)
+    # Ctrl-C reaches this process alone, which ends the others: theirs is another session.
+    options = {'env': dict(environment), 'stdin': subprocess.DEVNULL, 'start_new_session': True}
     with open(job.log, 'ab') as log:
-        return subprocess.Popen(
-            job.command,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env=dict(environment),
-            # Ctrl-C reaches this process alone, which ends the others.
-            start_new_session=True,
-        )
+        return subprocess.Popen(job.command, stdout=log, stderr=subprocess.STDOUT, **options)
 
 
 def _end(processes: Sequence[subprocess.Popen]) -> None:

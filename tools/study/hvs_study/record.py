@@ -1,4 +1,4 @@
-"""Where a run was made, and what its hooks logged, as they stand in its line of results."""
+"""Machine, code and logs of a run, for its line of results."""
 
 from __future__ import annotations
 
@@ -22,44 +22,29 @@ _ROOT = Path(hvs_mm.__file__).resolve().parents[1]
 #: Folders whose changes count as changed code.
 _CODE = ('hvs_mm', 'configs', 'tools')
 _PACKAGES = ('hvs_mm', 'torch', 'mmengine', 'mmpretrain', 'mmcv', 'numpy')
-#: Statistics of the selection of an epoch, means over its images.
-_SELECTION = ['iou_kept', 'iou_all', 'iou_gap', 'lowest_iou', 'lowest_iou_chance']
-_SELECTION += ['local_iou_kept', 'local_iou_all', 'center_distance_kept', 'center_distance_all']
-_SELECTION += ['color_kept', 'color_all', 'masked_kept', 'masked_all', 'score_gap']
-_SELECTION += ['choice_entropy']
+#: As many digits as are meaningful; times in seconds, accuracies in percent.
+_DIGITS = {'seconds': '.2f', 'cpu_seconds': '.2f', 'loss': '.6g', 'knn': '.3f'}
 
 
 def describe_curve(curve: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
-    """The curve with as many digits as are meaningful; times in seconds, accuracies in percent."""
-    formats = {'seconds': '.2f', 'cpu_seconds': '.2f', 'loss': '.6g', 'knn': '.3f'}
-    kept = {name: values for name, values in curve.items() if name != 'images'}
-    for name, digits in formats.items():
-        kept[name] = [v if v is None else float(format(v, digits)) for v in kept[name]]
-    return finite(kept)
+    """The curve, rounded."""
+    rounded = {
+        name: [v if v is None else float(format(v, digits)) for v in curve[name]]
+        for name, digits in _DIGITS.items()
+    }
+    return finite({**curve, **rounded})
 
 
 def describe_selection(work_dir: str | Path) -> dict[str, Any] | None:
-    """What ``SelectionStatsHook`` logged in a run.
-
-    Returns:
-        ``epoch`` and lists of the statistics of ``docs/what_is_selected.md`` that were logged;
-        ``images``, the number counted in all; ``pairs``, how often the last epoch kept each
-        combination of target views. ``None`` if nothing was logged.
-    """
+    """Lists by ``epoch`` of the statistics that ``SelectionStatsHook`` logged; ``None`` if none."""
     periods = selection_series(read_runs([work_dir])[0])
     if not periods:
         return None
-    series = {name: [period.means.get(name) for period in periods] for name in _SELECTION}
-    logged = {
-        name: [None if value is None else round(value, 4) for value in values]
-        for name, values in series.items()
-        if any(value is not None and math.isfinite(value) for value in values)
-    }
-    last = periods[-1].means.items()
-    pairs = {key: round(value, 4) for key, value in last if re.fullmatch(r'kept_.*-.*', key)}
     found = {'epoch': [period.position for period in periods]}
-    found |= {'images': sum(period.images for period in periods), **logged}
-    return finite({**found, 'pairs': {key[len('kept_') :]: pairs[key] for key in pairs}})
+    for name in dict.fromkeys(name for period in periods for name in period.means):
+        values = [period.means.get(name) for period in periods]
+        found[name] = [None if value is None else round(value, 4) for value in values]
+    return found
 
 
 def describe_start(jobs: int) -> dict[str, Any]:
@@ -96,25 +81,19 @@ def describe_device() -> str:
     """The name of the GPU, or of the CPU if there is none."""
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
-    try:
-        lines = Path('/proc/cpuinfo').read_text(errors='replace').splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(':')[2].strip() for line in lines if line.startswith('model name')]
-    return names[0] if names else platform.machine()
+    info = Path('/proc/cpuinfo')
+    found = re.search(r'^model name\s*: (.*)$', info.read_text() if info.exists() else '', re.M)
+    return found[1] if found else platform.machine()
 
 
 def describe_machine() -> str | None:
-    """Eight hexadecimal digits that identify this machine until it is started again.
+    """Eight hexadecimal digits that identify this machine until it restarts, and nothing else.
 
-    They are a hash of the ID of its start, so they reveal nothing else. ``None`` where the system
-    has no such ID; Linux has.
+    ``None`` where the system has no ID of its start; Linux has.
     """
-    try:
-        boot = Path('/proc/sys/kernel/random/boot_id').read_bytes()
-    except OSError:
-        return None
-    return hashlib.sha256(b'hvs_mm.study ' + boot.strip()).hexdigest()[:8]
+    boot = Path('/proc/sys/kernel/random/boot_id')
+    salted = b'hvs_mm.study ' + boot.read_bytes().strip() if boot.exists() else None
+    return salted and hashlib.sha256(salted).hexdigest()[:8]
 
 
 def _git(*arguments: str) -> str | None:

@@ -10,13 +10,12 @@ from typing import Any
 
 from .schema import expect
 
-#: Recognizes a run in the results: study, run and hash of the config.
-Key = tuple[str, str, str]
+_KEY = ('study', 'run', 'config_hash')
 
 
-def key_of(record: dict[str, Any]) -> Key:
-    """What a run is recognized by."""
-    return record['study'], record['run'], record['config_hash']
+def key_of(record: dict[str, Any]) -> tuple[str, ...]:
+    """Study, run and hash of the config, which identify a run in the results."""
+    return tuple(record[name] for name in _KEY)
 
 
 def read_results(path: str | Path) -> list[dict[str, Any]]:
@@ -30,14 +29,14 @@ def read_results(path: str | Path) -> list[dict[str, Any]]:
     """
     path = Path(path)
     lines = path.read_bytes().split(b'\n') if path.exists() else []
-    found = [(number, _parse(line)) for number, line in enumerate(lines, 1) if line.strip()]
-    for number, record in found:
+    records = list(map(_parse, lines))
+    for number, line in enumerate(lines, 1):
         expect(
-            record is not None or number == len(lines),
+            records[number - 1] is not None or number == len(lines) or not line.strip(),
             f'{path}, line {number}: not a result of a study, which is JSON with study, run and '
             'config_hash. Remove the line, or name another file.',
         )
-    return [record for _, record in found if record is not None]
+    return [record for record in records if record is not None]
 
 
 def _parse(line: bytes) -> dict[str, Any] | None:
@@ -45,22 +44,15 @@ def _parse(line: bytes) -> dict[str, Any] | None:
         record = json.loads(line)
     except (RecursionError, ValueError):
         return None
-    names = ('study', 'run', 'config_hash')
-    is_result = isinstance(record, dict) and all(isinstance(record.get(n), str) for n in names)
+    is_result = isinstance(record, dict) and all(isinstance(record.get(n), str) for n in _KEY)
     return record if is_result else None
 
 
 def append_result(path: str | Path, record: dict[str, Any]) -> bool:
-    """Add a line, unless the file has one of this run.
+    """Add a line and return True, unless the file has one of this run.
 
-    Several processes may do so at the same time: lines are written whole, and none twice.
-
-    Args:
-        path: The file; it and its folder are made.
-        record: What ``json`` writes, without NaN.
-
-    Returns:
-        Whether the line was added.
+    Several processes may do so at the same time: lines are written whole, and none twice. The file
+    and its folder are made.
 
     Raises:
         StudyError: If the file holds something else.

@@ -1,10 +1,11 @@
-"""Checks of what users write in study files and pages."""
+"""Checks of the settings in study files and pages."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
+from math import inf
 from typing import Any, NamedTuple
 
 
@@ -29,10 +30,11 @@ def check(where: str, value: Any, kind: Kind | list[Any] | dict[Any, Any]) -> No
     """Check a value and all that is in it.
 
     Args:
-        where: What to call the value; empty for the whole file or block.
+        where: Name of the value; empty for the whole file or block.
         value: The value.
         kind: A :class:`Kind`; ``[kind]`` for a list that is not empty; or a dict of kinds by key,
-            in which keys that end in ``?`` may be missing and ``...`` stands for all other keys.
+            in which keys that end in ``?`` may be missing and a :class:`Kind` stands for all other
+            keys, which must pass it.
 
     Raises:
         StudyError: If something does not fit, with its place, its value and what was expected.
@@ -48,13 +50,16 @@ def check(where: str, value: Any, kind: Kind | list[Any] | dict[Any, Any]) -> No
         is_dict = isinstance(value, dict)
         expect(is_dict, f'{where}={value!r}: expected a dict, see docs/studies.md.')
         place = f'{where}.' if where else ''
-        kinds = {key.removesuffix('?'): inner for key, inner in kind.items() if key is not ...}
+        other = next((key for key in kind if isinstance(key, Kind)), None)
+        kinds = {key.removesuffix('?'): inner for key, inner in kind.items() if key is not other}
         for key, item in value.items():
             close = get_close_matches(str(key), kinds, n=1)
             hint = f'did you mean {close[0]!r}?' if close else f'expected one of {list(kinds)}.'
             unknown = f'{place}{key}={item!r}: there is no such setting; {hint}'
-            expect(key in kinds or ... in kind, unknown)
-            check(f'{place}{key}', item, kinds.get(key) or kind[...])
+            expect(key in kinds or other, unknown)
+            if key not in kinds:
+                check(where, key, other)
+            check(f'{place}{key}', item, kinds[key] if key in kinds else kind[other])
         for key in kinds:
             is_there = key in value or key not in kind
             expect(is_there, f'{place}{key} is missing; docs/studies.md shows it.')
@@ -66,24 +71,16 @@ def one_of(choices: Iterable[Any]) -> Kind:
     return Kind(lambda value: value in choices, f'one of {choices}')
 
 
-def of_type(*types: type, expected: str) -> Kind:
-    """A value of some types, of which ``bool`` is no ``int``."""
-    fits = isinstance
-    return Kind(lambda v: fits(v, types) and (bool in types or not fits(v, bool)), expected)
-
-
-def whole(minimum: int, maximum: float = float('inf')) -> Kind:
+def whole(least: int, most: float = inf) -> Kind:
     """A whole number between bounds."""
-    upper = '' if maximum == float('inf') else f' and at most {maximum}'
-    return Kind(
-        lambda value: WHOLE.fits(value) and minimum <= value <= maximum,
-        f'a whole number, at least {minimum}{upper}',
-    )
+    upper = '' if most == inf else f' and at most {most}'
+    expected = f'a whole number, at least {least}{upper}'
+    return Kind(lambda value: WHOLE.fits(value) and least <= value <= most, expected)
 
 
-WHOLE = of_type(int, expected='a whole number')
-NUMBER = of_type(int, float, expected='a number')
-TEXT = of_type(str, expected='a text')
+NUMBER = Kind(lambda v: isinstance(v, (int, float)) and not isinstance(v, bool), 'a number')
+WHOLE = Kind(lambda v: isinstance(v, int) and not isinstance(v, bool), 'a whole number')
+TEXT = Kind(lambda value: isinstance(value, str), 'a text')
 #: Names become part of run ids, and so of folder names.
 NAME = Kind(
     lambda value: isinstance(value, str) and bool(re.fullmatch('[A-Za-z0-9][A-Za-z0-9_.]*', value)),

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
+from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import Tensor, nn
@@ -24,14 +25,15 @@ from hvs_mm.engine import (
 from hvs_mm.evaluation import KNNEvaluation, LabeledFeatures, extract_features
 
 from . import record
-from .config import config_hash, resolve_config
+from .caching import cache_images
+from .config import config_hash
 from .plan import PlannedRun, Study
 
 #: More than the solver takes on features of some hundred dimensions.
 MAX_ITERATIONS = 5000
 #: Keys of the state of the hook in the message hub, and so in checkpoints.
 _CURVE, _STARTS = 'study_curve', 'study_starts'
-_COLUMNS = ('epoch', 'steps', 'images', 'seconds', 'cpu_seconds', 'loss', 'knn')
+_COLUMNS = ('epoch', 'steps', 'seconds', 'cpu_seconds', 'loss', 'knn')
 
 
 class CurveHook(Hook):
@@ -43,15 +45,14 @@ class CurveHook(Hook):
     Args:
         evaluate: Returns the accuracy of a model in percent and leaves the model unchanged.
         interval: Epochs from one evaluation to the next. The last epoch is always evaluated.
-        start: What to remember of this process; a run that broke off has several.
+        start: Facts to remember about this process; a resumed run has those of several.
 
     Attributes:
         curve: Lists with one entry for each finished epoch, the first before training: ``epoch``,
-            ``steps``, ``images`` (each counts once, however many views it has), ``seconds`` of
-            training, ``cpu_seconds`` of the process over all its threads (``None`` with a GPU or
-            loader processes, whose work it would miss), ``loss`` (mean over the iterations of the
-            epoch with a finite one) and ``knn`` (top-1 accuracy in percent). ``None`` stands for
-            what was not measured.
+            ``steps``, ``seconds`` of training, ``cpu_seconds`` of the process over all its threads
+            (``None`` with a GPU or loader processes, whose work it would miss), ``loss`` (mean over
+            the iterations of the epoch with a finite one) and ``knn`` (top-1 accuracy in percent).
+            ``None`` stands for values that were not measured.
         starts: ``start`` of every process that the run had.
     """
 
@@ -67,34 +68,27 @@ class CurveHook(Hook):
     ) -> None:
         self._evaluate = evaluate
         self.interval = interval
-        self.curve: dict[str, list[Any]] = {}
+        self.curve: dict[str, list[Any]] = {name: [] for name in _COLUMNS}
         self.starts = [start or {}]
 
     def before_train(self, runner: Runner) -> None:
         info = runner.message_hub.runtime_info
-        saved = info.get(_CURVE) if runner.iter else None
-        if saved:
-            self.starts = [*info.get(_STARTS, []), *self.starts]
-        runner.message_hub.update_info(_STARTS, self.starts)
         has_workers = runner.train_dataloader.num_workers > 0
         self._counts_cpu = not has_workers and not torch.cuda.is_available()
-        self.curve = {name: list(saved[name]) if saved else [] for name in _COLUMNS}
-        if not saved:
-            self._add(runner, 0, 0, 0, 0.0, 0.0, None, self._evaluate(runner.model))
+        if runner.iter and _CURVE in info:
+            self.curve = {name: list(info[_CURVE][name]) for name in _COLUMNS}
+            self.starts = [*info.get(_STARTS, []), *self.starts]
+        else:
+            self._add(runner, 0, 0, 0.0, 0.0, None, self._evaluate(runner.model))
+        runner.message_hub.update_info(_STARTS, self.starts)
 
     def before_train_epoch(self, runner: Runner) -> None:
         self._losses: list[Tensor] = []
-        self._images = 0
         self._started = _clocks()
 
     def after_train_iter(
-        self,
-        runner: Runner,
-        batch_idx: int,
-        data_batch: dict[str, Any] | None = None,
-        outputs: dict[str, Any] | None = None,
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
-        self._images += len(data_batch['data_samples'])
         loss = (outputs or {}).get('loss')
         # FiniteStepHook has removed those that do not count.
         if isinstance(loss, Tensor):
@@ -102,19 +96,18 @@ class CurveHook(Hook):
 
     def after_train_epoch(self, runner: Runner) -> None:
         wall, cpu = (now - then for now, then in zip(_clocks(), self._started))
-        epoch = runner.epoch + 1
         last = {name: values[-1] for name, values in self.curve.items()}
-        images, seconds = last['images'] + self._images, last['seconds'] + wall
-        cpu_seconds = (last['cpu_seconds'] or 0.0) + cpu
+        epoch = runner.epoch + 1
         loss = torch.stack(self._losses).double().mean().item() if self._losses else None
         is_due = epoch % self.interval == 0 or self.is_last_train_epoch(runner)
         knn = self._evaluate(runner.model) if is_due else None
-        self._add(runner, epoch, runner.iter, images, seconds, cpu_seconds, loss, knn)
+        seconds, cpu_seconds = last['seconds'] + wall, (last['cpu_seconds'] or 0.0) + cpu
+        self._add(runner, epoch, runner.iter, seconds, cpu_seconds, loss, knn)
 
     def _add(self, runner: Runner, *point: Any) -> None:
         new = dict(zip(_COLUMNS, point, strict=True))
-        is_known = self._counts_cpu and None not in self.curve['cpu_seconds']
-        new['cpu_seconds'] = new['cpu_seconds'] if is_known else None
+        if not self._counts_cpu or None in self.curve['cpu_seconds']:
+            new['cpu_seconds'] = None
         for name, value in new.items():
             self.curve[name].append(value)
         runner.message_hub.update_info(_CURVE, self.curve)
@@ -135,56 +128,41 @@ def run_folder(work_dir: str | Path, run: PlannedRun, digest: str) -> Path:
 
 
 def perform_run(
-    study: Study,
-    run: PlannedRun,
-    work_dir: str | Path,
-    options: Mapping[str, Any],
-    jobs: int,
-    trust: bool = False,
+    study: Study, run: PlannedRun, cfg: Config, jobs: int, trust: bool
 ) -> dict[str, Any]:
     """Train one run, from its newest checkpoint if it broke off, and evaluate it.
 
     Args:
-        study: The study that plans the run.
-        run: The run.
-        work_dir: Folder of the study; the run has a folder in it.
-        options: Overrides of settings by dotted keys.
+        cfg: The config of the run, with its work dir.
         jobs: Runs at a time on this machine, for the record.
         trust: Accept checkpoints even if reading them can run code.
 
     Returns:
         The record, see docs/studies.md.
-
-    Raises:
-        ValueError: If a setting does not exist or the config does not fit, among other errors of
-            the checks before a training.
     """
     torch.set_num_threads(study.threads)
-    # Before training: changes that are made while it runs are not in what it runs.
+    # Before training: changes that are made while it runs do not affect it.
     start = record.describe_start(jobs)
-    cfg = resolve_config(study, run, options)
+    # Before the config says that checkpoints are trusted, which changes no result.
     digest = config_hash(cfg, study)
-    cfg.work_dir = str(run_folder(work_dir, run, digest))
     cfg.resume = True
     if trust:
         trust_checkpoints(cfg)
     preflight(cfg, trust)
     # The images are the same in every epoch.
-    evaluate = KNNEvaluation(cfg, study.knn, in_memory=True)
-    hook = CurveHook(
-        lambda model: evaluate(model).accuracy[study.knn.k[0]].top1, study.interval, start
-    )
+    evaluate = KNNEvaluation(cfg, study.knn)
+    cache_images(evaluate)
+    (k,) = study.knn.k
+    hook = CurveHook(lambda model: evaluate(model).accuracy[k].top1, study.interval, start)
     runner = build_runner(cfg)
     runner.register_hook(EqualBatchesHook())
     runner.register_hook(hook)
     check_batches(runner.train_loop.dataloader)
     runner.train()
-    linear, converged = None, None
-    if study.linear_c is not None:
-        loaders, network = evaluate.loaders, study.knn.network
-        features = [extract_features(runner.model, loader, network) for loader in loaders]
-        linear, converged = linear_accuracy(*features, study.linear_c)
+    features = [extract_features(runner.model, one, study.knn.network) for one in evaluate.loaders]
+    linear, converged = linear_accuracy(*features, study.linear_c)
     curve = record.describe_curve(hook.curve)
+    last = {name: values[-1] for name, values in curve.items()}
     result = {
         'study': study.name,
         'run': run.id,
@@ -197,13 +175,9 @@ def perform_run(
         'starts': hook.starts,
         'versions': record.describe_versions(),
         'threads': study.threads,
-        'seconds': curve['seconds'][-1],
-        'cpu_seconds': curve['cpu_seconds'][-1],
-        'steps': curve['steps'][-1],
-        'images': hook.curve['images'][-1],
+        **{name: last[name] for name in ('seconds', 'cpu_seconds', 'steps', 'knn')},
         'skipped_steps': runner.message_hub.get_info('skipped_steps') or 0,
-        'knn': curve['knn'][-1],
-        'linear': None if linear is None else round(linear, 3),
+        'linear': round(linear, 3),
         'linear_converged': converged,
         'curve': curve,
         'selection': record.describe_selection(cfg.work_dir),
@@ -214,28 +188,21 @@ def perform_run(
 def linear_accuracy(
     bank: LabeledFeatures, queries: LabeledFeatures, c: float, max_iterations: int = MAX_ITERATIONS
 ) -> tuple[float, bool]:
-    """Fit scikit-learn's ``LogisticRegression`` (L-BFGS) to features and classify others.
+    """Fit scikit-learn's ``LogisticRegression`` to features (N, D) and classify others (M, D).
 
-    Every feature is standardized with mean and deviation over the bank, without which the
-    regularization would depend on the scale of a network.
-
-    Args:
-        bank: Features (N, D) to fit to.
-        queries: Features (M, D) to classify.
-        c: Inverse regularization strength.
-        max_iterations: Limit of the solver.
+    Every feature is standardized with mean and deviation over the bank, without which ``c``, the
+    inverse regularization strength, would depend on the scale of a network.
 
     Returns:
         Accuracy on the queries in percent, and whether the solver converged.
     """
-    # Only the linear evaluation needs scikit-learn.
+    # run.py says how to install it.
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    solver = LogisticRegression(C=c, max_iter=max_iterations, solver='lbfgs')
-    classifier = make_pipeline(StandardScaler(), solver)
+    classifier = make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=max_iterations))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter('always')
         classifier.fit(bank.features.double().numpy(), bank.labels.numpy())

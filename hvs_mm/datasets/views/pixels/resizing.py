@@ -18,14 +18,12 @@ _CV2_FLIPS = {'horizontal': 1, 'vertical': 0, 'diagonal': -1}
 
 
 def resize(image: np.ndarray, size: tuple[int, int], interpolation: str) -> np.ndarray:
-    """Resize (H, W, 3) uint8 with antialiasing, as ``mmcv.imresize(..., backend='pillow')``.
+    """Resize (H, W, 3) uint8 to (h, w) with antialiasing, as ``mmcv.imresize`` does by Pillow.
 
     PyTorch's own resampling of 8-bit images has Pillow's filters and Pillow's two passes, each
     rounded, with weights of 16 bits: bilinear values differ from Pillow's by one level at most,
-    bicubic ones by two. Pillow takes over on processors without these vector instructions.
-
-    Returns:
-        (height, width, 3) uint8 of ``size``, contiguous, no view of ``image``.
+    bicubic ones by two. Pillow takes over on processors without these vector instructions. The
+    result is contiguous and no view of ``image``.
     """
     # PyTorch warns about read-only arrays, and Pillow is slow on windows.
     image = image.copy()

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ..record import Selection
-from ..scores import ScoreWeights
-from ..selectors import kept_scores
+from hvs_mm.selection.record import Selection
+from hvs_mm.selection.scores import ScoreWeights
+from hvs_mm.selection.selectors import kept_scores
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import torch
 from torch.utils.data import Dataset
 
 from hvs_mm.evaluation import KNNEvaluation, KNNSettings
-from hvs_mm.evaluation.caching import CachedDataset
+from hvs_study.caching import CachedDataset, cache_images
 from tests.helpers.tiny import build_algorithm
 from tests.test_evaluation.test_knn_evaluation import config
 
@@ -49,16 +49,18 @@ def test_an_evaluation_is_the_same_and_reads_once():
     }
     cfg = config(knn_pipeline=[dict(type='Resize', scale=16), dict(type='PackInputs')])
 
-    def evaluation(num_workers: int = 0, **kwargs: bool) -> KNNEvaluation:
+    def evaluation(num_workers: int = 0) -> KNNEvaluation:
         settings = KNNSettings(**images, k=5, batch_size=5, num_workers=num_workers)
-        return KNNEvaluation(cfg, settings, **kwargs)
+        return KNNEvaluation(cfg, settings)
 
-    expected, once = evaluation()(model), evaluation(in_memory=True)
+    expected, once = evaluation()(model), evaluation()
+    cache_images(once)
     assert once(model) == expected
     for loader in once.loaders:
         # Without it nothing more can be read.
         loader.dataset.dataset = [None] * len(loader.dataset)
     assert once(model) == expected
     # Workers would keep them for themselves.
-    others = evaluation(1, in_memory=True).loaders
-    assert not any(isinstance(loader.dataset, CachedDataset) for loader in others)
+    others = evaluation(1)
+    cache_images(others)
+    assert not any(isinstance(loader.dataset, CachedDataset) for loader in others.loaders)

@@ -1,4 +1,4 @@
-"""Agreement of two choices, against loops."""
+"""``tools/analysis/_agreement.py``: agreement of two choices, against loops."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import pytest
 import torch
 
 from hvs_mm.selection import HardestSelector, RandomSelector, ScoreWeights, ViewGroups
-from hvs_mm.selection.statistics.agreement import agreement_with
+from tests.helpers.tools import load_tool
+
+agreement_with = load_tool('analysis/_agreement').agreement_with
 
 GROUPS = ViewGroups((2, 2, 4), (1, 1, 2), 2)
 WEIGHTS = ScoreWeights(0.7, 0.4)

@@ -1,10 +1,12 @@
-"""A data set that keeps its samples in memory."""
+"""Keep the images of a k-NN evaluation in memory."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from torch.utils.data import Dataset
+
+from hvs_mm.evaluation import KNNEvaluation, knn_loader
 
 
 class CachedDataset(Dataset):
@@ -30,3 +32,16 @@ class CachedDataset(Dataset):
         if self._bytes_left >= 0:
             self._samples[index] = sample
         return sample
+
+
+def cache_images(evaluate: KNNEvaluation) -> None:
+    """Prepare the images of an evaluation once for all calls, in place.
+
+    Not with worker processes, each of which would have a cache of its own.
+    """
+    evaluate.loaders = [
+        loader
+        if loader.num_workers
+        else knn_loader(CachedDataset(loader.dataset), loader.batch_size, num_workers=0)
+        for loader in evaluate.loaders
+    ]
