@@ -225,7 +225,7 @@ def test_pictures_show_what_the_model_sees():
 def test_resumed_runs_and_checkpoints(tmp_path):
     """The preprocessor has no state, and an interrupted run gives the weights of a whole one."""
     checkpoint = dict(checkpoint=dict(type='CheckpointHook', interval=1))
-    # Without persistent workers, both draw the same views (docs/training.md).
+    # Without persistent workers, both draw the same views (docs/resume.md).
     settings = dict(
         max_epochs=2,
         default_hooks=checkpoint,
