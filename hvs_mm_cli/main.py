@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
+import signal
 import sys
 from difflib import get_close_matches
 from importlib import import_module
 from importlib.metadata import version
+from types import FrameType
 from typing import NoReturn
 
 #: Subcommands, each a module of this folder with ``add_arguments`` and ``run``.
@@ -32,8 +35,18 @@ class OneLineParser(argparse.ArgumentParser):
         self.exit(2, f'error: {message}: {hint}"{self.prog} --help" lists all options.\n')
 
 
+def stop_early(number: int, frame: FrameType | None) -> None:
+    """End the process at Ctrl-C without a traceback through half-imported packages."""
+    print('\nstopped', flush=True)
+    os._exit(128 + number)
+
+
 def main(argv: list[str] | None = None) -> None:
     """Run a subcommand."""
+    if argv is None:
+        signal.signal(signal.SIGINT, stop_early)
+        # Before torch is imported: threads that wait for others give their core away.
+        os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
     argv = sys.argv[1:] if argv is None else argv
     parser = OneLineParser(
         prog='hvs-mm',

@@ -41,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add('--resume', action='store_true', help='continue the run from its last checkpoint')
     add('--devices', type=int, default=1, metavar='N', help='processes, one per GPU, 1')
     add('--amp', action=argparse.BooleanOptionalAction, help='mixed precision; on a GPU by default')
+    add('--threads', type=int, metavar='N', help='threads on a CPU; by default timed steps decide')
     add('--set', dest='settings', nargs='+', default=[], metavar='KEY=VALUE', help='override '
         'entries of the config, e.g. optim_wrapper.optimizer.lr=0.1')  # fmt: skip
 
@@ -63,6 +64,8 @@ def run(args: argparse.Namespace) -> None:
             train(**arguments, settings=settings or None)
     except RunError as error:
         sys.exit(f'error: {error}')
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 def _batch_size(text: str) -> int | str:

@@ -22,6 +22,7 @@ import argparse
 import os.path as osp
 import shlex
 import sys
+import warnings
 from collections.abc import Sequence
 
 import torch
@@ -49,7 +50,10 @@ from hvs_mm.engine import (
 )
 from hvs_mm.evaluation import check_configured, knn_datasets
 from hvs_mm.models import ViewsError
+from hvs_mm.recipes import find_images
+from hvs_mm.recipes.adapt import add_hard_views, stretch_schedule, use_images
 from hvs_mm.utils.bad_images import BadImagesError
+from hvs_mm.utils.threads import limit_threads
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -57,6 +61,27 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('config', help='path of the config')
     parser.add_argument(
         '--work-dir', help='where logs and checkpoints go; by default work_dirs/<config name>'
+    )
+    parser.add_argument(
+        '--data',
+        metavar='DIR',
+        help='train on these images: a folder, flat, nested or in class folders, or a text file '
+        'with a path a line; a classifier needs train/CLASS/ and val/CLASS/ in it',
+    )
+    parser.add_argument(
+        '--epochs', type=int, metavar='N', help='train so long, with schedules stretched to it'
+    )
+    parser.add_argument(
+        '--hard-views',
+        metavar='4:2',
+        help='draw 4 candidates and keep 2, with the config of a baseline; numbers for several '
+        'view pipelines are separated by commas',
+    )
+    parser.add_argument(
+        '--threads',
+        type=int,
+        metavar='N',
+        help='threads on a CPU; by default timed steps decide',
     )
     parser.add_argument(
         '--resume',
@@ -79,7 +104,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--auto-scale-lr',
         action='store_true',
-        help="scale the learning rate by the batch size over the config's base batch size",
+        help="scale the learning rates by the batch size over the config's base batch size",
     )
     parser.add_argument(
         '--no-persistent-workers',
@@ -97,6 +122,12 @@ def load_config(args: argparse.Namespace) -> Config:
         ValueError: If an option does not fit the config.
     """
     cfg = read_config(args.config)
+    if args.hard_views is not None:
+        cfg = add_hard_views(cfg, args.hard_views)
+    if args.data is not None:
+        use_images(cfg, find_images(args.data))
+    if args.epochs is not None:
+        stretch_schedule(cfg, args.epochs)
     cfg.launcher = args.launcher
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
@@ -117,6 +148,8 @@ def load_config(args: argparse.Namespace) -> Config:
             )
         initializer.checkpoint = args.pretrained
     merge_options(cfg, args.cfg_options)
+    if args.epochs is None and 'train_cfg.max_epochs' in args.cfg_options:
+        warn_of_other_schedules(cfg)
     if args.resume == 'auto':
         prefer_own_checkpoint(cfg)
     for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
@@ -142,11 +175,30 @@ def load_config(args: argparse.Namespace) -> Config:
             )
         cfg.auto_scale_lr.enable = True
     drop_needless_initializer(cfg)
+    workers = (cfg.get('train_dataloader') or {}).get('num_workers', 0)
+    limit_threads(workers, args.threads)
+    if args.threads is not None:
+        cfg.setdefault('default_hooks', {})['threads'] = dict(
+            type='ThreadsHook', threads=args.threads
+        )
     if args.trust:
         trust_checkpoints(cfg)
     if args.verbose:
         set_verbose(cfg)
     return cfg
+
+
+def warn_of_other_schedules(cfg: Config) -> None:
+    """Warn if a run has another length than its schedules."""
+    epochs, schedulers = cfg.train_cfg.get('max_epochs'), cfg.get('param_scheduler') or []
+    schedulers = [schedulers] if isinstance(schedulers, dict) else schedulers
+    last = max((one.get('end', 0) for one in schedulers if one.get('by_epoch', True)), default=0)
+    if last not in (0, epochs):
+        warnings.warn(
+            f'train_cfg.max_epochs={epochs} leaves the schedules as they are, {last} epochs long: '
+            f'--epochs {epochs} stretches them.',
+            stacklevel=2,
+        )
 
 
 def prefer_own_checkpoint(cfg: Config) -> None:
@@ -219,19 +271,26 @@ def next_command(cfg: Config) -> str:
     return 'python tools/eval_knn.py {config} {checkpoint}'
 
 
-def main(argv: list[str] | None = None) -> None:
+def main(argv: list[str] | None = None, command: str | None = None, then: str = '') -> None:
+    """Train.
+
+    Args:
+        argv: The command line, by default that of the process.
+        command: What starts this run, if not this tool, and continues it with ``--resume``.
+        then: The next command to propose, see :class:`TrainingSession`.
+    """
     args = parse_args(argv)
     typed = sys.argv[1:] if argv is None else argv
     session = TrainingSession(
-        typed_command(typed, args.launcher, '--resume'),
-        typed_command(typed, args.launcher),
+        f'{command} --resume' if command else typed_command(typed, args.launcher, '--resume'),
+        command or typed_command(typed, args.launcher),
         args.verbose,
     )
     with session:
-        run(args, session)
+        run(args, session, then)
 
 
-def run(args: argparse.Namespace, session: TrainingSession) -> None:
+def run(args: argparse.Namespace, session: TrainingSession, then: str) -> None:
     """Check, train, and print the result."""
     with one_line_errors():
         cfg = load_config(args)
@@ -246,7 +305,7 @@ def run(args: argparse.Namespace, session: TrainingSession) -> None:
     except (BadImagesError, CheckpointError, NonFiniteError, ViewsError) as error:
         sys.exit(f'error: {error}')
     if is_main_process():
-        session.finish(next_command(cfg))
+        session.finish(then or next_command(cfg))
 
 
 if __name__ == '__main__':

@@ -54,6 +54,7 @@ def recipe_config(
     cfg.default_hooks.checkpoint = dict(type='CheckpointHook', interval=1, max_keep_ckpts=2)
     cfg.default_hooks.finite_step = dict(type='FiniteStepHook')
     cfg.default_hooks.bad_images = dict(type='BadImagesHook')
+    cfg.default_hooks.health = dict(type='HealthHook')
     cfg.randomness = dict(seed=0)
     cfg.auto_scale_lr = dict(base_batch_size=recipe.batch_size)
     cfg.merge_from_dict(runtime_settings(cfg))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import runpy
+import shlex
 import shutil
 import subprocess
 import sys
@@ -30,6 +31,8 @@ CONFIG = 'config.py'
 _SHARE_OF_STEPS = 0.9
 #: Steps that are timed for --hours, after some that warm up.
 _TIMED_STEPS, _WARMUP_STEPS = 8, 3
+#: Exit code of a training that Ctrl-C has stopped; it has printed how to continue.
+_INTERRUPTED = 130
 _TOOL = Path(__file__).parents[1] / '.mim' / 'tools' / 'train.py'
 
 
@@ -54,6 +57,7 @@ def train(
     resume: bool = False,
     devices: int = 1,
     amp: bool | None = None,
+    threads: int | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> Path:
     """Pretrain a backbone on images, with hard views.
@@ -80,6 +84,7 @@ def train(
         resume: Continue the run in ``out`` from its last checkpoint, with its own settings.
         devices: Processes, one per GPU.
         amp: Train in mixed precision; by default on a GPU only.
+        threads: Threads on a CPU; by default timed steps decide.
         settings: Entries of the config to override, e.g. ``{'optim_wrapper.optimizer.lr': 0.1}``.
 
     Returns:
@@ -98,7 +103,7 @@ def train(
     folder = Path(out).expanduser().absolute()
     if resume and (folder / CONFIG).is_file():
         _check_same_run(folder, arguments)
-        _start(folder, resume=True, devices=devices)
+        _start(folder, resume=True, devices=devices, threads=threads)
         return folder
     if resume:
         print(f'{folder} holds no run yet: training starts from the beginning.')
@@ -129,7 +134,7 @@ def train(
     cfg.recipe.arguments = {
         name: str(value) if isinstance(value, os.PathLike) else value
         for name, value in arguments.items()
-        if name not in ('out', 'resume', 'settings')
+        if name not in ('out', 'resume', 'settings', 'threads')
     }
     for topic, reason in recipe.reasons.items():
         print(f'{topic:<10}{reason}')
@@ -139,7 +144,7 @@ def train(
         if images.classes:
             write_knn_lists(images, folder)
         cfg.dump(folder / CONFIG)
-        _start(folder, resume=False, devices=devices)
+        _start(folder, resume=False, devices=devices, threads=threads)
     except RunError:
         # Checks come before the first checkpoint or log: a rejected run leaves nothing behind.
         if not existed and not any(path.is_dir() for path in folder.iterdir()):
@@ -233,20 +238,37 @@ def _steps_within(
     return max(int(_SHARE_OF_STEPS * hours * 3600 / seconds), 1)
 
 
-def _start(folder: Path, resume: bool, devices: int) -> None:
+def _start(folder: Path, resume: bool, devices: int, threads: int | None) -> None:
     """Train the config in a folder with ``tools/train.py``, in this process or in several."""
-    argv = [str(folder / CONFIG), '--work-dir', str(folder), *(['--resume'] if resume else [])]
-    if devices == 1:
-        try:
-            runpy.run_path(str(_TOOL), run_name='hvs_mm_train')['main'](argv)
-        except SystemExit as stop:
-            if stop.code:
-                raise RunError(str(stop.code).removeprefix('error: ')) from stop
+    argv = [str(folder / CONFIG), '--work-dir', str(folder)]
+    argv += ['--resume'] * resume + ([] if threads is None else [f'--threads={threads}'])
+    if devices > 1:
+        launcher = [sys.executable, '-m', 'torch.distributed.run', '--standalone']
+        launched = subprocess.run(
+            [*launcher, f'--nproc-per-node={devices}', str(_TOOL), *argv, '--launcher=pytorch'],
+            check=False,
+        )
+        if launched.returncode:
+            code = launched.returncode
+            raise RunError(f'a process of the training ended with exit code {code}, see above.')
         return
-    launcher = [sys.executable, '-m', 'torch.distributed.run', '--standalone']
-    launched = subprocess.run(
-        [*launcher, f'--nproc-per-node={devices}', str(_TOOL), *argv, '--launcher=pytorch'],
-        check=False,
-    )
-    if launched.returncode:
-        raise RunError(f'a process of the training ended with exit code {launched.returncode}.')
+    recorded = Config.fromfile(folder / CONFIG).recipe.arguments
+    run, data = shlex.quote(_shown(folder)), shlex.quote(str(recorded.data))
+    has_labels = (folder / 'knn_bank.txt').is_file()
+    command = f'eval {run} --data {data}'
+    if not has_labels:
+        command = f'embed {run} --data {data} --out {run}/features.npz'
+    try:
+        main = runpy.run_path(str(_TOOL), run_name='hvs_mm_train')['main']
+        main(argv, command=f'hvs-mm train --out {run}', then=f'hvs-mm {command}')
+    except SystemExit as stop:
+        if stop.code == _INTERRUPTED:
+            raise KeyboardInterrupt from stop
+        if stop.code:
+            raise RunError(str(stop.code).removeprefix('error: ')) from stop
+
+
+def _shown(path: Path) -> str:
+    """A path as a user would type it."""
+    relative = os.path.relpath(path)
+    return str(path) if relative.startswith(os.pardir) else relative

@@ -12,6 +12,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmpretrain.registry import HOOKS
 
+from ...utils.console import log_to_console
 from ...utils.threads import VARIABLE, spare_threads
 
 #: Entry of MMEngine's hub, which checkpoints keep.
@@ -65,6 +66,7 @@ class ThreadsHook(Hook):
             self._choose(runner, min(chosen or most, most))
             return
         self._left = [2**i for i in range(most.bit_length()) if 2**i < most] + [most]
+        self._most = most
         self._best = (float('inf'), 0)
         self._times: list[float] = []
         self._skip = _WARMUP
@@ -94,11 +96,13 @@ class ThreadsHook(Hook):
         else:
             self._left = []
             self._choose(runner, self._best[1])
+            log_to_console(
+                runner.logger,
+                f'training with {self._best[1]} of {self._most} threads, the fastest in the first '
+                'steps; --threads N sets another number',
+            )
 
     def _choose(self, runner: Runner, number: int) -> None:
         torch.set_num_threads(number)
         runner.message_hub.update_info(_ENTRY, number)
-        runner.logger.info(
-            f'Training with {number} thread{"s" * (number > 1)} on the CPU: --threads N or '
-            f'{VARIABLE} sets another number.'
-        )
+        runner.logger.info(f'Threads on the CPU: {number}.')

@@ -6,10 +6,12 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from mmengine.dist import is_main_process
+from mmengine.dist import get_world_size, is_main_process
 from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
+from mmengine.optim import OptimWrapper
 from mmengine.runner import BaseLoop, Runner
+from mmpretrain.engine import SimSiamHook
 from mmpretrain.registry import RUNNERS
 
 from ...utils.atomic_write import atomic_write
@@ -86,6 +88,27 @@ class ReliableRunner(Runner):
         # MMEngine only drops its own default hooks when set to None; drop ours here.
         hooks = {k: v for k, v in hooks.items() if v is not None or k in _MMENGINE_HOOKS}
         super().register_default_hooks(hooks)
+
+    def scale_lr(
+        self, optim_wrapper: OptimWrapper, auto_scale_lr: dict[str, Any] | None = None
+    ) -> None:
+        """Scale every learning rate with the batch size.
+
+        MMEngine (0.10.7 and 0.10.12) scales those of the optimizer alone: not the rate to which
+        ``SimSiamHook`` sets the predictor back, nor the rate at which a schedule ends.
+        """
+        super().scale_lr(optim_wrapper, auto_scale_lr)
+        if not (auto_scale_lr or {}).get('enable'):
+            return
+        batch = get_world_size() * self.train_dataloader.batch_size
+        ratio = batch / auto_scale_lr['base_batch_size']
+        for hook in self.hooks:
+            if isinstance(hook, SimSiamHook):
+                hook.lr *= ratio
+        schedulers = self.param_schedulers or []
+        for one in [schedulers] if isinstance(schedulers, dict) else schedulers:
+            if isinstance(one, dict) and class_name(one).endswith('LR') and one.get('eta_min'):
+                one['eta_min'] *= ratio
 
     def load_or_resume(self) -> None:
         """Load or resume; raise ``ValueError`` if there are checkpoints but none can be read."""

@@ -33,7 +33,7 @@ class Run:
             model=torch.nn.Linear(1, 1),
             train_dataloader=SimpleNamespace(num_workers=workers),
             message_hub=MessageHub.get_instance(name),
-            logger=SimpleNamespace(info=lambda text: self.lines.append(text)),
+            logger=SimpleNamespace(info=lambda text, extra=None: self.lines.append(text)),
         )
         self.lines = []
 
@@ -57,7 +57,7 @@ def test_more_threads_until_they_do_not_help(torch_threads, monkeypatch, seconds
     assert run.train(ThreadsHook()) == best
     assert run.used[:5] == [1] * 5
     assert run.used[-20:] == [best] * 20
-    assert len(run.lines) == 1
+    assert run.lines[-1].startswith(f'training with {best} of 8 threads')
 
 
 def test_workers_have_their_cores(torch_threads, monkeypatch):
