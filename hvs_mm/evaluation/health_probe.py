@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..models.selfsup.dino import DINO, global_views
-from ..utils.state_guard import evaluation_mode
+from ..utils.state_guard import preserve_state
 from .features import own_model, pool_features
 from .health import OutputSums, alignment, feature_std, rank_me, uniformity
 
@@ -86,7 +86,7 @@ def _training_statistics(module: nn.Module) -> Iterator[None]:
     """Leave out dropout, but keep the statistics of batches that BatchNorm has in the training."""
     norms = [m for m in module.modules() if isinstance(m, _BatchNorm) and m.training]
     # It restores running statistics and modes, too.
-    with evaluation_mode(module):
+    with preserve_state(module, evaluate=True):
         for norm in norms:
             norm.train()
         yield
