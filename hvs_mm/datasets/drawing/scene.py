@@ -12,22 +12,22 @@ from .paint import draw_chroma, draw_noise, draw_texture, fill_objects
 
 #: Patches of ground, each with a color and a texture of its own; on the 0 to 255 scale.
 _GROUNDS = 3
-_GROUND_LUMA_RANGE = (117.0, 138.0)
+_GROUND_LUMA_RANGE = (120.0, 135.0)
 _GROUND_CHROMA_STD = 30.0
 _GROUND_TEXTURE_RANGE = (3.0, 9.0)
 #: Objects of the image's class, in random cells of a grid, and how far they move from its middle.
-_OBJECTS = 7
+_OBJECTS = 9
 _GRID = 3
 _JITTER = 0.1
 #: Fraction of the image that an object or a piece of clutter covers.
-_OBJECT_AREA_RANGE = (0.02, 0.045)
-_CLUTTER = 4
+_OBJECT_AREA_RANGE = (0.016, 0.034)
+_CLUTTER = 3
 _CLUTTER_AREA_RANGE = (0.003, 0.01)
 _CLUTTER_CORNERS = 9
 #: Difference in luma of an object and the place it stands on.
 _LUMA_GAP_RANGE = (65.0, 95.0)
 _OBJECT_CHROMA_STD = 35.0
-_LIGHT_RANGE = (0.85, 1.1)
+_LIGHT_RANGE = (0.9, 1.08)
 _NOISE_STD = 4.0
 
 
@@ -95,8 +95,9 @@ def _place(
     num, size = len(center), len(image)
     x, y = np.clip((center * size).astype(int), 0, size - 1).T
     luma = image[y, x].mean(axis=1)
-    # Lighter or darker at random, or brightness would tell which ground a thing stands on.
-    luma += rng.choice([-1.0, 1.0], size=num) * rng.uniform(*_LUMA_GAP_RANGE, size=num)
+    # As many lighter as darker things, or brightness would tell the image.
+    sign = rng.permutation(np.arange(num) % 2) * 2 - 1
+    luma += sign * rng.uniform(*_LUMA_GAP_RANGE, size=num)
     colors = luma[:, None] + draw_chroma(rng, _OBJECT_CHROMA_STD, num)
     scale = np.sqrt(rng.uniform(*areas, size=num))
     angle = rng.uniform(0.0, 2.0 * math.pi, size=num)
