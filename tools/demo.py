@@ -27,7 +27,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = tool_parser(__doc__)
     parser.add_argument(
         '--config',
-        default=str(ROOT / 'configs/demo/hvs_simsiam_scenes.py'),
+        default=str(ROOT / 'configs/demo/hvs_simclr_scenes.py'),
         help='config of a run with hard views; the baseline is the same without them',
     )
     parser.add_argument('--seed', type=int, help="seed of both runs; the config's by default")
@@ -59,7 +59,7 @@ def make_configs(args: argparse.Namespace) -> dict[str, Config]:
     if 'candidates' not in cfg.model:
         raise ValueError(
             f'--config {args.config}: its model {cfg.model.type} selects no views. Name the config '
-            'of a run with hard views, such as configs/demo/hvs_simsiam_scenes.py.'
+            'of a run with hard views, such as configs/demo/hvs_simclr_scenes.py.'
         )
     if args.seed is not None:
         cfg.randomness = dict(seed=args.seed)

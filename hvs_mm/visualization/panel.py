@@ -142,6 +142,7 @@ def _draw_matrix(axis: Axes, pair_loss: np.ndarray, is_kept: list[bool]) -> None
     axis.set_xticks(range(0, num_views, 1 if num_views <= 2 * _MAX_NUMBERS else 4))
     axis.set_yticks(range(num_targets))
     axis.tick_params(labelsize=_FONT, length=2, pad=1)
+    axis.spines[['top', 'right']].set_visible(False)
 
 
 def _mean_of_directions(pair_loss: np.ndarray) -> np.ndarray:

@@ -57,7 +57,7 @@ def test_demo(tmp_path, monkeypatch, capfd):
     assert len(list(tmp_path.glob('baseline/epoch_2.pth'))) == 1
 
 
-@pytest.mark.parametrize('name', ['simsiam_scenes', 'simclr', 'dino', 'ibot'])
+@pytest.mark.parametrize('name', ['simclr_scenes', 'simsiam', 'dino', 'ibot'])
 def test_the_baseline_is_the_projects_own(name):
     """But for the faster transform, which draws the views of hard views, too."""
     ours = load_tool('demo').without_selection(Config.fromfile(CONFIGS / f'demo/hvs_{name}.py'))

@@ -1,7 +1,0 @@
-_base_ = 'simsiam_scenes.py'
-
-from hvs_mm import hard_views
-
-globals().update(hard_views(_base_, candidates=[4], keep=[2]))
-default_hooks.update(
-    selection=dict(type='SelectionStatsHook', interval=16), panel=dict(type='SelectionPanelHook'))
