@@ -12,22 +12,21 @@ from .paint import draw_chroma, draw_noise, draw_texture, fill_objects
 
 #: Patches of ground, each with a color and a texture of its own; on the 0 to 255 scale.
 _GROUNDS = 3
-_GROUND_LUMA_RANGE = (120.0, 135.0)
+_GROUND_LUMA_RANGE = (124.0, 131.0)
 _GROUND_CHROMA_STD = 30.0
 _GROUND_TEXTURE_RANGE = (3.0, 9.0)
-#: Objects of the image's class, in random cells of a grid, and how far they move from its middle.
-_OBJECTS = 9
+#: Objects of the image's class stand in a grid of so many rows, moved at most so far from it.
 _GRID = 3
 _JITTER = 0.1
 #: Fraction of the image that an object or a piece of clutter covers.
 _OBJECT_AREA_RANGE = (0.016, 0.034)
-_CLUTTER = 3
+_CLUTTER = 2
 _CLUTTER_AREA_RANGE = (0.003, 0.01)
 _CLUTTER_CORNERS = 9
 #: Difference in luma of an object and the place it stands on.
 _LUMA_GAP_RANGE = (65.0, 95.0)
 _OBJECT_CHROMA_STD = 35.0
-_LIGHT_RANGE = (0.9, 1.08)
+_LIGHT_RANGE = (0.94, 1.06)
 _NOISE_STD = 4.0
 
 
@@ -78,10 +77,9 @@ def _draw_objects(
     rng: np.random.Generator, label: int, image: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Objects of the class; see :func:`fill_objects`."""
-    cells = rng.permutation(_GRID**2)[:_OBJECTS]
-    center = (np.stack(np.divmod(cells, _GRID), axis=1) + 0.5) / _GRID
+    center = (np.array(list(np.ndindex(_GRID, _GRID))) + 0.5) / _GRID
     center += rng.uniform(-_JITTER, _JITTER, size=center.shape)
-    return _place(rng, image, [unit_outlines()[label]] * _OBJECTS, center, _OBJECT_AREA_RANGE)
+    return _place(rng, image, [unit_outlines()[label]] * len(center), center, _OBJECT_AREA_RANGE)
 
 
 def _place(
@@ -95,8 +93,8 @@ def _place(
     num, size = len(center), len(image)
     x, y = np.clip((center * size).astype(int), 0, size - 1).T
     luma = image[y, x].mean(axis=1)
-    # As many lighter as darker things, or brightness would tell the image.
-    sign = rng.permutation(np.arange(num) % 2) * 2 - 1
+    # As many lighter as darker ones, or images would differ in brightness more than in shapes.
+    sign = 1 - 2 * rng.permutation(np.arange(num) % 2)
     luma += sign * rng.uniform(*_LUMA_GAP_RANGE, size=num)
     colors = luma[:, None] + draw_chroma(rng, _OBJECT_CHROMA_STD, num)
     scale = np.sqrt(rng.uniform(*areas, size=num))
