@@ -82,7 +82,6 @@ class Outcome:
 
 def train(name: str, cfg: Config) -> Outcome:
     """Train a run in this process, and evaluate the network before and after."""
-    torch.set_num_threads(1)
     runner = QuietRunner.from_cfg(cfg)
     runner.register_hook(EpochLineHook(name), priority='VERY_LOW')
     runner.model.init_weights()

@@ -46,7 +46,7 @@ def test_demo(tmp_path, monkeypatch, capfd):
     assert re.search(r'lowest-IoU pair kept +│ [\d.]+% \[.*%, .*%\], by chance 1', output)
     # The hardest pair is harder than the mean.
     assert re.search(r'score above the mean +│ \+', output)
-    assert 'one seed each. The 64 validation images alone leave ±' in output
+    assert 'points in one seed. The 64 validation images alone leave ±' in output
     for label in ('log', 'checkpoint', 'picture'):
         path = ROOT / re.search(rf'^{label}: +(.*)$', output, re.MULTILINE)[1]
         assert path.stat().st_size > 1000
