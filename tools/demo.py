@@ -126,7 +126,7 @@ def notes(outcomes: dict[str, Outcome]) -> Iterable[str]:
     yield (
         f'Accuracy: {hard.after - baseline.after:+.1f} points in one seed. The {hard.num_queries} '
         f'validation images alone leave ±{1.96 * variance**0.5:.1f} points open (95 %), and seeds '
-        "differ by several points: try ARGS='--seed 1'."
+        "differ by more than that: try ARGS='--seed 1'."
     )
     yield (
         f'Time: equal epochs, for which hard views took {ratio:.1f} times the CPU time of the '
