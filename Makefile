@@ -49,7 +49,7 @@ help: ## List the targets
 	awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 # Upstream warns about optional parts that the demo does not use.
-demo: setup ## Train with hard views on built-in data and show the result (CPU, a minute)
+demo: setup ## Train with and without hard views on built-in images and compare (CPU, 3 minutes)
 	@PYTHONWARNINGS=ignore exec "$(VENV_PYTHON)" tools/demo.py $(ARGS)
 
 # A process that has run its tests takes over half of what another has left: tests of a file mostly stay together, and

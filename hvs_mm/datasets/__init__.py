@@ -1,6 +1,6 @@
 from .block_masks import BlockMasks
 from .loading.checked_image import LoadCheckedImage
-from .loading.examples import Examples, draw_examples
+from .loading.examples import Examples, draw_examples, join_examples
 from .shapes import ShapesDataset
 from .views.candidate_views import CandidateViews
 from .views.geometry import ViewGeometry
@@ -15,4 +15,5 @@ __all__ = [
     'ShapesDataset',
     'ViewGeometry',
     'draw_examples',
+    'join_examples',
 ]

@@ -36,6 +36,8 @@ def draw_curves(runs: Sequence[Run], k: int) -> Figure | None:
     if not panels:
         return None
     drawn = [run.name for run in runs if any(run.name in curves for _, curves in panels)]
+    # By the place among all runs, drawn or not: so they look in the report of the same runs.
+    looks = {run.name: look(position) for position, run in enumerate(runs)}
     size = 5.5 * len(panels) + 0.5, 4.0 + 0.22 * len(drawn)
     figure = Figure(figsize=size, layout='constrained')
     all_axes = figure.subplots(1, len(panels), squeeze=False)[0]
@@ -48,7 +50,7 @@ def draw_curves(runs: Sequence[Run], k: int) -> Figure | None:
                 markersize=5,
                 linewidth=1.6,
                 markevery=max(1, len(curve) // _MAX_MARKERS),
-                **look(drawn.index(name)),
+                **looks[name],
             )
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         style_axes(axes, 'epoch', label)

@@ -16,11 +16,14 @@ from .selection_series import Period
 _SIZE = (4.6, 3.1)
 _SHARES = 'share of images'
 Series = Mapping[str, Sequence[Period]]
+Looks = Mapping[str, Mapping[str, str]]
 
 
 def draw_selection_plots(series: Series, by_epoch: bool = True) -> dict[str, Figure]:
     """All plots for which there are numbers, by title, of runs by name."""
     shown = {shown_name(name): found for name, found in series.items()}
+    # By the place among all runs, so that a run looks the same in every plot.
+    looks = {name: look(position) for position, name in enumerate(shown)}
     figures = {}
     for title, y, endings in _PLOTS:
         needed = next(iter(endings))
@@ -35,7 +38,7 @@ def draw_selection_plots(series: Series, by_epoch: bool = True) -> dict[str, Fig
         axes = figure.subplots()
         draw, x = _LAST_PERIOD.get(needed, (_draw_lines, 'epoch' if by_epoch else 'iteration'))
         style_axes(axes, x, y, grid='0.92')
-        draw(axes, logged, endings)
+        draw(axes, logged, endings, looks)
         if y.startswith('share'):
             axes.yaxis.set_major_formatter(PercentFormatter(1))
         labels = axes.get_legend_handles_labels()[1]
@@ -52,23 +55,24 @@ def _has(period: Period, key: str) -> bool:
     return key in period.means and not is_alike
 
 
-def _draw_lines(axes: Axes, series: Series, endings: Mapping[str, str]) -> None:
+def _draw_lines(axes: Axes, series: Series, endings: Mapping[str, str], looks: Looks) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    for position, (name, periods) in enumerate(series.items()):
+    for name, periods in series.items():
         for key, ending in endings.items():
             if periods and all(key in period.means for period in periods):
-                _line(axes, position, periods, key, name + ending)
+                _line(axes, looks[name], periods, key, name + ending)
     if 'score_gap' in endings:
         axes.axhline(0, color='0.6', linewidth=0.8, zorder=0)
     if 'choice_entropy' in endings:
         axes.set_ylim(min(0.9, axes.get_ylim()[0]), 1.005)
 
 
-def _line(axes: Axes, position: int, periods: Sequence[Period], key: str, label: str) -> None:
+def _line(
+    axes: Axes, style: Mapping[str, str], periods: Sequence[Period], key: str, label: str
+) -> None:
     """One statistic of one run, with its 95 % confidence band."""
     x = [period.position for period in periods]
     is_reference = key.endswith(('_all', '_chance'))
-    style = look(position)
     axes.plot(
         x,
         [period.means[key] for period in periods],
@@ -93,12 +97,12 @@ def _band(period: Period, key: str) -> tuple[float, float] | None:
     return period.interval(key)
 
 
-def _draw_histogram(axes: Axes, series: Series, endings: Mapping[str, str]) -> None:
+def _draw_histogram(axes: Axes, series: Series, endings: Mapping[str, str], looks: Looks) -> None:
     edges = np.linspace(0, 1, 11)
-    for position, (name, periods) in enumerate(series.items()):
+    for name, periods in series.items():
         if not periods:
             continue
-        means, color = periods[-1].means, look(position)['color']
+        means, color = periods[-1].means, looks[name]['color']
         for kind, style in (('kept', '-'), ('all', ':')):
             shares = [means.get(f'iou_{kind}_bin_{number}', 0.0) for number in range(10)]
             axes.stairs(
@@ -106,7 +110,7 @@ def _draw_histogram(axes: Axes, series: Series, endings: Mapping[str, str]) -> N
             )
 
 
-def _draw_kept_views(axes: Axes, series: Series, endings: Mapping[str, str]) -> None:
+def _draw_kept_views(axes: Axes, series: Series, endings: Mapping[str, str], looks: Looks) -> None:
     width = 0.8 / len(series)
     for position, (name, periods) in enumerate(series.items()):
         if not periods:
@@ -116,7 +120,7 @@ def _draw_kept_views(axes: Axes, series: Series, endings: Mapping[str, str]) -> 
         while f'kept_view_{len(shares)}' in means:
             shares.append(means[f'kept_view_{len(shares)}'])
         left = np.arange(len(shares)) - 0.4 + width * (position + 0.5)
-        axes.bar(left, shares, width * 0.94, color=look(position)['color'], label=name)
+        axes.bar(left, shares, width * 0.94, color=looks[name]['color'], label=name)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 

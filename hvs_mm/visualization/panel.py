@@ -14,8 +14,10 @@ from matplotlib.patches import Rectangle
 _COLORS = ('#0072B2', '#E69F00', '#CC79A7', '#009E73', '#56B4E9', '#D55E00')
 #: Color of all smaller views: too many for colors of their own.
 _SMALLER = '#666666'
-#: Views side by side.
+#: Views side by side at most.
 _COLUMNS = 4
+#: Decimals of the losses: as many as tell them apart, between these.
+_DECIMALS = range(2, 5)
 #: With more views the matrix has no numbers.
 _MAX_NUMBERS = 6
 _FONT = 7
@@ -36,7 +38,9 @@ def draw_selection(
 
     One block per image: the original with the crop boxes, solid for kept views and dotted for the
     others; the views, the kept ones in a frame; and the losses of the pairs with the kept ones
-    marked. The figure is not bound to any window system; save it with ``figure.savefig``.
+    marked. A pair of target views has a loss in either direction: shown is their mean, by which
+    the pair is chosen. The figure is not bound to any window system; save it with
+    ``figure.savefig``.
 
     Args:
         images: N originals (H, W, 3) uint8, RGB.
@@ -53,7 +57,9 @@ def draw_selection(
     num_views = len(views[0])
     if num_targets is None:
         num_targets = sum(view.shape == views[0][0].shape for view in views[0])
-    columns, rows = min(num_views, _COLUMNS), -(-num_views // _COLUMNS)
+    # Beside a matrix there is room for two rows.
+    columns = min(num_views if pair_loss is None else -(-num_views // 2), _COLUMNS)
+    rows = -(-num_views // columns)
     row_height = 1.25 if labels is None else 1.55
     height = row_height * max(rows, 2 if pair_loss is not None else 1) + 0.3
     widths = [height, 1.3 * columns]
@@ -71,7 +77,7 @@ def draw_selection(
         original.set_title(captions[row], fontsize=_FONT, loc='left')
         grid = blocks[row, 1].subgridspec(rows, columns)
         for view in range(num_views):
-            axis = figure.add_subplot(grid[view // _COLUMNS, view % _COLUMNS])
+            axis = figure.add_subplot(grid[view // columns, view % columns])
             name = f'{view} kept' if kept is not None and is_kept[view] else str(view)
             _draw_view(axis, views[row][view], name, is_kept[view], colors[view])
             if labels is not None:
@@ -104,7 +110,8 @@ def _draw_original(
 
 
 def _draw_view(axis: Axes, view: np.ndarray, name: str, is_kept: bool, color: str) -> None:
-    axis.imshow(view, alpha=1.0 if is_kept else 0.55)
+    # Not faded: colors are a part of what makes a view hard.
+    axis.imshow(view)
     weight = 'bold' if is_kept else 'normal'
     axis.set_title(name, fontsize=_FONT, color=color, fontweight=weight, pad=3)
     axis.set(xticks=[], yticks=[])
@@ -113,23 +120,43 @@ def _draw_view(axis: Axes, view: np.ndarray, name: str, is_kept: bool, color: st
 
 def _draw_matrix(axis: Axes, pair_loss: np.ndarray, is_kept: list[bool]) -> None:
     """The losses of all pairs, brighter for higher ones; pairs that do not exist stay empty."""
-    num_targets, num_views = pair_loss.shape
-    finite = pair_loss[np.isfinite(pair_loss)]
-    middle = finite.mean() if finite.size else 0.0
-    axis.imshow(np.where(np.isfinite(pair_loss), pair_loss, np.nan), cmap='viridis', aspect='auto')
-    for (target, view), value in np.ndenumerate(pair_loss):
+    values = _mean_of_directions(pair_loss)
+    num_targets, num_views = values.shape
+    finite = values[np.isfinite(values)]
+    middle = (finite.min() + finite.max()) / 2 if finite.size else 0.0
+    axis.imshow(np.where(np.isfinite(values), values, np.nan), cmap='viridis', aspect='auto')
+    decimals = _decimals(finite)
+    for (target, view), value in np.ndenumerate(values):
         if num_views <= _MAX_NUMBERS and not np.isnan(value):
             color = 'w' if np.isfinite(value) and value < middle else 'k'
             style = dict(ha='center', va='center', fontsize=_FONT, color=color)
-            axis.text(view, target, f'{value:.2g}', **style)
+            axis.text(view, target, f'{value:.{decimals}f}', **style)
         # The diagonal counts for methods that have losses of a view and itself.
-        has_part = target != view or not np.isnan(value)
+        has_part = target < view or (target == view and not np.isnan(value))
         if has_part and is_kept[target] and is_kept[view]:
             corner = view - 0.45, target - 0.45
             axis.add_patch(Rectangle(corner, 0.9, 0.9, fill=False, color='#D55E00', lw=1.8))
-    axis.set_title('pair loss', fontsize=_FONT, loc='left')
+    axis.set_title('pair loss, mean of both directions', fontsize=_FONT, loc='left')
     axis.set_xlabel('view', fontsize=_FONT, labelpad=1)
     axis.set_ylabel('target', fontsize=_FONT, labelpad=1)
     axis.set_xticks(range(0, num_views, 1 if num_views <= 2 * _MAX_NUMBERS else 4))
     axis.set_yticks(range(num_targets))
     axis.tick_params(labelsize=_FONT, length=2, pad=1)
+    axis.spines[['top', 'right']].set_visible(False)
+
+
+def _mean_of_directions(pair_loss: np.ndarray) -> np.ndarray:
+    """Losses (T, S) of unordered pairs; NaN below the diagonal, where they would be repeated."""
+    num_targets = len(pair_loss)
+    values = pair_loss.copy()
+    targets = pair_loss[:, :num_targets]
+    values[:, :num_targets] = np.where(np.tri(num_targets, k=-1), np.nan, (targets + targets.T) / 2)
+    return values
+
+
+def _decimals(values: np.ndarray) -> int:
+    """How many decimals tell values (N,) apart: a marked one must not look like its neighbor."""
+    for decimals in _DECIMALS:
+        if len({f'{value:.{decimals}f}' for value in values}) == len(np.unique(values)):
+            break
+    return decimals

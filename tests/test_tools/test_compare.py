@@ -17,6 +17,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from hvs_mm.reports import draw_curves, make_rows, parse_config, read_runs
+from hvs_mm.reports.curves import look
 from tests.helpers import tiny, tiny_dino
 from tests.helpers.tools import load_tool
 
@@ -677,6 +678,9 @@ def test_plot_of_knn_accuracies_and_losses(tmp_path):
     assert [list(xy) for xy in first.get_xydata()] == [[1, 30.0], [2, 40.0]]
     assert [list(xy) for xy in second.get_xydata()] == [[0, 9.0], [1, 8.0]]
     assert third.get_ydata() == pytest.approx([1.25, 2.25])
+    # By the place of a run among all of them, as in the report: the third has no line.
+    colors = [line.get_color() for line in (first, third, second)]
+    assert colors == [look(position)['color'] for position in (0, 1, 3)]
     (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == ['a', 'b', 'd']
     # No run has been evaluated with this k.

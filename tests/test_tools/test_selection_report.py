@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgba
 from PIL import Image
 
 from hvs_mm.reports import draw_selection_plots, read_runs, selection_series, wilson_interval
@@ -208,6 +209,30 @@ def test_the_plots_show_the_numbers(tmp_path):
     assert axes.patches[0].get_data().values.tolist() == [0, 0, 0, 1, 0, 0, 0, 0, 0, 0]
     # Nothing was logged of colors and scores.
     assert not any('jitter' in title or 'Score' in title for title in plots)
+
+
+def test_a_run_has_one_color_in_all_plots(tmp_path):
+    """Also in plots for which the runs before it have logged nothing."""
+    entries = {
+        'first': entry(1, 10, 50, iou_kept=0.3, iou_all=0.5, iou_gap=-0.2, iou_gap_std=0.2),
+        'second': entry(
+            1, 10, 50,
+            iou_kept=0.4, iou_all=0.5, iou_gap=-0.1, iou_gap_std=0.2, iou_kept_bin_0=1.0,
+            score_gap=0.1, score_gap_std=0.1, kept_view_0=1.0,
+        ),
+    }  # fmt: skip
+    runs = read_runs([write_run(tmp_path / name, [line]) for name, line in entries.items()])
+    plots = draw_selection_plots({run.name: selection_series(run) for run in runs})
+    (axes,) = plots['IoU of the kept crops, and of all'].axes
+    colors = {line.get_label(): to_rgba(line.get_color()) for line in axes.get_lines()}
+    expected = colors['second: kept']
+    assert expected != colors['first: kept']
+    (axes,) = plots['Score of the kept views minus the mean'].axes
+    assert to_rgba(axes.get_lines()[0].get_color()) == expected
+    for title in ('IoU in the last epoch', 'Which views are kept in the last epoch'):
+        (axes,) = plots[title].axes
+        patch = axes.patches[0]
+        assert expected in (patch.get_edgecolor(), patch.get_facecolor()), title
 
 
 # --- The page --------------------------------------------------------------------------------

@@ -38,7 +38,7 @@ TOOLS = sorted(
 #: Tools that initialize no model and read no checkpoint.
 READ_NONE = {
     'analysis/selection_report', 'benchmarks/communication', 'benchmarks/device_photometry',
-    'benchmarks/loader', 'browse_views', 'compare', 'dev/mmcv_ops', 'dev/soak', 'study/report',
+    'benchmarks/loader', 'compare', 'dev/mmcv_ops', 'dev/soak', 'study/report',
 }  # fmt: skip
 
 pytestmark = pytest.mark.usefixtures('own_folder')
@@ -78,6 +78,7 @@ COMMANDS: dict[str, list[Callable[[Path], list[Any]]]] = {
     'analysis/pair_loss_vs_iou': [lambda path: [DEMO, path]],
     'analysis/selection_agreement': [lambda path: [DEMO, path]],
     'benchmarks/step': [lambda path: [pretrained_config(path), '--repeats', 1, '--batch-size', 2]],
+    'browse_views': [lambda path: [DEMO, '--checkpoint', path, '--number', 1]],
     'demo': [
         lambda path: ['--config', DEMO, '--cfg-options', f'load_from={path}'],
         lambda path: ['--config', pretrained_config(path)],

@@ -14,7 +14,10 @@ from mmpretrain.registry import DATASETS, MODELS
 from PIL import Image
 
 from hvs_mm.datasets import draw_examples
-from hvs_mm.visualization import describe_view, draw_candidates, select_examples
+from hvs_mm.engine import load_selecting_model
+from hvs_mm.engine.runners.building import tell_epoch
+from hvs_mm.visualization import describe_view, draw_candidates, select_examples, to_rgb
+from tests.helpers.pictures import photo
 from tests.helpers.tools import load_tool
 
 ROOT = Path(__file__).parents[2]
@@ -94,6 +97,48 @@ def test_a_folder_without_class_folders(tmp_path):
         load_tool('browse_views').main(
             [str(ROOT / 'configs/hvs_simsiam_100e.py'), '--cfg-options', *options]
         )
+
+
+def photographs(folder):
+    folder.mkdir()
+    for number in range(2):
+        Image.fromarray(photo(60, 90, number)).save(folder / f'{number}.png')
+    return str(folder)
+
+
+def test_browse_views_of_own_images(tmp_path, monkeypatch):
+    drawn = []
+    tool = load_tool('browse_views')
+    monkeypatch.setattr(tool, 'to_rgb', lambda figure: drawn.append(figure) or to_rgb(figure))
+    tool.main([str(DEMO), '--images', photographs(tmp_path / 'own'), '--number', '2'])
+    (figure,) = drawn
+    for number in range(2):
+        axis = figure.axes[5 * number]
+        assert axis.get_title('left') == '90x60'
+        assert np.array_equal(axis.images[0].get_array(), photo(60, 90, number))
+    with pytest.raises(SystemExit, match=r'^error: .*has images 0 to 1'):
+        tool.main([str(DEMO), '--images', str(tmp_path / 'own'), '--number', '3'])
+    with pytest.raises(SystemExit, match=r"^error: .*nowhere'? does not exist"):
+        tool.main([str(DEMO), '--images', 'nowhere'])
+
+
+def test_browse_views_marks_what_a_checkpoint_keeps(checkpoint, tmp_path, monkeypatch):
+    judged = []
+    tool = load_tool('browse_views')
+
+    def select(model, examples):
+        judged.append((examples, select_examples(model, examples)))
+        return judged[-1][1]
+
+    monkeypatch.setattr(tool, 'select_examples', select)
+    options = ['--checkpoint', str(checkpoint), '--number', '2']
+    tool.main([str(DEMO), *options, '--images', photographs(tmp_path / 'own')])
+    ((examples, selection),) = judged
+    # In a batch of the training's size: the two, and training images.
+    assert [image.shape for image in examples.images] == [(60, 90, 3)] * 2 + [(64, 64, 3)] * 30
+    assert len(selection.indices) == 32
+    shown = np.asarray(Image.open('views.png').convert('RGB'))
+    assert (shown == (0xD5, 0x5E, 0x00)).all(-1).any()
 
 
 # --- pair_loss_vs_iou ------------------------------------------------------------------------

@@ -44,27 +44,65 @@ def test_boxes_and_views():
         assert [is_solid(patch) for patch in original.patches] == [False, False, True, True]
 
 
+def numbers_of(axis):
+    """The numbers in a matrix as they are printed, by (target, view)."""
+    return {
+        (round(t.get_position()[1]), round(t.get_position()[0])): t.get_text() for t in axis.texts
+    }
+
+
+def marked_in(axis):
+    return {(round(p.get_y() + 0.45), round(p.get_x() + 0.45)) for p in axis.patches}
+
+
+def test_views_keep_their_colors():
+    rng = np.random.default_rng(0)
+    views = [[rng.integers(0, 256, (8, 8, 3), dtype=np.uint8) for _ in range(4)]]
+    figure = draw_selection([np.zeros((40, 60, 3), np.uint8)], views, BOXES[:1], KEPT[:1], [''])
+    for axis, view in zip(figure.axes[1:], views[0]):
+        (shown,) = axis.images
+        assert np.array_equal(shown.get_array(), view)
+        assert shown.get_alpha() is None
+
+
 def test_the_matrix_marks_the_kept_pairs():
-    pair_loss = np.arange(32, dtype=np.float32).reshape(2, 4, 4)
+    pair_loss = np.arange(32, dtype=np.float32).reshape(2, 4, 4) ** 2
     pair_loss[:, range(4), range(4)] = np.nan
     figure = draw(pair_loss)
     for row, kept in enumerate(KEPT.tolist()):
         matrix = figure.axes[6 * row + 5]
-        # (target, view)
-        marked = {(round(p.get_y() + 0.45), round(p.get_x() + 0.45)) for p in matrix.patches}
-        assert marked == {(kept[0], kept[1]), (kept[1], kept[0])}
-        numbers = {
-            (round(t.get_position()[1]), round(t.get_position()[0])): float(t.get_text())
-            for t in matrix.texts
-        }
-        assert len(numbers) == 12
-        assert numbers[0, 1] == pair_loss[row, 0, 1]
-        assert numbers[3, 0] == pytest.approx(pair_loss[row, 3, 0], rel=0.05)
+        assert marked_in(matrix) == {tuple(kept)}
+        # The score of a pair: the mean of its two directions, once.
+        expected = (pair_loss[row] + pair_loss[row].T) / 2
+        numbers = numbers_of(matrix)
+        assert numbers.keys() == {(t, s) for t in range(4) for s in range(t + 1, 4)}
+        for place, number in numbers.items():
+            assert float(number) == pytest.approx(expected[place], abs=0.005)
+
+
+@pytest.mark.parametrize(
+    ('second', 'printed'), [(-0.91, '-0.91'), (-0.954, '-0.954'), (-0.9514, '-0.9514')]
+)
+def test_numbers_that_would_tie_have_more_digits(second, printed):
+    """A marked pair and one that is not must not show the same number."""
+    pair_loss = np.full((2, 4, 4), np.nan, dtype=np.float32)
+    pair_loss[:, 0, 3] = pair_loss[:, 3, 0] = -0.951
+    pair_loss[:, 1, 2] = pair_loss[:, 2, 1] = second
+    numbers = numbers_of(draw(pair_loss).axes[5])
+    assert numbers[1, 2] == printed
+    assert float(numbers[0, 3]) == pytest.approx(-0.951, abs=0.005)
+    assert numbers[0, 3] != numbers[1, 2]
+    assert len(numbers) == 2
+
+
+def test_equal_losses_have_two_digits():
+    numbers = numbers_of(draw(np.full((2, 4, 4), -1.0, dtype=np.float32)).axes[5])
+    assert set(numbers.values()) == {'-1.00'}
 
 
 def test_losses_of_a_view_and_itself_are_marked_where_there_are_any():
     figure = draw(np.random.default_rng(0).random((2, 4, 4)))
-    assert len(figure.axes[5].patches) == 4
+    assert marked_in(figure.axes[5]) == {(0, 0), (0, 3), (3, 3)}
 
 
 def test_smaller_views_and_their_matrix():

@@ -15,7 +15,7 @@ from mmengine.dataset import (
     RepeatDataset,
     default_collate,
 )
-from torch import Tensor
+from torch import Tensor, cat
 
 from ...utils.state_guard import own_random_numbers
 from ..views.candidate_views import CandidateViews
@@ -46,6 +46,13 @@ class Examples(NamedTuple):
     def batch(self) -> dict[str, Any]:
         """A batch for the model, as the loader makes it."""
         return {'inputs': self.inputs, 'data_samples': self.data_samples}
+
+
+def join_examples(first: Examples, second: Examples) -> Examples:
+    """Examples of the same candidate views, one after the other."""
+    inputs = [cat(views) for views in zip(first.inputs, second.inputs)]
+    samples = [*first.data_samples, *second.data_samples]
+    return Examples([*first.images, *second.images], inputs, samples)
 
 
 def draw_examples(dataset: BaseDataset, positions: Sequence[int], seed: int = 0) -> Examples:

@@ -1,0 +1,1 @@
+"""Procedural images: outlines of the classes, paint, and two ways to lay out an image."""
