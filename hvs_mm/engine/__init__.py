@@ -1,5 +1,5 @@
 # ruff: noqa: F401 -- these imports are the public names of the room.
-from .checks.checkpoint_checks import load_weights, resumed_checkpoint
+from .checks.checkpoint_checks import resumed_checkpoint
 from .checks.overrides import check_overrides
 from .checks.preflight import preflight, preflight_test
 from .checks.trust_checks import check_trust
@@ -17,12 +17,19 @@ from .hooks.teacher_hook import TeacherHook, cosine_schedule
 from .hooks.threads_hook import ThreadsHook
 from .optim.autocast_optim_wrapper import AutocastOptimWrapper
 from .optim.weight_decay import CosineWeightDecay
-from .runners.building import build_model, build_runner, build_training_dataset
+from .runners.building import (
+    build_model,
+    build_runner,
+    build_training_dataset,
+    load_selecting_model,
+)
 from .runners.checkpoint_paths import CheckpointError
 from .runners.command_line import (
     add_config_options,
+    add_example_options,
     add_trust_option,
     build_trusted_model,
+    check_example_options,
     check_picture,
     error_line,
     merge_options,

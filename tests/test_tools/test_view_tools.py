@@ -163,7 +163,7 @@ def test_pair_loss_vs_iou(checkpoint, capsys):
         'iou', 'center_distance', 'area_ratio', 'mirrored', 'area',
     }  # fmt: skip
     module, pairs = load_tool('analysis/pair_loss_vs_iou'), load_tool('analysis/_pair_properties')
-    model = trained_run.load_selecting_model(Config.fromfile(DEMO), str(checkpoint))
+    model = load_selecting_model(Config.fromfile(DEMO), str(checkpoint))
     cfg = Config.fromfile(DEMO)
     dataset = DATASETS.build(cfg.train_dataloader.dataset)
     judged = module.judge(model, dataset, cfg, module.parse_args(args))
@@ -188,7 +188,7 @@ def test_pair_loss_vs_iou(checkpoint, capsys):
 def test_the_pairs_that_are_judged(checkpoint):
     module = load_tool('analysis/pair_loss_vs_iou')
     cfg = Config.fromfile(DEMO)
-    model = trained_run.load_selecting_model(cfg, str(checkpoint))
+    model = load_selecting_model(cfg, str(checkpoint))
     args = module.parse_args([str(DEMO), str(checkpoint), '--images', '20', '--batch-size', '4'])
     dataset = DATASETS.build(cfg.train_dataloader.dataset)
     judged = module.judge(model, dataset, cfg, args)
@@ -217,7 +217,7 @@ def test_the_model_gets_its_epoch():
     """DINO's temperature depends on it."""
     hub = MessageHub.get_current_instance()
     for epoch, told in ((3, 2), (None, 7)):
-        trained_run.tell_epoch(Config({'train_cfg': {'max_epochs': 8}}), epoch)
+        tell_epoch(Config({'train_cfg': {'max_epochs': 8}}), epoch)
         assert (hub.get_info('epoch'), hub.get_info('max_epochs')) == (told, 8)
 
 

@@ -26,7 +26,7 @@ from _pair_properties import (
     varying,
     within_images,
 )
-from _trained_run import add_run_options, load_run
+from _trained_run import load_run
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
 from rich.console import Console
@@ -34,6 +34,7 @@ from rich.table import Table
 from torch import nn
 
 from hvs_mm.engine import (
+    add_example_options,
     check_picture,
     one_line_errors,
     output_file,
@@ -65,7 +66,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         default='pair_loss_vs_iou.png',
         help='the picture; the numbers go next to it, as .json. Here by default',
     )
-    add_run_options(parser, images=512)
+    add_example_options(parser, images=512)
     return parser.parse_args(argv)
 
 

@@ -23,13 +23,13 @@ from typing import Any
 import torch
 from _agreement import agreement_with
 from _example_batches import draw_example_batches, whole_batches
-from _trained_run import add_run_options, load_run
+from _trained_run import load_run
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
 from rich.console import Console
 from rich.table import Table
 
-from hvs_mm.engine import one_line_errors, tool_parser, write_json
+from hvs_mm.engine import add_example_options, one_line_errors, tool_parser, write_json
 from hvs_mm.evaluation import count_operations
 from hvs_mm.models import HVSAlgorithm, SelectionPass, SelectionSchedule, is_random
 from hvs_mm.models.cheap_pass.selection_pass import PASS_SETTINGS
@@ -67,7 +67,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help=f'options to set together, of {", ".join(_OPTIONS)}; may be given several times',
     )
     parser.add_argument('--json', metavar='FILE', help='write the numbers there')
-    add_run_options(parser, images=256)
+    add_example_options(parser, images=256)
     return parser.parse_args(argv)
 
 

@@ -1,4 +1,4 @@
-"""Build the Runner, the model and the data set of a config."""
+"""Build the Runner, the model, trained or not, and the data set of a config."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ from copy import deepcopy
 
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
+from mmengine.logging import MessageHub
 from mmengine.registry import RUNNERS, DefaultScope
 from mmengine.runner import Runner
 from mmpretrain.registry import DATASETS, MODELS
 from torch import nn
 
+from ...models.hvs_algorithm import HVSAlgorithm, selecting_model
+from ..checks.checkpoint_checks import load_weights
 from ..checks.dataset_checks import check_datasets
 from ..checks.trust_checks import check_named_files
 
@@ -59,6 +62,39 @@ def build_training_dataset(cfg: Config) -> BaseDataset:
             raise ValueError(
                 f'{_KEY}.dataset: {error} docs/datasets.md says how to give images of your own.'
             ) from error
+
+
+def load_selecting_model(
+    cfg: Config, path: str, device: str = 'cpu', trust: bool = False
+) -> HVSAlgorithm:
+    """Build a model with hard view selection, and load all weights and the epoch of a checkpoint.
+
+    With ``trust`` the checkpoint may hold objects that can run code.
+
+    Raises:
+        FileNotFoundError: If there is no such checkpoint.
+        ValueError: If it cannot be read, is of another model, the model selects no views, or there
+            is no such device.
+    """
+    model = selecting_model(build_model(cfg, trust))
+    checkpoint = load_weights(path, model, trust, allow_others=False)
+    tell_epoch(cfg, (checkpoint.get('meta') or {}).get('epoch'))
+    try:
+        return model.to(device)
+    except (AssertionError, RuntimeError) as error:
+        raise ValueError(f'--device {device}: there is no such device ({error}).') from error
+
+
+def tell_epoch(cfg: Config, epoch: int | None) -> None:
+    """Set the epoch in MMEngine's hub, as a Runner does: DINO's temperature depends on it."""
+    hub = MessageHub.get_current_instance()
+    max_epochs = cfg.get('train_cfg', {}).get('max_epochs')
+    if max_epochs:
+        hub.update_info('max_epochs', max_epochs)
+    # Without its epoch, a checkpoint counts as the last one.
+    done = epoch or max_epochs
+    if done:
+        hub.update_info('epoch', done - 1)
 
 
 def _scope(cfg: Config) -> DefaultScope:

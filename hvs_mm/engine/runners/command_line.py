@@ -56,6 +56,27 @@ def add_trust_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_example_options(parser: argparse.ArgumentParser, images: int) -> None:
+    """Add the options of a tool that lets a trained model judge views of training images."""
+    parser.add_argument('config', help='config of a run with hard view selection')
+    parser.add_argument('checkpoint', help='its checkpoint')
+    parser.add_argument(
+        '--images', type=int, default=images, help=f'how many to draw views of, {images}'
+    )
+    parser.add_argument('--batch-size', type=int, help='that of the training by default')
+    parser.add_argument('--seed', type=int, default=0, help='of the views, 0')
+    parser.add_argument('--device', help='e.g. cpu or cuda:1; a GPU by default if there is one')
+    add_trust_option(parser)
+    add_config_options(parser, 'train_dataloader.dataset.data_root=DIR')
+
+
+def check_example_options(args: argparse.Namespace) -> None:
+    """Raise a ``ValueError`` if a number of :func:`add_example_options` is below 1."""
+    for option, value in (('--images', args.images), ('--batch-size', args.batch_size)):
+        if value is not None and value < 1:
+            raise ValueError(f'{option} {value}: it must be at least 1.')
+
+
 def parse_launched(
     parser: argparse.ArgumentParser, argv: list[str] | None, example: str
 ) -> argparse.Namespace:
