@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from itertools import islice
 from math import ceil
@@ -13,6 +14,9 @@ from mmpretrain.registry import LOOPS
 from torch.utils.data import DataLoader
 
 from .seeded_draws import SeededDataset, SeededSampler, seed_all
+
+#: Variable that ends every epoch after so many steps, to try commands out quickly.
+SHORTENED = 'HVS_MM_STEPS_PER_EPOCH'
 
 
 @LOOPS.register_module()
@@ -58,6 +62,7 @@ class ResumableEpochLoop(EpochBasedTrainLoop):
                     f'train_cfg.max_epochs={ceil(max_iters / max(length, 1))}.'
                 )
             self._max_iters = max_iters
+        self._max_steps = int(os.environ.get(SHORTENED, 0))
         sampler = getattr(self.dataloader, 'sampler', None)
         self._sampler = sampler if isinstance(sampler, SeededSampler) else None
         settings = dataloader.get('sampler') if isinstance(dataloader, dict) else None
@@ -128,8 +133,11 @@ class ResumableEpochLoop(EpochBasedTrainLoop):
             batches = enumerate(self.dataloader, done)
         for number, batch in batches:
             self.run_iter(number, batch)
-            if self._iter >= self._max_iters:
+            if self._iter >= self._max_iters or number + 1 == self._max_steps:
                 break
+        if self._max_steps:
+            # A shortened epoch counts as a whole one.
+            self._iter = min((self._epoch + 1) * len(self.dataloader), self._max_iters)
         if self._sampler is not None:
             self._sampler.start = 0
         self.runner.call_hook('after_train_epoch')
