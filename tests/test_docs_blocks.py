@@ -2,7 +2,7 @@
 
 The blocks of a page run one after another in a folder that has ``images/``, with class folders in
 ``train/`` and ``val/``, and the ``tools/`` and ``configs/`` of the checkout. Epochs end after two
-steps. A block that cannot run here has the reason in a comment before it: ``<!-- not run: ... -->``.
+steps. A block that cannot run here follows a comment with the reason: ``<!-- not run: ... -->``.
 """
 
 from __future__ import annotations
