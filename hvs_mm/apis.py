@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from copy import deepcopy
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,11 @@ def get_config(name: str) -> Config:
     path = folder / name[len(_PREFIX) :]
     if not path.is_file():
         known = sorted(str(p.relative_to(folder)) for p in folder.rglob('*.py'))
-        raise FileNotFoundError(f'{name!r} is not among the configs of hvs_mm: {known}.')
+        similar = get_close_matches(name[len(_PREFIX) :], known, n=3, cutoff=0.4) or known[:3]
+        raise FileNotFoundError(
+            f'{name!r} is not among the {len(known)} configs of hvs_mm in {folder}: did you mean '
+            f'{" or ".join(_PREFIX + one for one in similar)}?'
+        )
     return Config.fromfile(path)
 
 

@@ -22,6 +22,8 @@ COMMANDS = {
     'report': 'one HTML page on one or several runs',
     'compare': 'table and plot of several runs',
 }
+#: What MMPretrain consists of; no release of it can be required under one name.
+_NEEDED = ('mmcv', 'mmengine', 'mmpretrain', 'torch', 'torchvision')
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -73,7 +75,16 @@ def main(argv: list[str] | None = None) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     command.add_arguments(parser)
-    command.run(parser.parse_args(argv[1:]))
+    args = parser.parse_args(argv[1:])
+    try:
+        command.run(args)
+    except ModuleNotFoundError as error:
+        if error.name not in _NEEDED:
+            raise
+        sys.exit(
+            f'error: hvs-mm needs MMPretrain, but there is no module {error.name!r}: install it '
+            'with pip install "hvs-mm[onedl]", or activate the environment that has it.'
+        )
 
 
 if __name__ == '__main__':

@@ -170,7 +170,10 @@ def _config(
     init = None if init is None else str(Path(init).absolute())
     cfg = recipe_config(recipe, images, folder, init)
     cfg.work_dir = str(folder)
-    merge_options(cfg, dict(settings or {}))
+    try:
+        merge_options(cfg, dict(settings or {}))
+    except ValueError as error:
+        raise ValueError(str(error).replace('--cfg-options', '--set')) from error
     return cfg
 
 

@@ -59,8 +59,9 @@ def check_overrides(cfg: Config, overrides: dict[str, Any]) -> None:
     types = {key: value for key, value in overrides.items() if key.split('.')[-1] == 'type'}
     cfg = Config(cfg.to_dict())
     if class_name({'type': cfg.get('runner_type')}) == 'ReliableRunner' and 'default_hooks' in cfg:
-        # It has this hook by default.
+        # It has these hooks by default.
         cfg.default_hooks.setdefault('console', dict(type='ConsoleHook'))
+        cfg.default_hooks.setdefault('threads', dict(type='ThreadsHook'))
     for key, value in types.items():
         _check_key(cfg, key, is_new_type=True)
         cfg.merge_from_dict({key: value})
@@ -138,5 +139,8 @@ def _raise_unknown(key: str, parent: str, part: str, known: Iterable[str]) -> No
     known = sorted(known)
     close = get_close_matches(part, known, n=3)
     place = f'{parent!r}' if parent else 'the config'
-    hint = f'did you mean {" or ".join(map(repr, close))}?' if close else f'it has {known}.'
+    rest = f' and {len(known) - 8} more' if len(known) > 8 else ''
+    hint = f'it has {", ".join(known[:8])}{rest}.'
+    if close:
+        hint = f'did you mean {" or ".join(map(repr, close))}?'
     raise ValueError(f'--cfg-options {key}=...: {place} has no key {part!r}; {hint}')

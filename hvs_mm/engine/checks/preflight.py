@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 from mmengine.config import Config
@@ -81,7 +82,12 @@ def check_work_dir(cfg: Config) -> None:
     found = Path(os.path.abspath(work_dir))
     while not os.path.lexists(found):
         found = found.parent
-    if found.is_dir() and os.access(found, os.W_OK | os.X_OK):
-        return
-    reason = 'cannot be written to' if found.is_dir() else 'is no folder'
+    reason = 'is no folder'
+    if found.is_dir():
+        try:
+            # Permissions do not tell it: not below /proc and /sys, and not for root.
+            with tempfile.TemporaryFile(dir=found):
+                return
+        except OSError as error:
+            reason = f'cannot be written to ({error.strerror})'
     raise ValueError(f'work_dir={work_dir}: {found} {reason}. Name another folder with --work-dir.')

@@ -9,6 +9,7 @@ import os.path as osp
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +105,11 @@ def parse_launched(
 def read_config(path: str) -> Config:
     """Read a config; raise a ``FileNotFoundError`` that names a missing one."""
     if not osp.isfile(path):
-        raise FileNotFoundError(f'config {path!r} does not exist.')
+        folder, name = osp.split(path)
+        names = os.listdir(folder or '.') if osp.isdir(folder or '.') else []
+        similar = get_close_matches(name, [n for n in names if n.endswith('.py')], n=1)
+        hint = f' Did you mean {osp.join(folder, similar[0])}?' if similar else ''
+        raise FileNotFoundError(f'config {path!r} does not exist.{hint}')
     return Config.fromfile(path)
 
 
