@@ -60,7 +60,11 @@ def main(argv: list[str] | None = None) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     command.add_arguments(parser)
-    command.run(parser.parse_args(argv[1:]))
+    args = parser.parse_args(argv[1:])
+    try:
+        command.run(args)
+    except KeyboardInterrupt:
+        sys.exit('stopped')
 
 
 if __name__ == '__main__':

@@ -9,6 +9,7 @@ from .knn_evaluation import (
     knn_datasets,
 )
 from .knn_hook import KNNHook
+from .linear import LinearResult, linear_accuracy
 from .operations import count_operations, operation_counter
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     'KNNResult',
     'KNNSettings',
     'LabeledFeatures',
+    'LinearResult',
     'check_configured',
     'choose_network',
     'configured_settings',
@@ -25,6 +27,7 @@ __all__ = [
     'feature_networks',
     'knn_accuracy',
     'knn_datasets',
+    'linear_accuracy',
     'operation_counter',
     'output_entropy',
 ]

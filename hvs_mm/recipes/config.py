@@ -92,11 +92,17 @@ def evaluation_pipeline(size: int) -> list[dict[str, Any]]:
     ]
 
 
-def knn_split(images: ImageSource) -> tuple[dict[str, Any], dict[str, Any]]:
+def knn_split(
+    images: ImageSource, most_bank: int = _BANK, most_queries: int = _QUERIES
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """Choose images of known class and images to classify.
 
     Held-out images are the queries. Without them a fifth of the images is: the run trains on
     these, too, but on no label.
+
+    Args:
+        images: Images in class folders.
+        most_bank: Most images of known class; ``most_queries`` to classify.
 
     Returns:
         The bank and the queries, each with ``root``, ``paths`` and ``labels``.
@@ -104,10 +110,10 @@ def knn_split(images: ImageSource) -> tuple[dict[str, Any], dict[str, Any]]:
     order = np.random.default_rng(0).permutation(len(images))
     if images.held_out is not None:
         others = np.random.default_rng(0).permutation(len(images.held_out))
-        parts = ((images, order[:_BANK]), (images.held_out, others[:_QUERIES]))
+        parts = ((images, order[:most_bank]), (images.held_out, others[:most_queries]))
     else:
-        number = min(len(images) // 5, _QUERIES)
-        parts = ((images, order[number : number + _BANK]), (images, order[:number]))
+        number = min(len(images) // 5, most_queries)
+        parts = ((images, order[number : number + most_bank]), (images, order[:number]))
     bank, queries = (
         dict(
             root=source.root,
