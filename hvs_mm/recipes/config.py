@@ -15,8 +15,8 @@ from ..hardening import harden, runtime_settings
 from .images import ImageSource
 from .recipe import METHODS, Recipe
 
-#: Images of a k-NN evaluation during a run.
-_BANK, _QUERIES = 20000, 5000
+#: Images of a k-NN evaluation during a run, bank and queries, with a GPU and without.
+_KNN_IMAGES = {True: (20000, 5000), False: (2000, 500)}
 #: Entries of a config that MMEngine's Runner or this package reads; the rest are helpers of files.
 _ENTRIES = (
     'auto_scale_lr', 'custom_hooks', 'custom_imports', 'data_preprocessor', 'default_hooks',
@@ -92,28 +92,23 @@ def evaluation_pipeline(size: int) -> list[dict[str, Any]]:
     ]
 
 
-def knn_split(
-    images: ImageSource, most_bank: int = _BANK, most_queries: int = _QUERIES
-) -> tuple[dict[str, Any], dict[str, Any]]:
+def knn_split(images: ImageSource) -> tuple[dict[str, Any], dict[str, Any]]:
     """Choose images of known class and images to classify.
 
     Held-out images are the queries. Without them a fifth of the images is: the run trains on
     these, too, but on no label.
 
-    Args:
-        images: Images in class folders.
-        most_bank: Most images of known class; ``most_queries`` to classify.
-
     Returns:
         The bank and the queries, each with ``root``, ``paths`` and ``labels``.
     """
+    bank_limit, query_limit = _KNN_IMAGES[torch.cuda.is_available()]
     order = np.random.default_rng(0).permutation(len(images))
     if images.held_out is not None:
         others = np.random.default_rng(0).permutation(len(images.held_out))
-        parts = ((images, order[:most_bank]), (images.held_out, others[:most_queries]))
+        parts = ((images, order[:bank_limit]), (images.held_out, others[:query_limit]))
     else:
-        number = min(len(images) // 5, most_queries)
-        parts = ((images, order[number : number + most_bank]), (images, order[:number]))
+        number = min(len(images) // 5, query_limit)
+        parts = ((images, order[number : number + bank_limit]), (images, order[:number]))
     bank, queries = (
         dict(
             root=source.root,
