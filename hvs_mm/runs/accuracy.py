@@ -105,7 +105,7 @@ def evaluate(
         raise ValueError(f'--data {str(data)!r}: {_why_no_labels(images)}')
     trained = open_run(run, network, device, trust)
     target = prepare_output(trained.folder / RESULT if out is None else out, force=True)
-    parts = knn_split(images, len(images), len(images.held_out or images))
+    parts = knn_split(images, (len(images), len(images.held_out or images)))
     if k is not None:
         check_knn_settings([k], _TEMPERATURE, len(parts[0]['paths']))
     with progress_bar() as progress:

@@ -17,7 +17,11 @@ from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
 from ..engine import build_model
-from ..engine.runners.checkpoint_paths import CheckpointPaths, latest_readable_checkpoint
+from ..engine.runners.checkpoint_paths import (
+    CheckpointPaths,
+    latest_readable_checkpoint,
+    why_unreadable,
+)
 from ..evaluation.features import choose_network, feature_networks, pool_features
 from ..evaluation.knn_evaluation import CENTER_CROP
 from ..recipes.config import evaluation_pipeline
@@ -230,7 +234,9 @@ def _last_checkpoint(folder: Path, cfg: Config, shown: str) -> Path:
             f'run {shown} has saved no checkpoint yet. Wait for its first epoch, or continue it '
             f'with hvs-mm train --out {folder} --resume.'
         )
-    return Path(found)
+    # In a copy of a run the file `last_checkpoint` names that of the original.
+    own = folder / Path(found).name
+    return own if own.is_file() and why_unreadable(own) is None else Path(found)
 
 
 def _check_finite(backbone: nn.Module, checkpoint: Path) -> None:
