@@ -28,7 +28,6 @@ class LinearResult(NamedTuple):
 
 
 @torch.no_grad()
-@full_precision
 def linear_accuracy(
     bank: LabeledFeatures,
     queries: LabeledFeatures,
@@ -85,6 +84,7 @@ def linear_accuracy(
     return LinearResult(_accuracy(weights, inputs, queries.labels.to(device)), decay)
 
 
+@full_precision
 def _fit(features: Tensor, labels: Tensor, decay: float, start: Tensor) -> Tensor:
     """Weights (C, D + 1) of a classifier, the bias last, from those to start with."""
     weights = start.clone().requires_grad_()
@@ -113,6 +113,7 @@ def _logits(weights: Tensor, features: Tensor) -> Tensor:
     return torch.addmm(weights[:, -1], features, weights[:, :-1].T)
 
 
+@full_precision
 def _accuracy(weights: Tensor, features: Tensor, labels: Tensor) -> Accuracy:
     if not len(labels):
         return Accuracy(0.0, 0.0)

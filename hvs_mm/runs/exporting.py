@@ -198,7 +198,7 @@ def _weights(backbone: RenamedBackbone) -> _Plan:
     lines = [f'model = {backbone.model}', *changes]
 
     def code(path: Path) -> str:
-        needs_torch = changes or path.suffix == '.pth'
+        needs_torch = changes or _is_pickle(path)
         imports = [*(['import torch'] if needs_torch else []), f'import {backbone.style}']
         return _code(path, sorted(imports), lines)
 
@@ -221,7 +221,7 @@ def _mmpretrain(run: TrainedRun) -> _Plan:
     imports = ['from mmpretrain.models import build_backbone']
 
     def code(path: Path) -> str:
-        torch_line = ['import torch'] if path.suffix == '.pth' else []
+        torch_line = ['import torch'] if _is_pickle(path) else []
         return _code(path, [*torch_line, *imports], lines, f'model(images)[-1]{pooled}')
 
     architecture = f'{class_name(config)} {config.get("depth", config.get("arch", ""))}'.strip()
@@ -310,7 +310,7 @@ def _onnx(run: TrainedRun) -> _Plan:
 def _code(path: Path, imports: list[str], lines: list[str], call: str = 'model(images)') -> str:
     """Code that builds a model, loads a file into it and computes features."""
     load = f'torch.load({str(path)!r}, weights_only=True)'
-    if path.suffix != '.pth':
+    if not _is_pickle(path):
         imports = [*imports, 'from safetensors.torch import load_file']
         load = f'load_file({str(path)!r})'
     lines = [*lines, f'model.load_state_dict({load})', 'model.eval()', f'features = {call}']
@@ -321,11 +321,15 @@ def _write_weights(weights: Mapping[str, Tensor], path: Path, metadata: dict[str
     from safetensors.torch import save_file
 
     tensors = {name: tensor.detach().clone().contiguous() for name, tensor in weights.items()}
-    # Of a file that is being written, e.g. `.backbone.pth.unfinished`.
-    if path.name.removesuffix(UNFINISHED).endswith('.pth'):
+    if _is_pickle(path):
         torch.save(tensors, path)
     else:
         save_file(tensors, path, {'format': 'pt', 'hvs_mm': json.dumps(metadata)})
+
+
+def _is_pickle(path: Path) -> bool:
+    # Also for a file that is being written, `.backbone.pth.unfinished`.
+    return path.name.removesuffix(UNFINISHED).endswith('.pth')
 
 
 @torch.no_grad()
@@ -338,7 +342,8 @@ def _check(
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')
             exec(code, names)
-    except (AssertionError, RuntimeError) as error:
+    except Exception as error:
+        # Libraries refuse what does not fit in ways of their own.
         reason = ' '.join(str(error).split())
         raise ValueError(f'--format {format}: {format} cannot load it: {reason}') from error
     found = torch.as_tensor(names['features'])
