@@ -42,7 +42,8 @@ def run(args: argparse.Namespace) -> None:
     for note in result.notes:
         print(f'note: {printable(note)}')
     if result.difference is None:
-        print(f'not checked: {args.format} is not installed here')
+        library = 'transformers' if args.format == 'hf' else args.format
+        print(f'not checked: {library} is not installed here')
     else:
         difference = (
             f'differ from those of the run by at most {result.difference:.0e} of the largest'

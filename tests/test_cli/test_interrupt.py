@@ -13,5 +13,5 @@ def test_interrupt(monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(views, 'run', stop)
-    with pytest.raises(SystemExit, match='^stopped$'):
+    with pytest.raises(SystemExit, match=r'^stopped$'):
         main(['views', '--data', 'images'])
