@@ -91,6 +91,7 @@ extras = {
     'detection': read_requirements('mminstall') + read_requirements('detection'),
     'analysis': read_requirements('analysis'),
     'device': read_requirements('device'),
+    'export': read_requirements('export'),
     'tests': read_requirements('tests'),
 }
 # `openmmlab` excludes the others, so `all` means the default stack.
@@ -100,6 +101,7 @@ extras['all'] = sorted(
         *extras['detection'],
         *extras['analysis'],
         *extras['device'],
+        *extras['export'],
         *extras['tests'],
     }
 )

@@ -8,25 +8,33 @@ with hold_back_noise():
     from .datasets import CandidateViews
     from .hardening import hard_views, harden
     from .models import HVSAlgorithm
+    from .runs import Embedding, Evaluation, Exported, embed, evaluate, export, train
     from .selection import PairLoss, Selection, Selector
     from .version import __version__
 
 __all__ = [
     'CandidateViews',
+    'Embedding',
+    'Evaluation',
+    'Exported',
     'HVSAlgorithm',
     'PairLoss',
     'Selection',
     'Selector',
     '__version__',
     'datasets',
+    'embed',
     'engine',
+    'evaluate',
     'evaluation',
+    'export',
     'get_config',
     'hard_views',
     'harden',
     'losses',
     'models',
     'selection',
+    'train',
     'visualization',
     'weights',
 ]

@@ -85,6 +85,8 @@ def main(argv: list[str] | None = None) -> None:
             f'error: hvs-mm needs MMPretrain, but there is no module {error.name!r}: install it '
             'with pip install "hvs-mm[onedl]", or activate the environment that has it.'
         )
+    except KeyboardInterrupt:
+        sys.exit('stopped')
 
 
 if __name__ == '__main__':

@@ -24,12 +24,11 @@ from mmengine.config import Config
 from mmengine.dist import is_main_process
 from rich.console import Console
 from rich.table import Table
-from torch import distributed, nn
+from torch import distributed
 
 from hvs_mm.engine import (
     add_config_options,
     add_trust_option,
-    build_model,
     one_line_errors,
     read_merged_config,
     tool_parser,
@@ -39,16 +38,11 @@ from hvs_mm.evaluation import (
     KNNEvaluation,
     KNNResult,
     KNNSettings,
-    choose_network,
     configured_settings,
     feature_networks,
 )
 from hvs_mm.reports import is_work_dir, printable
-from hvs_mm.weights.checkpoint_files import load_checkpoint
-from hvs_mm.weights.pretrained_backbone import NETWORKS, fit_backbone
-
-#: Prefixes of the weights by network, with the name that a method with one network has for it.
-PREFIXES = {**NETWORKS, 'backbone': NETWORKS['student']}
+from hvs_mm.runs.run_folder import load_feature_model
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -102,27 +96,6 @@ def choose_device(name: str | None) -> torch.device:
     return device
 
 
-def load_model(
-    cfg: Config, args: argparse.Namespace, settings: KNNSettings
-) -> tuple[nn.Module, str, int | None]:
-    """The model with the checkpoint's backbone as its own, which network that is, and its epoch.
-
-    Raises:
-        FileNotFoundError: If there is no such checkpoint.
-        ValueError: If the checkpoint has no such backbone, or one of another architecture.
-    """
-    model = build_model(cfg, args.trust)
-    choose_network(model, settings.network)
-    checkpoint = load_checkpoint(args.checkpoint, args.trust)
-    prefix = PREFIXES.get(settings.network)
-    load = fit_backbone(model.backbone, checkpoint, args.checkpoint, prefix)
-    # A teacher has the architecture of the student, in whose place it is evaluated.
-    network = 'teacher' if load.prefix == PREFIXES['teacher'] else settings.network or 'backbone'
-    settings.network = 'student' if 'student' in feature_networks(model) else None
-    # A bare state dict has none.
-    return model, network, (checkpoint.get('meta') or {}).get('epoch')
-
-
 def describe(
     args: argparse.Namespace,
     result: KNNResult,
@@ -160,7 +133,8 @@ def run(args: argparse.Namespace) -> None:
     cfg = read_merged_config(args.config, args.cfg_options)
     settings = load_settings(args, cfg)
     device = choose_device(args.device)
-    model, network, epoch = load_model(cfg, args, settings)
+    model, network, epoch = load_feature_model(cfg, args.checkpoint, settings.network, args.trust)
+    settings.network = 'student' if 'student' in feature_networks(model) else None
     evaluate = KNNEvaluation(cfg, settings)
     result = evaluate(model.to(device))
     if is_main_process():

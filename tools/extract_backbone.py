@@ -66,6 +66,7 @@ def describe(backbone: RenamedBackbone, prefix: str, out: str) -> str:
     ]
     if backbone.model is not None:
         lines.append(f'model: {backbone.model}')
+        lines += [f'then: {change}' for change in backbone.changes]
     return '\n'.join(map(printable, lines))
 
 

@@ -21,6 +21,7 @@ from .knn_evaluation import (
     knn_loader,
 )
 from .knn_hook import KNNHook
+from .linear import LinearResult, linear_accuracy
 from .operations import count_operations, operation_counter
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     'KNNResult',
     'KNNSettings',
     'LabeledFeatures',
+    'LinearResult',
     'OutputEntropy',
     'alignment',
     'check_configured',
@@ -44,6 +46,7 @@ __all__ = [
     'knn_accuracy',
     'knn_datasets',
     'knn_loader',
+    'linear_accuracy',
     'measure_health',
     'operation_counter',
     'output_entropy',

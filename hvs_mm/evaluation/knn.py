@@ -142,8 +142,8 @@ def knn_accuracy(
         >>> result = knn_accuracy(random_features(1000), random_features(100), k=[20])
         >>> result.accuracy[20].top1  # in percent
     """
-    _check_finite(bank, 'bank')
-    _check_finite(queries, 'queries')
+    check_finite(bank, 'bank')
+    check_finite(queries, 'queries')
     bank_shards, query_shards = _gather_shards(bank), _gather_shards(queries)
     num_bank, num_queries = len(bank_shards.indices), len(query_shards.indices)
     if not num_bank or not num_queries:
@@ -213,7 +213,8 @@ def _count_hits(
     return hits
 
 
-def _check_finite(data: LabeledFeatures, name: str) -> None:
+def check_finite(data: LabeledFeatures, name: str) -> None:
+    """Raise a ``ValueError`` if some features are NaN or infinite; ``name`` is that of the part."""
     chunks = data.features.split(_FINITE_CHUNK)
     count = sum(int((~chunk.isfinite().all(1)).sum()) for chunk in chunks)
     if count:

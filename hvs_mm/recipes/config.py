@@ -93,16 +93,23 @@ def evaluation_pipeline(size: int) -> list[dict[str, Any]]:
     ]
 
 
-def knn_split(images: ImageSource) -> tuple[dict[str, Any], dict[str, Any]]:
+def knn_split(
+    images: ImageSource, limits: tuple[int, int] | None = None
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """Choose images of known class and images to classify.
 
     Held-out images are the queries. Without them a fifth of the images is: the run trains on
     these, too, but on no label.
 
+    Args:
+        images: Images in class folders.
+        limits: Most images of the bank and most queries; by default what is fast enough to repeat
+            during a training.
+
     Returns:
         The bank and the queries, each with ``root``, ``paths`` and ``labels``.
     """
-    bank_limit, query_limit = _KNN_IMAGES[torch.cuda.is_available()]
+    bank_limit, query_limit = limits or _KNN_IMAGES[torch.cuda.is_available()]
     order = np.random.default_rng(0).permutation(len(images))
     if images.held_out is not None:
         others = np.random.default_rng(0).permutation(len(images.held_out))

@@ -132,7 +132,7 @@ def find_images(data: str | os.PathLike) -> ImageSource:
 
 
 def _read_folder(folder: Path, prefix: str) -> ImageSource:
-    paths = tuple(sorted(_walk(str(folder))))
+    paths = tuple(sorted(walk_images(str(folder))))
     if not paths:
         raise ValueError(
             f'--data: there are no images below {str(folder)!r}, no names that end in '
@@ -141,7 +141,7 @@ def _read_folder(folder: Path, prefix: str) -> ImageSource:
     return ImageSource(folder, paths, _find_classes(paths), prefix)
 
 
-def _walk(folder: str) -> Iterator[str]:
+def walk_images(folder: str) -> Iterator[str]:
     """Paths of images below a folder, links included; a link into a folder above is left out."""
     identities = {folder: {_identity(folder)}}
     for parent, folders, names in os.walk(folder, followlinks=True):

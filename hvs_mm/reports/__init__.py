@@ -3,12 +3,13 @@ from ..utils.printable import printable
 from .comparison import csv_table, make_rows, markdown_rows, markdown_table, terminal_table
 from .curves import draw_curves
 from .health_plots import draw_health_plots
-from .run import is_work_dir, read_runs
+from .run import check_neighbors, is_work_dir, read_runs
 from .selection_plots import draw_selection_plots
 from .selection_report import selection_html
 from .selection_series import selection_series, wilson_interval
 
 __all__ = [
+    'check_neighbors',
     'csv_table',
     'draw_curves',
     'draw_health_plots',

@@ -111,6 +111,12 @@ def read_runs(paths: Sequence[str | Path]) -> list[Run]:
     return [_read_run(path, printable(_short_name(path, resolved))) for path in resolved]
 
 
+def check_neighbors(k: int) -> None:
+    """Raise a ``ValueError`` unless the number of neighbors of a k-NN accuracy is at least 1."""
+    if k < 1:
+        raise ValueError(f'--k {k}: it takes at least 1 neighbor.')
+
+
 def is_work_dir(path: Path) -> bool:
     """Whether a run of MMEngine has written into a folder."""
     return any(path.glob('*/vis_data')) or (path / 'last_checkpoint').is_file()

@@ -1,7 +1,8 @@
 """Export backbones of MMPretrain to torchvision and timm.
 
 The ResNets of torchvision and timm have MMPretrain's names. timm's vision transformer has the names
-that were published with DINO, except for the layer scale.
+that were published with DINO, except for the layer scale; torchvision's has its own, see
+:mod:`hvs_mm.weights.vit_names`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from torch import Tensor
 
 from .pretrained_backbone import differing_shapes, list_some
 from .published import to_published
+from .vit_names import torchvision_names, torchvision_vit
 
 #: Libraries whose names can be written.
 STYLES = ('torchvision', 'timm', 'mmpretrain')
@@ -51,6 +53,11 @@ _LEFT_OUT = {
     'ln2.weight': "normalizes MMPretrain's mean of patch tokens",
     'ln2.bias': "normalizes MMPretrain's mean of patch tokens",
 }
+# What makes a ResNet of torchvision or timm one for small images, MMPretrain's ResNet_CIFAR.
+_SMALL_STEM = (
+    'model.conv1 = torch.nn.Conv2d(3, 64, 3, padding=1, bias=False)',
+    'model.maxpool = torch.nn.Identity()',
+)
 _AS_THEY_ARE = 'To write the names as they are, use --style mmpretrain.'
 
 
@@ -66,6 +73,10 @@ class RenamedBackbone(NamedTuple):
     notes: list[str]
     #: Python expression that builds a model for the weights; None if none is known.
     model: str | None
+    #: Python statements that then change ``model`` to fit.
+    changes: tuple[str, ...] = ()
+    #: The arguments of timm's VisionTransformer, or ``depth`` of a ResNet.
+    settings: Mapping[str, Any] = {}
 
 
 def rename_backbone(
@@ -77,8 +88,8 @@ def rename_backbone(
 
     Args:
         state: The weights as :func:`~hvs_mm.weights.backbone_state` gives them.
-        style: ``'torchvision'`` (ResNet), ``'timm'`` (ResNet and ViT) or ``'mmpretrain'`` (any
-            backbone, its names as they are). By default torchvision for a ResNet, timm for a ViT.
+        style: ``'torchvision'`` or ``'timm'`` (ResNet and ViT) or ``'mmpretrain'`` (any backbone,
+            its names as they are). By default torchvision for a ResNet, timm for a ViT.
         config: Config of the backbone, if known, for what the weights do not show: the number of
             heads, the eps of norms.
 
@@ -97,9 +108,8 @@ def rename_backbone(
     if 'layer1.0.conv1.weight' in state:
         return _rename_resnet(state, style or 'torchvision', config)
     if 'layers.0.attn.qkv.weight' in state and 'patch_embed.projection.weight' in state:
-        if style == 'torchvision':
-            raise ValueError('style torchvision is for ResNets, this is a ViT. Use --style timm.')
-        return _rename_vit(state, config)
+        backbone = _rename_vit(state, config)
+        return _for_torchvision(backbone) if style == 'torchvision' else backbone
     raise ValueError(
         f'the architecture is unknown, with {list_some(state)}. Expected a ResNet or a '
         f'VisionTransformer of MMPretrain. {_AS_THEY_ARE}'
@@ -126,12 +136,24 @@ def _rename_resnet(
     with torch.device('meta'):
         reference = torchvision.models.get_model(name).state_dict()
     expected = {key: value for key, value in reference.items() if not key.startswith('fc.')}
+    is_small = state['conv1.weight'].shape[2:] == (3, 3)
+    if is_small:
+        expected['conv1.weight'] = torch.empty(64, 3, 3, 3, device='meta')
     _check_shapes(state, expected, f"torchvision's {name}")
     notes = _notes(config, _RESNET_SETTINGS, style, _RESNET_EPS)
     model = f'torchvision.models.{name}()'
     if style == 'timm':
         model = f'timm.create_model({name!r}, num_classes=0)'
-    return RenamedBackbone(f'ResNet-{depth}', style, _copies(state), {}, notes, model)
+    return RenamedBackbone(
+        f'ResNet-{depth}' + (' for small images' if is_small else ''),
+        style,
+        _copies(state),
+        {},
+        notes,
+        model,
+        _SMALL_STEM if is_small else (),
+        {'depth': depth, 'blocks': blocks},
+    )
 
 
 def _rename_vit(state: Mapping[str, Tensor], config: Mapping[str, Any]) -> RenamedBackbone:
@@ -178,7 +200,18 @@ def _rename_vit(state: Mapping[str, Tensor], config: Mapping[str, Any]) -> Renam
         )
     architecture = f'VisionTransformer, width {width}, {depth} layers, patch {patch}'
     model = _timm_model(settings)
-    return RenamedBackbone(architecture, 'timm', _copies(weights), left_out, notes, model)
+    weights = _copies(weights)
+    return RenamedBackbone(architecture, 'timm', weights, left_out, notes, model, (), settings)
+
+
+def _for_torchvision(backbone: RenamedBackbone) -> RenamedBackbone:
+    """A transformer with timm's names under those of torchvision."""
+    return backbone._replace(
+        style='torchvision',
+        model=torchvision_vit(backbone.settings, known=backbone.model is not None),
+        weights=torchvision_names(backbone.weights),
+        notes=[note.replace('timm', 'torchvision') for note in backbone.notes],
+    )
 
 
 def _timm_names(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

@@ -217,6 +217,39 @@ def test_printed_model_takes_the_weights(config, images, expression, tmp_path, c
     assert_same_features(backbone, model, *images)
 
 
+@pytest.mark.parametrize('config', [
+    SMALL_VIT,
+    {'type': 'VisionTransformer', 'arch': 'deit-tiny', 'img_size': 96, 'patch_size': 16},
+])  # fmt: skip
+def test_vit_has_the_features_of_torchvision(config, tmp_path, capsys):
+    backbone = build(config)
+    checkpoint = save(tmp_path / '1.pth', {'type': 'X', 'backbone': config}, backbone=backbone)
+    extract(checkpoint, tmp_path / 'out.pth', '--style', 'torchvision')
+    model = printed_model(capsys.readouterr().out)
+    model.heads = nn.Identity()
+    model.load_state_dict(torch.load(tmp_path / 'out.pth', weights_only=True), strict=True)
+    assert_same_features(backbone, model, 3, config['img_size'], config['img_size'])
+
+
+@pytest.mark.parametrize('style', ['timm', 'torchvision'])
+@pytest.mark.parametrize('depth', [18, 50])
+def test_resnet_for_small_images(style, depth, tmp_path, capsys):
+    config = {'type': 'ResNet_CIFAR', 'depth': depth}
+    backbone = build(config)
+    checkpoint = save(tmp_path / '1.pth', {'type': 'X', 'backbone': config}, backbone=backbone)
+    extract(checkpoint, tmp_path / 'out.pth', '--style', style)
+    output = capsys.readouterr().out
+    assert f'architecture: ResNet-{depth} for small images' in output
+    model = printed_model(output)
+    changes = [line.removeprefix('then: ') for line in output.splitlines() if 'then: ' in line]
+    assert len(changes) == 2
+    for change in changes:
+        exec(change, {'model': model, 'torch': torch})
+    model.fc = nn.Identity()
+    model.load_state_dict(torch.load(tmp_path / 'out.pth', weights_only=True), strict=True)
+    assert_same_features(backbone, model, 3, 32, 32)
+
+
 def test_layer_norms_with_another_eps_are_reported(tmp_path, capsys):
     # As MMPretrain reads it: without a value the norms have 1e-5.
     config = {**SMALL_VIT, 'norm_cfg': {'type': 'LN'}}
@@ -428,8 +461,8 @@ def test_no_backbone(tmp_path):
         ({'type': 'SwinTransformer', 'arch': 'tiny', 'img_size': 32}, 'architecture is unknown'),
         ({'type': 'ResNetV1c', 'depth': 50}, 'deep stem (stem.0.conv.weight)'),
         (
-            {**tiny_dino.RESNET, 'type': 'ResNet_CIFAR', 'stem_channels': 64, 'base_channels': 64},
-            'conv1.weight is (64, 3, 3, 3) instead of (64, 3, 7, 7)',
+            {**tiny_dino.RESNET, 'type': 'ResNet_CIFAR', 'stem_channels': 32, 'base_channels': 32},
+            'conv1.weight is (32, 3, 3, 3) instead of (64, 3, 3, 3)',
         ),
         (
             {**tiny_dino.RESNET, 'num_stages': 3, 'strides': (1, 2, 2), 'out_indices': (2,),
@@ -452,8 +485,18 @@ def test_other_architectures(config, text, tmp_path):
 
 
 def test_names_that_torchvision_does_not_have(tmp_path):
-    checkpoint = {'state_dict': state_of(SMALL_VIT)}
-    assert 'Use --style timm' in refused(tmp_path, checkpoint, '--style', 'torchvision')
+    for setting, text in (
+        ({}, 'an unknown number of heads'),
+        ({'layer_scale_init_value': 0.1}, 'a layer scale'),
+        ({'qkv_bias': False}, 'attention without biases'),
+        ({'in_channels': 1}, '1 input channels'),
+    ):
+        # Only the width of the last ones gives away the number of heads.
+        arch = {**SMALL_ARCH, 'embed_dims': 64, 'num_heads': 1} if setting else SMALL_ARCH
+        state = state_of({**SMALL_VIT, 'arch': arch, **setting})
+        message = refused(tmp_path, {'state_dict': state}, '--style', 'torchvision')
+        assert f'torchvision has no ViT with {text}' in message
+        assert 'Use --style timm' in message
     with pytest.raises(ValueError, match=r"style='keras' is unknown, expected one of torchvision"):
         rename_backbone({}, 'keras')
 

@@ -57,7 +57,8 @@ class MaskedVisionTransformer(VisionTransformer):
         if mask is not None:
             # (B, h, w) -> (B, N, 1)
             tokens = torch.where(mask.flatten(1)[..., None], self.mask_token.to(tokens), tokens)
-        tokens = torch.cat((self.cls_token.expand(len(tokens), -1, -1), tokens), dim=1)
+        # Not len(tokens): a traced model would keep the size of its batch.
+        tokens = torch.cat((self.cls_token.expand(tokens.shape[0], -1, -1), tokens), dim=1)
         tokens = tokens + self.resize_pos_embed(
             self.pos_embed,
             self.patch_resolution,
