@@ -140,6 +140,8 @@ def choose_recipe(
     steps = steps or (100 if epochs is None else epochs) * steps_per_epoch
     optimizer, lr, weight_decay, optimizer_reason = _choose_optimizer(method, network, batch_size)
     warmup = min(steps // 10, 10 * steps_per_epoch)
+    # LinearLR of a single step would stay at its start.
+    warmup = warmup if warmup > 1 else 0
     # 30 half-lives or so: a teacher that averages over a tenth of a short run would lag behind.
     momentum = min(max(30 / steps, 0.004), 0.02)
     prototypes = 2 ** min(max((len(images) // 4).bit_length(), 10), 16)
@@ -171,7 +173,7 @@ def choose_recipe(
         'views': _describe_views(recipe),
         'length': f'{_describe_length(recipe)}, batch {batch_size} ({batch_reason})',
         'optimizer': f'{optimizer}, learning rate {lr:.3g} ({optimizer_reason}), '
-        f'{warmup} steps of warm-up, then cosine'
+        + (f'{warmup} steps of warm-up, then cosine' if warmup else 'cosine')
         + (f'; teacher momentum {1 - momentum:.4g}' if method in ('byol', *VIT_FIRST) else ''),
     }
     return recipe
@@ -313,5 +315,6 @@ def _describe_views(recipe: Recipe) -> str:
 
 def _describe_length(recipe: Recipe) -> str:
     if recipe.limited:
-        return f'{recipe.steps:,} steps ({recipe.steps / recipe.steps_per_epoch:.3g} epochs)'
+        passes = recipe.steps / recipe.steps_per_epoch
+        return f'{recipe.steps:,} steps ({passes:.3g} passes over the images)'
     return f'{recipe.epochs} epochs of {recipe.steps_per_epoch:,} steps'

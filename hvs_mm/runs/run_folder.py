@@ -221,9 +221,8 @@ def _read_config(folder: Path, shown: str, is_file: bool) -> Config:
 
 
 def _last_checkpoint(folder: Path, cfg: Config, shown: str) -> Path:
-    hook = (cfg.get('default_hooks') or {}).get('checkpoint')
     try:
-        found = latest_readable_checkpoint(CheckpointPaths.from_hook(folder, hook))
+        found = latest_readable_checkpoint(CheckpointPaths.from_config(cfg, str(folder)))
     except ValueError as error:
         raise ValueError(
             f'run {shown}: none of its checkpoints can be read, they are damaged. Train it again, '
