@@ -7,6 +7,7 @@ steps. A block that cannot run here follows a comment with the reason: ``<!-- no
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from collections.abc import Mapping
@@ -85,3 +86,25 @@ def test_a_block_that_fails_is_seen(folder, environment):
         run_block('shell', 'hvs-mm train --data nowhere --out run\n', environment)
     with pytest.raises(AssertionError, match='ZeroDivisionError'):
         run_block('python', '1 / 0\n', environment)
+
+
+# --- Notebooks --------------------------------------------------------------------------------
+
+NOTEBOOKS = sorted((ROOT / 'docs' / 'notebooks').glob('*.ipynb'))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize('path', NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebooks_run(path, folder, environment):
+    """All cells in order, in one process."""
+    cells = json.loads(path.read_text())['cells']
+    code = [''.join(cell['source']) for cell in cells if cell['cell_type'] == 'code']
+    run_block('python', '\n\n'.join(code), {**environment, 'MPLBACKEND': 'Agg'})
+
+
+def test_notebooks_hold_no_output():
+    """Pictures and paths of one machine would only make them large."""
+    for path in NOTEBOOKS:
+        for cell in json.loads(path.read_text())['cells']:
+            assert not cell.get('outputs'), path.name
