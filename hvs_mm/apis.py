@@ -39,11 +39,11 @@ def get_config(name: str) -> Config:
     path = folder / name[len(_PREFIX) :]
     if not path.is_file():
         known = sorted(str(p.relative_to(folder)) for p in folder.rglob('*.py'))
-        similar = get_close_matches(name[len(_PREFIX) :], known, n=3, cutoff=0.4) or known[:3]
-        raise FileNotFoundError(
-            f'{name!r} is not among the {len(known)} configs of hvs_mm in {folder}: did you mean '
-            f'{" or ".join(_PREFIX + one for one in similar)}?'
-        )
+        similar = get_close_matches(name[len(_PREFIX) :], known, n=3)
+        hint = f'did you mean {" or ".join(_PREFIX + one for one in similar)}?'
+        if not similar:
+            hint = f'there are {", ".join(one for one in known if "/" not in one)}, and folders.'
+        raise FileNotFoundError(f'{name!r} is not among the configs of hvs_mm in {folder}: {hint}')
     return Config.fromfile(path)
 
 

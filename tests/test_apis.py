@@ -22,6 +22,8 @@ def test_configs_of_other_packages():
 def test_unknown_config():
     with pytest.raises(FileNotFoundError, match=r'hvs_simclr_200e\.py'):
         get_config('hvs_mm::nothing.py')
+    with pytest.raises(FileNotFoundError, match=r'did you mean hvs_mm::hvs_dino_100e\.py'):
+        get_config('hvs_mm::hvs_dino_10e.py')
 
 
 def test_a_recipe_on_a_data_set():

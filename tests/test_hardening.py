@@ -300,7 +300,7 @@ METHODS = r"\['BYOL', 'DINO', 'IBOT', 'SimCLR', 'SimSiam'\]"
             ValueError,
             r"data_preprocessor\.type='TwoNormDataPreprocessor'.*photometry='loader'",
         ),
-        ('hvs_mm::nothing.py', [4], [2], {}, FileNotFoundError, 'is not among the .* did you mean'),
+        ('hvs_mm::nothing.py', [4], [2], {}, FileNotFoundError, 'is not among the configs'),
     ],
 )
 def test_errors(config, candidates, keep, settings, error, message):

@@ -149,7 +149,8 @@ class HealthHook(Hook):
 
     def _log(self, runner: Runner, found: dict[str, float], done: int, seconds: float) -> None:
         scalars = {f'health/{name}': value for name, value in found.items()}
-        runner.message_hub.update_scalars(scalars)
+        # Not into checkpoints: a resumed run lacks the images before its start.
+        runner.message_hub.update_scalars(scalars, resumed=False)
         position = {'epoch': done} if self._by_epoch else {}
         step = runner.iter if self._by_epoch else done
         runner.visualizer.add_scalars(

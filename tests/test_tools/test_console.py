@@ -22,6 +22,9 @@ SHORT = [
     'train_dataloader.batch_size=8',
     'train_dataloader.num_workers=0',
     'train_cfg.max_epochs=2',
+    # As long as the run.
+    'param_scheduler.1.end=2',
+    'param_scheduler.2.end=2',
     'default_hooks.panel=None',
     # Upstream's, which leaves the interval of the console to the length of the epoch.
     'default_hooks.logger.interval=100',
@@ -129,6 +132,7 @@ def test_verbose(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
 def test_interrupt_and_resume(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     run_dir = tmp_path / 'run'
     options = [*SHORT, 'train_dataloader.num_workers=2', 'train_cfg.max_epochs=100']
+    options += ['param_scheduler.1.end=100', 'param_scheduler.2.end=100']
     options += ['default_hooks.checkpoint.by_epoch=False', 'default_hooks.checkpoint.interval=3']
     command = [DEMO, '--work-dir', str(run_dir), '--cfg-options', *options]
     process = ToolProcess('train', *command, OMP_NUM_THREADS='1')

@@ -148,11 +148,16 @@ def states(checkpoint: dict[str, Any]) -> dict[str, Any]:
 
 
 def logs(config: Path) -> dict[tuple[int, bool], dict[str, float]]:
-    """Log lines and selection statistics of all processes of a run, by step."""
+    """Log lines and selection statistics of all processes of a run, by step.
+
+    Health is left out: a process measures it on images that it has loaded itself.
+    """
     found = {}
     for path in sorted((config.parent / 'run').glob('*/vis_data/*.json')):
         for line in path.read_text().splitlines():
             entry = json.loads(line)
+            if any(name.startswith('health/') for name in entry):
+                continue
             found[entry['step'], 'selection/images' in entry] = {
                 k: v for k, v in entry.items() if not any(w in k for w in _VARYING)
             }
