@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,9 @@ from mmengine.config import Config
 from mmengine.dataset import default_collate
 from mmpretrain.registry import DATASETS
 
-from hvs_mm.evaluation import output_entropy
+from hvs_mm.engine import build_runner as build_runner_of
+from hvs_mm.evaluation import KNNEvaluation, KNNSettings, output_entropy
+from hvs_mm.recipes.adapt import stretch_schedule
 from tests.helpers.tiny_dino import GLOBAL, build_runner, dino_config
 
 ROOT = Path(__file__).parents[2]
@@ -51,39 +52,29 @@ def test_sixty_steps(tmp_path, name, is_centered):
     assert entropy.is_collapsed != is_centered, entropy
 
 
-@pytest.fixture
-def demo(monkeypatch):
-    """``tools/demo.py`` as a module."""
-    monkeypatch.syspath_prepend(str(ROOT / 'tools'))
-    import demo
-
-    yield demo
-    sys.modules.pop('demo')
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize('name', ['hvs_dino', 'hvs_ibot'])
-def test_two_epochs_of_the_demo(demo, tmp_path, name):
+def test_two_epochs_of_the_demo(tmp_path, name):
     cfg = Config.fromfile(ROOT / f'configs/demo/{name}.py')
     cfg.work_dir = str(tmp_path)
-    cfg.train_cfg.max_epochs = 2
-    # Half the network, and images that this process has drawn for the run before.
+    stretch_schedule(cfg, 2)
+    # Half the network, a quarter of the images, and no processes that load them.
     cfg.model.algorithm.backbone.arch.num_layers = 2
     cfg.train_dataloader.update(num_workers=0, persistent_workers=False)
+    cfg.train_dataloader.dataset.num_samples = 512
     if name == 'hvs_dino':
         cfg.model.update(candidates=[2, 2, 2], keep=[1, 1, 1])
         cfg.model.algorithm.head.num_crops = 3
         cfg.train_dataloader.dataset.pipeline[0].num_views = [2, 2, 2]
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    runner = demo.QuietRunner.from_cfg(cfg)
+    queries = {**cfg.train_dataloader.dataset, 'split': 'val', 'num_samples': 512}
+    del queries['pipeline']
+    evaluate = KNNEvaluation(cfg, KNNSettings(queries=queries, k=20))
+    runner = build_runner_of(cfg)
     runner.model.init_weights()
-    before = demo.knn_accuracy(runner.model, cfg)
+    before = evaluate(runner.model).accuracy[20].top1
     runner.train()
-    after = demo.knn_accuracy(runner.model, cfg)
-    val = {**cfg.train_dataloader.dataset, 'split': 'val', 'num_samples': 512}
-    entropy = teacher_entropy(runner.model, {**val, 'pipeline': cfg.knn_pipeline})
-    torch.set_num_threads(threads)
+    after = evaluate(runner.model).accuracy[20].top1
+    entropy = teacher_entropy(runner.model, {**queries, 'pipeline': cfg.knn_pipeline})
     assert not entropy.is_collapsed, entropy
     # 10 % is chance, and the untrained network is above it.
     assert after > max(15, before - 5)
