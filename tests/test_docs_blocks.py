@@ -43,7 +43,7 @@ def environment(tmp_path_factory):
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    write_images(tmp_path / 'images' / 'train', class_names(['cat', 'dog'], 16))
+    write_images(tmp_path / 'images' / 'train', class_names(['cat', 'dog'], 40))
     write_images(tmp_path / 'images' / 'val', class_names(['cat', 'dog'], 8))
     for name in ('tools', 'configs'):
         (tmp_path / name).symlink_to(ROOT / name)

@@ -57,6 +57,11 @@ def use_images(cfg: Config, images: ImageSource) -> None:
             'images into train/CLASS/ and val/CLASS/ below that folder.'
         )
     head.num_classes = len(images.classes)
+    # The five best of four classes say nothing, and upstream's Accuracy refuses them.
+    for settings in (head, cfg.get('val_evaluator') or {}, cfg.get('test_evaluator') or {}):
+        topk = settings.get('topk')
+        if isinstance(topk, (list, tuple)):
+            settings['topk'] = tuple(k for k in topk if k < len(images.classes)) or (1,)
     if cfg.get('data_preprocessor'):
         cfg.data_preprocessor.num_classes = len(images.classes)
     parts = {'train': images, 'val': images.held_out, 'test': images.held_out}

@@ -137,6 +137,7 @@ def test_images_for_a_classifier(folders):
     use_images(cfg, find_images(folders))
     assert build_model(cfg).head.num_classes == 3
     assert cfg.data_preprocessor.num_classes == 3
+    assert cfg.val_evaluator.topk == cfg.model.head.topk == (1,)
     for name, prefix in (('train', 'train'), ('val', 'val'), ('test', 'val')):
         dataset = cfg[f'{name}_dataloader'].dataset
         assert (dataset.data_prefix, dataset.with_label) == (prefix, True)
