@@ -37,7 +37,9 @@ def test_blocks(trained, class_images, tmp_path, monkeypatch, capsys):
         for line in text.splitlines():
             command, *arguments = shlex.split(line)
             assert command == 'hvs-mm'
-            main(arguments)
+            # The runs are here already.
+            if arguments[0] != 'train':
+                main(arguments)
     shown = capsys.readouterr().out
     assert 'timm.create_model' in shown
     assert Path('report.html').is_file()
