@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from mmpretrain.registry import DATASETS
+from pyarrow import parquet
 
 import hvs_mm
 from hvs_mm.engine import build_model
@@ -113,7 +114,6 @@ def test_npz(trained, class_images, tmp_path, command):
 
 
 def test_parquet(trained, tmp_path, command):
-    parquet = pytest.importorskip('pyarrow.parquet')
     for name in ('train/a/0.png', 'train/a/1.png', 'train/b/0.png', 'train/b/1.png', 'other.png'):
         draw(tmp_path / 'images' / name, (9, 9, 9), 0, (32, 32))
     # A file name that is no text.

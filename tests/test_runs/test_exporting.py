@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
-from importlib.util import find_spec
 from pathlib import Path
 
+import onnxruntime
 import pytest
 import torch
 from safetensors import safe_open
@@ -29,11 +29,13 @@ def run_printed(shown: str, images: torch.Tensor) -> torch.Tensor:
     return torch.as_tensor(names['features'])
 
 
-@pytest.mark.parametrize('kind', KINDS)
+# A ResNet and a teacher show every path; `make test-all` adds the others.
+@pytest.mark.parametrize('kind', [
+    kind if kind in ('resnet', 'dino') else pytest.param(kind, marks=pytest.mark.slow)
+    for kind in KINDS
+])  # fmt: skip
 @pytest.mark.parametrize('format', LIBRARIES)
 def test_printed_code_gives_the_features_of_the_run(format, kind, trained, tmp_path, command):
-    if format == 'onnx':
-        pytest.importorskip('onnxruntime')
     out = tmp_path / f'backbone{exporting.FORMATS[format][0]}'
     shown = command('export', trained(kind), '--format', format, '--out', out)
     assert f'written: {out}' in shown
@@ -65,22 +67,26 @@ def test_transformers(kind, trained, tmp_path, command):
     shown = command('export', trained(kind), '--format', 'hf', '--out', out)
     names = {'config.json', 'hvs_mm.json', 'model.safetensors', 'preprocessor_config.json'}
     assert {path.name for path in out.iterdir()} == names
-    missing = 'not checked: transformers is not installed here'
-    assert (missing in shown) == (find_spec('transformers') is None)
+    assert 'checked: features ' in shown
     with safe_open(out / 'model.safetensors', 'pt') as file:
         assert file.metadata()['format'] == 'pt'
     processor = json.loads((out / 'preprocessor_config.json').read_text())
     assert processor['size'] == {'shortest_edge': KINDS[kind][2]}
-    if find_spec('transformers') is None:
-        pytest.skip('transformers is not installed')
     size = KINDS[kind][2]
     images = torch.randn(5, 3, size, size)
     expected = features_of(backbone_of(trained(kind)), images)
     assert_close(run_printed(shown, images), expected, atol=1e-5, rtol=1e-5)
 
 
+def test_without_transformers(trained, tmp_path, command, monkeypatch):
+    monkeypatch.setattr(exporting, 'find_spec', lambda name: None)
+    shown = command('export', trained('resnet'), '--format', 'hf', '--out', tmp_path / 'hf')
+    assert 'not checked: transformers is not installed here' in shown
+    assert (tmp_path / 'hf' / 'model.safetensors').is_file()
+
+
 def test_names_of_transformers(trained, tmp_path):
-    # Those of transformers 4.57, with which the test above was run.
+    # Those of transformers 4.57.
     hvs_mm.export(trained('dino'), 'hf', tmp_path / 'vit')
     linear = [f'{part}.{kind}' for part in (
         'attention.attention.query', 'attention.attention.key', 'attention.attention.value',
@@ -146,9 +152,8 @@ def test_pickle_in_place_of_safetensors(trained, tmp_path, command):
 
 
 def test_onnx_carries_its_metadata(trained, tmp_path):
-    runtime = pytest.importorskip('onnxruntime')
     exported = hvs_mm.export(trained('resnet'), 'onnx', tmp_path / 'backbone.onnx')
-    session = runtime.InferenceSession(str(exported.path))
+    session = onnxruntime.InferenceSession(str(exported.path))
     found = session.get_modelmeta().custom_metadata_map
     assert json.loads(found['preprocessing']) == exported.metadata['preprocessing']
     (images,), (features,) = session.get_inputs(), session.get_outputs()

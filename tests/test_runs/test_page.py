@@ -7,7 +7,6 @@ import shlex
 import shutil
 from pathlib import Path
 
-import pytest
 import torch
 from PIL import Image
 
@@ -23,8 +22,6 @@ def blocks() -> list[tuple[str, str]]:
 
 
 def test_blocks(trained, class_images, tmp_path, monkeypatch, capsys):
-    pytest.importorskip('onnxruntime')
-    pytest.importorskip('pyarrow')
     monkeypatch.chdir(tmp_path)
     shutil.copytree(class_images, 'images')
     shutil.copytree(trained('small_resnet'), 'runs/first')

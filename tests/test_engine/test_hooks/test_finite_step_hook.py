@@ -187,6 +187,7 @@ def test_optimizers_make_no_step(tmp_path, optimizer):
     assert_finite(recorder.states)
 
 
+@pytest.mark.slow
 def test_a_compiled_run(tmp_path):
     # Few layers, and views of one size: tracing is what takes time.
     model = dino_config('DINO', num_crops=2, backbone={'arch': {**ARCH, 'num_layers': 1}})
