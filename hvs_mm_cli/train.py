@@ -42,8 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add('--devices', type=int, default=1, metavar='N', help='processes, one per GPU, 1')
     add('--amp', action=argparse.BooleanOptionalAction, help='mixed precision; on a GPU by default')
     add('--threads', type=int, metavar='N', help='threads on a CPU; by default timed steps decide')
-    add('--set', dest='settings', nargs='+', default=[], metavar='KEY=VALUE', help='override '
-        'entries of the config, e.g. optim_wrapper.optimizer.lr=0.1')  # fmt: skip
+    add('--set', dest='settings', nargs='+', action='extend', default=[], metavar='KEY=VALUE',
+        help='override entries of the config, e.g. optim_wrapper.optimizer.lr=0.1')  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> None:

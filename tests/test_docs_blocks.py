@@ -21,10 +21,7 @@ from tests.helpers.images import class_names, write_images
 
 ROOT = Path(__file__).parents[1]
 #: What stands in the pages, and what is run instead.
-SHORTER = {
-    'epochs 20': 'epochs 2', 'epochs=20': 'epochs=2', 'epochs 30': 'epochs 3',
-    'epochs 10 ': 'epochs 2 ',
-}  # fmt: skip
+SHORTER = {f'epochs{sign}{count}': f'epochs{sign}1' for sign in ' =' for count in (20, 30, 10)}
 PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md'))]
 _BLOCK = re.compile(
     r'(?:<!-- not run: (?P<reason>[^>]+) -->\n)?^```(?P<kind>shell|python)\n(?P<text>.*?)^```$',

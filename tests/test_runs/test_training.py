@@ -89,7 +89,8 @@ def test_the_command(images, tmp_path):
         'train', '--data', str(images), '--out', str(tmp_path / 'run'), '--steps', '2',
         '--image-size', '16', '--batch-size', '4', '--no-hard-views',
         '--set', 'train_dataloader.num_workers=0', 'train_dataloader.persistent_workers=False',
+        '--set', 'randomness.seed=3',
     ])  # fmt: skip
     cfg = Config.fromfile(tmp_path / 'run' / 'config.py')
     assert cfg.model.type == 'SimCLR'
-    assert cfg.train_dataloader.num_workers == 0
+    assert (cfg.train_dataloader.num_workers, cfg.randomness.seed) == (0, 3)
