@@ -17,6 +17,8 @@ def stop_early(number: int, frame: FrameType | None) -> None:
 
 if __name__ == '__main__':
     signal.signal(signal.SIGINT, stop_early)
+    # Before torch is imported: threads that wait for others give their core away.
+    os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
 
 import argparse
 import os.path as osp

@@ -8,6 +8,8 @@ import torch
 
 #: The variable that says how many, and wins over every choice here.
 VARIABLE = 'OMP_NUM_THREADS'
+#: The variable that says how threads wait for each other. It is read when torch is imported.
+WAITING = 'OMP_WAIT_POLICY'
 
 
 def usable_cores() -> int:
@@ -22,6 +24,11 @@ def spare_threads(num_workers: int, num_processes: int = 1) -> int:
     parallel regions a step all threads wait for the one that has no core.
     """
     return max(usable_cores() // num_processes - num_workers, 1)
+
+
+def wait_passively() -> bool:
+    """Whether threads that wait for others give their cores away."""
+    return os.environ.get(WAITING, '').upper() == 'PASSIVE'
 
 
 def limit_threads(num_workers: int, threads: int | None = None) -> int:

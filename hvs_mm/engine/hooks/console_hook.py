@@ -250,7 +250,8 @@ def _describe_run(runner: Runner) -> str:
         parts.append(plural(len(loader.dataset), 'image'))
     if loader.batch_size:
         parts.append(f'batch size {loader.batch_size * get_world_size()}')
-    if isinstance(runner.train_loop, EpochBasedTrainLoop):
+    # A run may be limited to fewer steps than its last epoch has.
+    if runner.max_iters == (runner.max_epochs or 0) * len(loader):
         parts.append(f'{plural(runner.max_epochs, "epoch")} of {plural(len(loader), "step")}')
     else:
         parts.append(plural(runner.max_iters, 'step'))

@@ -13,7 +13,7 @@ from mmengine.runner import Runner
 from mmpretrain.registry import HOOKS
 
 from ...utils.console import log_to_console
-from ...utils.threads import VARIABLE, spare_threads
+from ...utils.threads import VARIABLE, spare_threads, wait_passively
 
 #: Entry of MMEngine's hub, which checkpoints keep.
 _ENTRY = 'cpu_threads'
@@ -28,10 +28,11 @@ class ThreadsHook(Hook):
     """Trains with as many threads as are fastest.
 
     Candidates are 1, 2, 4 and so on up to the cores that loader workers and other processes leave
-    over. Each is timed for some steps of the training itself, without the wait for data, until
-    one is no faster than the one before it. The choice is logged and kept in checkpoints, so that
-    a resumed run computes alike. On a GPU, or where ``OMP_NUM_THREADS`` or ``threads`` says how
-    many, nothing is chosen.
+    over, or up to all cores if threads wait passively (``OMP_WAIT_POLICY=PASSIVE``, which the tools
+    set): these lose little when a worker needs a core for a while. Each is timed for some steps of
+    the training itself, without the wait for data, until one is no faster than the one before it.
+    The choice is logged and kept in checkpoints, so that a resumed run computes alike. On a GPU, or
+    where ``OMP_NUM_THREADS`` or ``threads`` says how many, nothing is chosen.
 
     Sums over another number of threads round differently: give ``threads`` where a run must be
     repeated bit for bit.
@@ -59,10 +60,12 @@ class ThreadsHook(Hook):
         device = next(runner.model.parameters()).device
         if VARIABLE in os.environ or device.type != 'cpu':
             return
-        most = spare_threads(runner.train_dataloader.num_workers, get_world_size())
+        workers, processes = runner.train_dataloader.num_workers, get_world_size()
+        # Processes that time on their own would differ.
+        is_timed = processes == 1
+        most = spare_threads(0 if is_timed and wait_passively() else workers, processes)
         chosen = runner.message_hub.runtime_info.get(_ENTRY)
-        if chosen is not None or most == 1 or get_world_size() > 1:
-            # Processes that time on their own would differ.
+        if chosen is not None or most == 1 or not is_timed:
             self._choose(runner, min(chosen or most, most))
             return
         self._left = [2**i for i in range(most.bit_length()) if 2**i < most] + [most]

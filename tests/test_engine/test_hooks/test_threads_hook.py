@@ -20,6 +20,7 @@ def torch_threads(monkeypatch):
     monkeypatch.setattr(torch, 'set_num_threads', lambda number: setattr(told, 'number', number))
     monkeypatch.setattr(threads, 'usable_cores', lambda: 8)
     monkeypatch.delenv(threads.VARIABLE)
+    monkeypatch.delenv(threads.WAITING, raising=False)
     return told
 
 
@@ -65,6 +66,10 @@ def test_workers_have_their_cores(torch_threads, monkeypatch):
     assert run.train(ThreadsHook()) == 1
     run = Run(torch_threads, {n: 1 / n for n in range(1, 9)}, monkeypatch, workers=3, name='five')
     assert run.train(ThreadsHook()) == 5
+    # Threads that wait passively may have them, too.
+    monkeypatch.setenv(threads.WAITING, 'passive')
+    run = Run(torch_threads, {n: 1 / n for n in range(1, 9)}, monkeypatch, workers=3, name='all')
+    assert run.train(ThreadsHook()) == 8
 
 
 def test_a_resumed_run_keeps_its_number(torch_threads, monkeypatch):
