@@ -6,6 +6,7 @@ PATH only passes on its arguments and its streams. Importing anew would take 8 s
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import runpy
@@ -70,6 +71,8 @@ def _serve(listener: socket.socket) -> None:
                 message, streams, _, _ = socket.recv_fds(connection, 1 << 20, 3)
                 code = _run(json.loads(message), streams)
             finally:
+                # Loader workers that live on would hold the streams of the command open.
+                atexit._run_exitfuncs()
                 connection.sendall(str(code).encode())
                 os._exit(code)
         connection.close()
