@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from mmengine.runner import IterBasedTrainLoop, Runner
 from mmpretrain.registry import HOOKS
 from torch import Tensor, nn
 
+from ...utils.arguments import check_choice
 from ...utils.unwrap_model import unwrap_model
 
 
@@ -29,23 +31,33 @@ def clip_each_gradient(parameters: list[nn.Parameter], max_norm: float) -> None:
         torch._foreach_mul_(gradients, factors)
 
 
+#: How to clip, by the setting ``by``. Neither synchronizes with the device.
+CLIPPERS: dict[str, Callable[[list[nn.Parameter], float], Any]] = {
+    'tensor': clip_each_gradient,
+    'model': nn.utils.clip_grad_norm_,
+}
+
+
 @HOOKS.register_module()
 class GradientHook(Hook):
-    """Clips gradients tensor by tensor and keeps some parameters frozen in the first epochs.
+    """Clips gradients and keeps some parameters frozen in the first epochs.
 
     Acts right before every optimizer step, after the loss scaler of mixed precision. Frozen
     parameters lose their gradient there: neither weights nor the optimizer's averages change,
     weight decay included, and DistributedDataParallel sees the same set of parameters throughout.
 
     Args:
-        clip: Largest norm of the gradient of one tensor. ``None`` does not clip.
+        clip: Largest norm of a gradient. ``None`` does not clip.
+        by: Whose norm that is: of each ``'tensor'`` by itself, as the code published with DINO and
+            iBOT clips, or of the ``'model'``, all tensors together, as `automl/hvp
+            <https://github.com/automl/hvp>`_ does for DINO. Frozen parameters count.
         freeze: Regular expression; parameters whose name contains a match are frozen.
         freeze_epochs: Number of epochs in which they are frozen.
 
     Raises:
-        ValueError: If ``clip`` is not positive or ``freeze_epochs`` negative; before training, if
-            ``freeze`` matches no parameter, the loop counts iterations instead of epochs, or
-            gradients would be clipped while a loss scaler's scale is still on them.
+        ValueError: If ``clip`` is not positive, ``by`` unknown or ``freeze_epochs`` negative;
+            before training, if ``freeze`` matches no parameter, the loop counts iterations instead
+            of epochs, or gradients would be clipped while a loss scaler's scale is still on them.
     """
 
     def __init__(
@@ -53,12 +65,14 @@ class GradientHook(Hook):
         clip: float | None = None,
         freeze: str = r'(^|\.)neck\.last_layer',
         freeze_epochs: int = 0,
+        by: str = 'tensor',
     ) -> None:
         if clip is not None and clip <= 0:
             raise ValueError(f'clip={clip} must be positive, or None not to clip.')
         if freeze_epochs < 0:
             raise ValueError(f'freeze_epochs={freeze_epochs} must not be negative.')
         self.clip = clip
+        self.by = check_choice('by', by, CLIPPERS, hint='whose gradient norm is clipped.')
         self.freeze = freeze
         self.freeze_epochs = freeze_epochs
 
@@ -83,7 +97,7 @@ class GradientHook(Hook):
 
         def before_step(*args: Any) -> None:
             if self.clip is not None:
-                clip_each_gradient(list(trained.values()), self.clip)
+                CLIPPERS[self.by](list(trained.values()), self.clip)
             if runner.epoch < self.freeze_epochs:
                 for parameter in frozen:
                     parameter.grad = None

@@ -195,6 +195,20 @@ def test_clipping_in_a_run(tmp_path, counts):
         torch.testing.assert_close(clipped.gradients[0][name], expected, rtol=1e-4, atol=1e-7)
 
 
+def test_clipping_of_the_model_in_a_run(tmp_path):
+    """All gradients shrink by one factor, frozen ones included in the norm."""
+    _, free = run(tmp_path / 'free', {}, max_epochs=1)
+    gradients = free.gradients[0]
+    norm = torch.cat([gradient.flatten() for gradient in gradients.values()]).norm().item()
+    hook = dict(clip=norm / 4, by='model', freeze_epochs=1)
+    _, clipped = run(tmp_path / 'clipped', hook, max_epochs=1)
+    assert clipped.gradients[0].pop(FROZEN) is None
+    for name, gradient in clipped.gradients[0].items():
+        torch.testing.assert_close(gradient, gradients[name] / 4, rtol=1e-4, atol=1e-7)
+    _, loose = run(tmp_path / 'loose', dict(clip=norm * 2, by='model'), max_epochs=1)
+    assert all(torch.equal(loose.gradients[0][name], gradients[name]) for name in gradients)
+
+
 def test_the_hook_ends_with_the_run(tmp_path):
     runner, _ = run(tmp_path, dict(clip=1e-3), max_epochs=1)
     optimizer = runner.optim_wrapper.optimizer
@@ -211,6 +225,11 @@ def test_the_hook_ends_with_the_run(tmp_path):
 def test_wrong_clip(clip):
     with pytest.raises(ValueError, match=f'clip={clip} must be positive, or None'):
         HOOKS.build(dict(type='GradientHook', clip=clip))
+
+
+def test_wrong_norm_to_clip_by():
+    with pytest.raises(ValueError, match=r"by='layer' must be one of \['tensor', 'model'\]"):
+        GradientHook(clip=3.0, by='layer')
 
 
 def test_wrong_freeze_epochs():
