@@ -22,6 +22,8 @@ class IBOTOutputs:
         teacher_patches: (M, K') logits of the same patches, which the teacher sees.
         rows: (M,) int64, ``b * T + t`` for a patch of view ``t`` of sample ``b``.
         is_masked: (M,) bool, which of the patches count; ``None`` if all do.
+        teacher_patch_means: (B, T, K'), means of the teacher's logits over all patches of each
+            view; only with ``patch_center='all'`` of the head.
     """
 
     student: Tensor
@@ -30,6 +32,7 @@ class IBOTOutputs:
     teacher_patches: Tensor
     rows: Tensor
     is_masked: Tensor | None = None
+    teacher_patch_means: Tensor | None = None
 
 
 @torch.compiler.disable

@@ -25,7 +25,8 @@ class TeacherHook(Hook):
 
     Acts after every training iteration in which the optimizer makes a step: with gradient
     accumulation every ``accumulative_counts``-th and the last one, without those whose step
-    ``FiniteStepHook`` skips. The momentum follows a cosine over the iterations of the run.
+    ``FiniteStepHook`` skips. The momentum follows a cosine over the iterations of the run. Before
+    an iteration it tells the head whether a step follows, on which its centers move, too.
 
     Args:
         momentum: Share of the student in the first update, in MMEngine's convention: DINO's 0.996
@@ -51,6 +52,11 @@ class TeacherHook(Hook):
                 f'TeacherHook needs a model with a teacher, such as DINO or iBOT, not '
                 f'{type(model).__name__}: remove it from custom_hooks.'
             )
+
+    def before_train_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
+        head = getattr(unwrap_model(runner.model), 'head', None)
+        if head is not None:
+            head.step_follows = runner.optim_wrapper.should_sync()
 
     def after_train_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
         if runner.optim_wrapper.should_update() and not step_was_skipped(runner):

@@ -6,7 +6,6 @@ from math import isfinite
 from typing import ClassVar
 
 import torch
-from mmengine.dist import all_reduce
 from mmengine.logging import MessageHub
 from mmengine.model import BaseModule
 from mmpretrain.registry import MODELS
@@ -15,6 +14,7 @@ from torch import Tensor
 from ...losses.dino import dino_pair_loss, mean_of_cross_terms
 from ...utils.arguments import check_share, check_whole
 from ...utils.compile_guards import compile_guards
+from .center import move_center, register_center
 
 
 def check_temperature(name: str, value: float) -> float:
@@ -24,33 +24,13 @@ def check_temperature(name: str, value: float) -> float:
     return value
 
 
-def updated_center(
-    center: Tensor, teacher: Tensor, momentum: float, counts: Tensor | None = None
-) -> Tensor:
-    """Running mean (1, K) of the teacher's logits over all processes (arXiv 2104.14294, eq. 4).
-
-    The teacher has logits (N, K) in this process; N may differ between processes. ``counts`` (N,)
-    bool says which of them count, by default all. The momentum is the share of the old center.
-    """
-    teacher = teacher.detach().to(center.dtype)
-    if counts is None:
-        count = teacher.new_full((1, 1), len(teacher))
-    else:
-        teacher = torch.where(counts[:, None], teacher, 0)
-        count = counts.to(center.dtype).sum().view(1, 1)
-    total = teacher.sum(0, keepdim=True)
-    all_reduce(total)
-    all_reduce(count)
-    moved = center * momentum + total / count.clamp(min=1) * (1 - momentum)
-    # Without any vector, such as patches in an epoch without masks, it stays.
-    return torch.where(count > 0, moved, center)
-
-
 @MODELS.register_module()
 class DINOHead(BaseModule):
     """Temperatures and center of DINO, and the loss formed with them.
 
-    Source: section 3.1 of `arXiv 2104.14294 <https://arxiv.org/abs/2104.14294>`_.
+    Source: section 3.1 of `arXiv 2104.14294 <https://arxiv.org/abs/2104.14294>`_. The center moves
+    once per optimizer step: under gradient accumulation
+    :class:`hvs_mm.engine.TeacherHook` sets ``step_follows`` for every batch.
 
     Args:
         out_channels: Number of prototypes ``K``, as in the neck.
@@ -71,6 +51,8 @@ class DINOHead(BaseModule):
     algorithm: ClassVar[str] = 'DINO'
     #: First epoch with masks; none by default.
     mask_start_epoch: int = 0
+    #: Whether the optimizer makes a step on the next batch; if not, the centers wait for it.
+    step_follows: bool = True
 
     def __init__(
         self,
@@ -92,7 +74,7 @@ class DINOHead(BaseModule):
             'warmup_teacher_temp_epochs', warmup_teacher_temp_epochs, 0
         )
         self.center_momentum = check_share('center_momentum', center_momentum)
-        self.register_buffer('center', torch.zeros(1, out_channels))
+        register_center(self, 'center', out_channels)
 
     def check_epochs(self, max_epochs: int) -> None:
         """Raise ``ValueError`` if a run ends before masks begin or the temperatures have warmed up.
@@ -153,7 +135,7 @@ class DINOHead(BaseModule):
         self.update_center(teacher)
         return loss
 
-    @torch.no_grad()
     def update_center(self, teacher: Tensor) -> None:
         """Move the center towards the mean of the teacher's logits (B, T, K) of all processes."""
-        self.center.copy_(updated_center(self.center, teacher.flatten(0, 1), self.center_momentum))
+        logits, momentum = teacher.flatten(0, 1), self.center_momentum
+        move_center(self, 'center', logits, momentum, step_follows=self.step_follows)

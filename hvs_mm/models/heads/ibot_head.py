@@ -12,24 +12,25 @@ from torch import Tensor
 
 from ...losses.dino import mean_of_cross_terms
 from ...losses.ibot import IBOTOutputs, ibot_pair_loss
-from ...utils.arguments import check_share
+from ...utils.arguments import check_choice, check_share
 from ...utils.compile_guards import compile_guards
-from .dino_head import DINOHead, check_temperature, updated_center
+from .center import move_center, register_center
+from .dino_head import DINOHead, check_temperature
 
 
 @MODELS.register_module()
 class IBOTHead(DINOHead):
     """Temperatures and centers of iBOT, and the loss formed with them.
 
-    Source: section 3 of `arXiv 2111.07832 <https://arxiv.org/abs/2111.07832>`_. The center of the
-    patches is the mean over the masked ones, as in DINOv2 and Lightly; the code published with
-    iBOT averages over all patches.
+    Source: section 3 of `arXiv 2111.07832 <https://arxiv.org/abs/2111.07832>`_.
 
     Args:
         out_channels: Prototypes of the [CLS] token ``K``.
         patch_out_channels: Prototypes of the patches ``K'``; by default ``out_channels``.
         patch_teacher_temp: Temperature of the teacher for patches after its warm-up.
         warmup_patch_teacher_temp: The same in the first epoch with masks, and before it.
+        patch_center: Which patches the center of the patches is the mean of: ``'masked'`` ones, as
+            in DINOv2 and Lightly, or ``'all'``, as in the code published with iBOT.
         patch_center_momentum: Share of the old center of the patches in an update.
         mask_start_epoch: First epoch with masks.
         cls_weight: Weight of the [CLS] term, ``lambda1``.
@@ -39,7 +40,7 @@ class IBOTHead(DINOHead):
 
     Raises:
         ValueError: If a temperature is not positive and finite, a weight negative or not finite,
-            ``mask_start_epoch`` negative, or a momentum outside [0, 1].
+            ``mask_start_epoch`` negative, ``patch_center`` unknown, or a momentum outside [0, 1].
     """
 
     algorithm: ClassVar[str] = 'IBOT'
@@ -50,6 +51,7 @@ class IBOTHead(DINOHead):
         patch_out_channels: int | None = None,
         patch_teacher_temp: float = 0.07,
         warmup_patch_teacher_temp: float = 0.04,
+        patch_center: str = 'masked',
         patch_center_momentum: float = 0.9,
         mask_start_epoch: int = 0,
         cls_weight: float = 1.0,
@@ -69,7 +71,10 @@ class IBOTHead(DINOHead):
         self.mask_start_epoch = mask_start_epoch
         self.cls_weight = cls_weight
         self.patch_weight = patch_weight
-        self.register_buffer('patch_center', torch.zeros(1, patch_out_channels or out_channels))
+        check_choice('patch_center', patch_center, ('masked', 'all'), hint='the averaged patches.')
+        #: Whether the center of the patches is the mean of all, not of the masked ones.
+        self.centers_all_patches = patch_center == 'all'
+        register_center(self, 'patch_center', patch_out_channels or out_channels)
 
     @torch.compiler.disable
     def masks_are_on(self) -> bool:
@@ -102,10 +107,12 @@ class IBOTHead(DINOHead):
             'patch_term': patch.detach(),
         }
 
-    @torch.no_grad()
     def update_centers(self, outputs: IBOTOutputs) -> None:
         """Move both centers towards the means of the teacher's logits of all processes."""
         self.update_center(outputs.teacher)
-        momentum, patches = self.patch_center_momentum, outputs.teacher_patches
-        moved = updated_center(self.patch_center, patches, momentum, outputs.is_masked)
-        self.patch_center.copy_(moved)
+        patches, counts = outputs.teacher_patches, outputs.is_masked
+        if self.centers_all_patches:
+            # All views have equally many patches.
+            patches, counts = outputs.teacher_patch_means.flatten(0, 1), None
+        momentum = self.patch_center_momentum
+        move_center(self, 'patch_center', patches, momentum, counts, self.step_follows)

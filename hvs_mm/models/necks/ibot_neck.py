@@ -60,6 +60,13 @@ class IBOTNeck(DINONeck):
         """The [CLS] token (B, C) of tokens (B, 1 + N, C); the last ones count."""
         return x[-1][:, 0]
 
+    def patch_means(self, tokens: Tensor) -> Tensor:
+        """Means (..., patch_out_channels) of the logits of patch tokens (..., N, C)."""
+        prototypes = self.last_layer if self.shared_head else self.last_layer2
+        # The prototypes are linear: a mean before them costs N times fewer products.
+        projected = self.project(tokens.flatten(0, -2)).unflatten(0, tokens.shape[:-1])
+        return prototypes(projected.mean(-2))
+
     @property
     def has_batch_norm(self) -> bool:
         """Whether the logits of a token depend on the others of a batch."""

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from mmpretrain.registry import MODELS
 from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from ...losses.ibot import IBOTOutputs, find_masked
 from ...selection.pair_losses.base import Samples, Views, forward_views
@@ -31,6 +32,10 @@ class IBOT(DINO):
 
     Args:
         **kwargs: As for :class:`DINO`; backbone, neck and head have the types of ``part_types``.
+
+    Raises:
+        ValueError: As for :class:`DINO`, or if the patches of a neck with BatchNorm are to be
+            centered by all.
     """
 
     part_types: ClassVar[dict[str, type]] = {
@@ -44,6 +49,11 @@ class IBOT(DINO):
         neck = self.neck
         last_layer = neck.last_layer if neck.shared_head else neck.last_layer2
         check_prototypes('patch_out_channels', last_layer, self.head.patch_center)
+        if self.head.centers_all_patches and any(isinstance(m, _BatchNorm) for m in neck.modules()):
+            raise ValueError(
+                "head.patch_center='all' needs a neck without BatchNorm, which would see the other "
+                "patches, too: set neck.use_bn=False, or head.patch_center='masked'."
+            )
 
     @torch.compiler.disable
     def masks_of(self, data_samples: Sequence[Any] | None, views: Views) -> Tensor:
@@ -100,6 +110,7 @@ class IBOT(DINO):
         max_masked: int | None = None,
         teacher_logits: Tensor | None = None,
         teacher_patches: Tensor | None = None,
+        teacher_patch_means: Tensor | None = None,
         visible: Tensor | None = None,
     ) -> IBOTOutputs:
         """Forward student and teacher.
@@ -113,6 +124,7 @@ class IBOT(DINO):
                 :func:`hvs_mm.losses.ibot.find_masked`.
             teacher_logits: (B, T, K) of the [CLS] tokens, if they are known already.
             teacher_patches: (M, K') of the listed patches, known together with them.
+            teacher_patch_means: (B, T, K'), likewise, if the head centers all patches.
             visible: (n,) int64, the patches that the transformers keep; all by default.
         """
         device = views[0].device
@@ -129,7 +141,8 @@ class IBOT(DINO):
         joined = to_device(masks, device).transpose(0, 1).flatten(0, 1)
         student, student_patches = self._student_outputs(views, num_targets, joined, *where)
         if teacher_logits is None:
-            teacher_logits, teacher_patches = self._teacher_outputs(views[:num_targets], *where)
+            teacher = self._teacher_outputs(views[:num_targets], *where)
+            teacher_logits, teacher_patches, teacher_patch_means = teacher
         return IBOTOutputs(
             student=student,
             teacher=teacher_logits,
@@ -137,6 +150,7 @@ class IBOT(DINO):
             teacher_patches=teacher_patches,
             rows=where[0],
             is_masked=is_masked,
+            teacher_patch_means=teacher_patch_means,
         )
 
     def _student_outputs(
@@ -155,11 +169,12 @@ class IBOT(DINO):
     @torch.no_grad()
     def _teacher_outputs(
         self, views: Views, rows: Tensor, patches: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """The teacher's logits (B, T, K) of [CLS] tokens and (M, K') of patches."""
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """The teacher's logits (B, T, K) of [CLS] tokens, (M, K') of patches, and their means."""
         neck, tokens = self.teacher['neck'], self.teacher_tokens(views)
         logits = neck.logits(tokens[:, :, 0].flatten(0, 1)).unflatten(0, tokens.shape[:2])
-        return logits, neck.patch_logits(tokens.flatten(0, 1)[rows, 1 + patches])
+        means = neck.patch_means(tokens[:, :, 1:]) if self.head.centers_all_patches else None
+        return logits, neck.patch_logits(tokens.flatten(0, 1)[rows, 1 + patches]), means
 
     def loss(
         self,
@@ -174,7 +189,7 @@ class IBOT(DINO):
             inputs: As for :meth:`DINO.loss`.
             data_samples: B samples with ``view_masks``; not needed if ``masks`` are given.
             masks: (B, T, h, w) bool.
-            **known: ``max_masked``, ``teacher_logits`` and ``teacher_patches`` of :meth:`outputs`.
+            **known: ``max_masked`` and the teacher's outputs, as :meth:`outputs` takes them.
         """
         targets = self._targets_of(inputs)
         if masks is None:

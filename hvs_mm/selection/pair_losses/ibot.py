@@ -60,7 +60,10 @@ class IBOTPairLoss(DINOPairLoss):
         # Under BatchNorm in the student's head patches are not padded, those of a teacher are.
         if not algorithm.teacher_is_per_sample or algorithm.neck.has_batch_norm:
             return {}
-        return {'teacher_logits': outputs.teacher, 'teacher_patches': outputs.teacher_patches}
+        known = {'teacher_logits': outputs.teacher, 'teacher_patches': outputs.teacher_patches}
+        if outputs.teacher_patch_means is not None:
+            known['teacher_patch_means'] = outputs.teacher_patch_means
+        return known
 
     @torch.compiler.disable
     def of_kept(

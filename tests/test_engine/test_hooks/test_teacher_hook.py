@@ -117,6 +117,66 @@ def test_once_per_step_with_accumulation(tmp_path, num_batches, max_epochs, expe
     assert len(logged) == expected[-1]
 
 
+@pytest.mark.parametrize(
+    ('model', 'num_views'),
+    [
+        (dino_config('DINO'), (2, 2)),
+        (dino_config('IBOT'), (2, 2)),
+        (dino_config('IBOT', head={'patch_center': 'all'}), (2, 2)),
+        (hvs_config('DINO'), (4, 3)),
+    ],
+    ids=['DINO', 'IBOT', 'IBOT all patches', 'HVS DINO'],
+)
+def test_accumulated_batches_equal_the_joint_batch(tmp_path, model, num_views):
+    """Weights, teacher and centers; the networks hold no BatchNorm."""
+    states = []
+    for counts in (1, 3):
+        runner = build_runner(
+            tmp_path / str(counts),
+            model,
+            num_views=num_views,
+            batch_size=6 // counts,
+            num_batches=3 * counts,
+            max_epochs=1,
+            # Its schedule counts iterations.
+            hooks=[dict(type='TeacherHook', momentum=MOMENTUM, end_momentum=MOMENTUM)],
+            optim_wrapper=dict(
+                accumulative_counts=counts, optimizer=dict(type='SGD', lr=0.5, momentum=0.9)
+            ),
+        )
+        runner.model.init_weights()
+        start = {name: value.clone() for name, value in runner.model.state_dict().items()}
+        runner.train()
+        states.append(runner.model.state_dict())
+    joint, accumulated = states
+    for name, value in joint.items():
+        torch.testing.assert_close(accumulated[name], value, rtol=1e-4, atol=1e-5, msg=name)
+    for name in ('head.center', 'neck.mlp.0.weight', 'teacher.neck.mlp.0.weight'):
+        assert (joint[name] - start[name]).abs().max() > 1e-3, name
+    assert not any(name.endswith(('_sum', '_count')) for name in joint)
+
+
+def test_the_center_waits_for_the_optimizer_step(tmp_path):
+    centers = []
+
+    class CenterRecorder(Hook):
+        def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+            centers.append(runner.model.head.center.clone())
+
+    runner = build_runner(
+        tmp_path,
+        dino_config(),
+        num_batches=5,
+        max_epochs=1,
+        hooks=[dict(type='TeacherHook')],
+        optim_wrapper={'accumulative_counts': 2},
+    )
+    runner.register_hook(CenterRecorder())
+    runner.train()
+    moved = [not a.equal(b) for a, b in zip([torch.zeros_like(centers[0]), *centers], centers)]
+    assert moved == [False, True, False, True, True]
+
+
 def test_accumulation_after_a_resume(tmp_path):
     """Three iterations an epoch: the second epoch begins in the middle of an accumulation."""
     options = dict(

@@ -158,8 +158,12 @@ def test_loss_by_hand(shared, num_local):
     torch.testing.assert_close(losses['loss'], expected, rtol=1e-4, atol=1e-5)
 
 
-def test_centers_after_a_step():
-    algorithm = build(num_crops=2)
+@pytest.mark.parametrize('patch_center', ['masked', 'all'])
+@pytest.mark.parametrize('shared', [True, False])
+def test_centers_after_a_step(patch_center, shared):
+    sizes = {} if shared else {'patch_out_channels': 48}
+    head = {'patch_center': patch_center, **sizes}
+    algorithm = build(num_crops=2, neck={'shared_head': shared, **sizes}, head=head)
     views, masks = crops(2), random_masks(3, 2)
     before = (algorithm.head.center.clone(), algorithm.head.patch_center.clone())
     algorithm.loss(views, samples_with(masks))
@@ -167,8 +171,8 @@ def test_centers_after_a_step():
         tokens = algorithm.teacher_tokens(views)
         neck = algorithm.teacher['neck']
         cls = neck([tokens.flatten(0, 1)])[0].mean(0)
-        # Of the masked patches alone.
-        patch = neck.patch_logits(tokens[:, :, 1:][masks.flatten(2)]).mean(0)
+        counted = masks.flatten(2) if patch_center == 'masked' else torch.ones(3, 2, 16) > 0
+        patch = neck.patch_logits(tokens[:, :, 1:][counted]).mean(0)
     centers = (algorithm.head.center, algorithm.head.patch_center)
     for center, old, mean in zip(centers, before, (cls, patch)):
         torch.testing.assert_close(center, 0.9 * old + 0.1 * mean, rtol=1e-4, atol=1e-6)
@@ -457,6 +461,20 @@ def test_reused_outputs_are_those_of_the_kept_views():
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
+def test_reused_means_of_all_patches_are_those_of_the_kept_views():
+    model = build_hvs_dino('IBOT', head={'patch_center': 'all'})
+    seen, before = {}, model.head.patch_center.clone()
+    spied_loss(model, seen)
+    model.loss(candidate_crops((2, 2, 4), 6), random_samples(6, 4))
+    with torch.no_grad():
+        tokens = model.algorithm.teacher_tokens(seen['inputs'][:2])[:, :, 1:]
+        expected = model.teacher['neck'].patch_logits(tokens.flatten(0, 2)).mean(0)
+    means = seen['teacher_patch_means'].flatten(0, 1).mean(0)
+    torch.testing.assert_close(means, expected, rtol=1e-4, atol=1e-5)
+    moved = 0.9 * before[0] + 0.1 * expected
+    torch.testing.assert_close(model.head.patch_center[0], moved, rtol=1e-4, atol=1e-5)
+
+
 def test_masks_decide_which_views_are_kept():
     """With the patch term alone, a view without masks has no loss and is never the hardest."""
     model = build_hvs_dino('IBOT', [2, 2], [1, 1], head={'cls_weight': 0.0, 'patch_weight': 1.0})
@@ -556,11 +574,17 @@ def test_masks_of_more_views_than_the_baseline_trains_on():
         ({'warmup_patch_teacher_temp': -1}, 'warmup_patch_teacher_temp=-1 must be positive'),
         ({'cls_weight': -1}, 'cls_weight=-1 must be finite and not negative'),
         ({'patch_weight': -0.5}, 'patch_weight=-0.5 must be finite and not negative'),
+        ({'patch_center': 'none'}, r"patch_center='none' must be one of \['masked', 'all'\]"),
     ],
 )
 def test_wrong_settings_of_the_head(setting, message):
     with pytest.raises(ValueError, match=message):
         IBOTHead(PROTOTYPES, **setting)
+
+
+def test_a_center_of_all_patches_with_batch_norm():
+    with pytest.raises(ValueError, match=r"head.patch_center='all' needs a neck without BatchNorm"):
+        build(neck={'use_bn': True}, head={'patch_center': 'all'})
 
 
 def test_shared_prototypes_of_different_number():
