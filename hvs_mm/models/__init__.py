@@ -1,5 +1,6 @@
 from .backbones.last_layers_vit import LastLayersVisionTransformer
 from .backbones.masked_vit import MaskedVisionTransformer
+from .backbones.offset_vit import OffsetVisionTransformer
 from .backbones.vit_init import ViTTruncNormal
 from .cheap_pass.selection_pass import SelectionPass
 from .checks import ViewsError
@@ -26,6 +27,7 @@ __all__ = [
     'IBOTNeck',
     'LastLayersVisionTransformer',
     'MaskedVisionTransformer',
+    'OffsetVisionTransformer',
     'SelectionPass',
     'SelectionSchedule',
     'SimpleFeaturePyramid',

@@ -14,7 +14,12 @@ from .run_log import whole_number
 PRETRAINING, LINEAR, FINE_TUNING = 'pretraining', 'linear', 'fine-tuning'
 
 _LAST_LAYERS = 'LastLayersVisionTransformer'
-_VISION_TRANSFORMERS = ('VisionTransformer', 'MaskedVisionTransformer', _LAST_LAYERS)
+_VISION_TRANSFORMERS = (
+    'VisionTransformer',
+    'MaskedVisionTransformer',
+    'OffsetVisionTransformer',
+    _LAST_LAYERS,
+)
 # From this many frozen parts on a backbone counts as frozen, where the config does not say how many
 # there are: a ResNet has 4 stages, the transformers of MMPretrain have at least 8 layers.
 _STAGES, _LAYERS = 4, 8

@@ -210,8 +210,10 @@ def _weights(backbone: RenamedBackbone) -> _Plan:
 def _mmpretrain(run: TrainedRun) -> _Plan:
     config = _plain(run.backbone_config)
     weights = {k: v for k, v in run.backbone.state_dict().items() if k not in PRETRAINING_ONLY}
-    if class_name(config) == 'MaskedVisionTransformer':
+    if class_name(config) in ('MaskedVisionTransformer', 'OffsetVisionTransformer'):
         config |= {'type': 'VisionTransformer', 'out_type': 'cls_token'}
+        # It concerns other sizes than the one that is exported for.
+        config.pop('pos_embed_offset', None)
     norm = config.get('norm_cfg')
     if norm and class_name(norm) == 'SyncBN':
         config['norm_cfg'] = {**norm, 'type': 'BN'}

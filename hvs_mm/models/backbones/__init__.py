@@ -1,1 +1,1 @@
-"""Vision transformers with masks, with the tokens of several layers, and their initial weights."""
+"""Vision transformers: masks, other image sizes, several layers, and their initial weights."""

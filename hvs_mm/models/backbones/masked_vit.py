@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from mmpretrain.models import VisionTransformer
 from mmpretrain.registry import MODELS
 from torch import Tensor, nn
+
+from .offset_vit import OffsetVisionTransformer
 
 
 def patch_size(backbone: nn.Module) -> tuple[int, int]:
@@ -19,7 +20,7 @@ def patch_size(backbone: nn.Module) -> tuple[int, int]:
 
 
 @MODELS.register_module()
-class MaskedVisionTransformer(VisionTransformer):
+class MaskedVisionTransformer(OffsetVisionTransformer):
     """MMPretrain's ``VisionTransformer`` that takes a mask of patches.
 
     Masked patches are replaced by a learned token after the patch embedding and before the
@@ -27,24 +28,14 @@ class MaskedVisionTransformer(VisionTransformer):
     All other parameters have the names of ``VisionTransformer``, which loads a trained backbone.
 
     Args:
-        **kwargs: As for ``VisionTransformer``; ``out_type`` is always ``'raw'``.
+        **kwargs: As for :class:`OffsetVisionTransformer`; ``out_type`` is always ``'raw'``.
 
     Raises:
-        ValueError: If there is no [CLS] token, or ``out_indices`` asks for other layers than the
-            last.
+        ValueError: As for :class:`OffsetVisionTransformer`.
     """
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**{**kwargs, 'out_type': 'raw'})
-        if self.cls_token is None:
-            raise ValueError(
-                'with_cls_token=False: MaskedVisionTransformer needs the [CLS] token, leave it out.'
-            )
-        if list(self.out_indices) != [self.num_layers - 1]:
-            raise ValueError(
-                f'out_indices={list(self.out_indices)}: MaskedVisionTransformer gives the tokens '
-                f'of its last layer ({self.num_layers - 1}) alone, leave it out.'
-            )
         self.mask_token = nn.Parameter(torch.zeros(1, 1, self.embed_dims))
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor]:
@@ -57,16 +48,4 @@ class MaskedVisionTransformer(VisionTransformer):
         if mask is not None:
             # (B, h, w) -> (B, N, 1)
             tokens = torch.where(mask.flatten(1)[..., None], self.mask_token.to(tokens), tokens)
-        # Not len(tokens): a traced model would keep the size of its batch.
-        tokens = torch.cat((self.cls_token.expand(tokens.shape[0], -1, -1), tokens), dim=1)
-        tokens = tokens + self.resize_pos_embed(
-            self.pos_embed,
-            self.patch_resolution,
-            resolution,
-            mode=self.interpolate_mode,
-            num_extra_tokens=self.num_extra_tokens,
-        )
-        tokens = self.pre_norm(self.drop_after_pos(tokens))
-        for layer in self.layers:
-            tokens = layer(tokens)
-        return (self.ln1(tokens) if self.final_norm else tokens,)
+        return (self._encode(tokens, resolution),)
