@@ -3,7 +3,9 @@
 Names and shapes are those of `facebookresearch/dino <https://github.com/facebookresearch/dino>`_
 (``main_dino.py``, ``vision_transformer.py``, ``hubconf.py``) and `bytedance/ibot
 <https://github.com/bytedance/ibot>`_ (``main_ibot.py``, ``models/head.py``,
-``extract_backbone_weights.py``). Both publish two kinds of files:
+``extract_backbone_weights.py``); those of `automl/hvp <https://github.com/automl/hvp>`_ differ in
+the weight-normalized layers of DINO, which torch has parametrized since. There are two kinds of
+files:
 
 - full checkpoints: ``student`` and ``teacher`` with ``backbone.*`` and ``head.*`` (``module.*``
   where they were wrapped for several GPUs), the centers in ``dino_loss`` or ``ibot_loss``, and the
@@ -60,8 +62,12 @@ _NAMES += [(f'head.{name}', f'neck.{name}') for name in _HEAD]
 _CENTERS = (('center', 'head.center'), ('center2', 'head.patch_center'))
 # Only MMPretrain's ViT and the projections of this package have such names.
 _UPSTREAM = re.compile(r'(^|\.)(neck|layers\.\d+\.(ln1|ffn)|patch_embed\.projection)\.')
-_TRAINING_STATE = ('optimizer', 'fp16_scaler', 'epoch', 'args')
+_TRAINING_STATE = ('optimizer', 'fp16_scaler', 'epoch', 'args', 'total_time')
 _WEIGHT_NORM = ('weight_g', 'weight_v')
+# What torch.nn.utils.parametrizations.weight_norm calls them, in this order.
+_PARAMETRIZED = re.compile(r'parametrizations\.weight\.original([01])$')
+# The sum that automl/hvp adds up between optimizer steps.
+_UNFINISHED_CENTER = 'running_center'
 #: Prefix of a teacher's names.
 TEACHER = 'teacher.'
 
@@ -199,7 +205,8 @@ def _flattened(checkpoint: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         if group == 'state_dict':
             yield from content.items()
         elif group not in _TRAINING_STATE and isinstance(content, Mapping):
-            yield from ((f'{group}.{key}', value) for key, value in content.items())
+            names = (key for key in content if key != _UNFINISHED_CENTER)
+            yield from ((f'{group}.{key}', content[key]) for key in names)
         elif group not in _TRAINING_STATE:
             yield group, content
 
@@ -209,6 +216,7 @@ def _our_name(key: str) -> str | None:
     if group in ('dino_loss', 'ibot_loss'):
         return _rename(rest, _CENTERS)
     key = (rest if group in ('student', 'teacher') else key).removeprefix('module.')
+    key = _PARAMETRIZED.sub(lambda match: _WEIGHT_NORM[int(match[1])], key)
     name = _rename(key, _NAMES) or _rename(f'backbone.{key}', _NAMES)
     return TEACHER + name if name and group == 'teacher' else name
 

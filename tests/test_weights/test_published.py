@@ -114,6 +114,43 @@ def test_dino_gives_the_features_and_logits_of_the_published_networks(images):
     assert torch.equal(model.head.center, checkpoint['dino_loss']['center'])
 
 
+@pytest.mark.parametrize('wrap', ['', 'module.'])
+@torch.no_grad()
+def test_weight_normalized_layers_that_torch_parametrizes(images, wrap):
+    """As automl/hvp saves them: other names, the same logits."""
+    head = published.head()
+    layer = nn.Linear(published.BOTTLENECK, published.PROTOTYPES, bias=False).double()
+    layer = nn.utils.parametrizations.weight_norm(layer)
+    layer.load_state_dict(
+        {
+            'parametrizations.weight.original0': head.pop('last_layer.weight_g'),
+            'parametrizations.weight.original1': head.pop('last_layer.weight_v'),
+        }
+    )
+    head |= {f'last_layer.{name}': value for name, value in layer.state_dict().items()}
+    network = published.network(published.vit(), head, wrap)
+    center = torch.zeros(1, published.PROTOTYPES)
+    checkpoint = {
+        'student': network,
+        'teacher': network,
+        'dino_loss': {'center': center + 1, 'running_center': center},
+        'total_time': 3600,
+        **published.training_state(),
+    }
+    state_dict, unmatched, notes = from_published(checkpoint)
+    assert unmatched == []
+    assert notes == ['left out, no weights: optimizer, epoch, args, total_time.']
+    model = build(dino_config())
+    model.load_state_dict(state_dict, strict=True)
+    features = published.vit_tokens(part(network, 'backbone'), images)[:, 0]
+    for number in (0, 2, 4):
+        features = features @ head[f'mlp.{number}.weight'].T + head[f'mlp.{number}.bias']
+        features = nn.functional.gelu(features) if number < 4 else features
+    expected = layer(nn.functional.normalize(features, dim=-1))
+    assert_close(model.student_logits([images])[:, 0], expected)
+    assert_close(model.teacher_logits([images])[:, 0], expected)
+
+
 @pytest.mark.parametrize('layer_scale', [False, True])
 @pytest.mark.parametrize('heads', ['shared', 'separate'])
 @torch.no_grad()
