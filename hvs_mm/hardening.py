@@ -32,7 +32,7 @@ from .datasets import PackViews
 from .engine.checks.dataset_checks import loaded_datasets
 from .selection import ViewGroups
 from .selection.pair_losses.base import default_pair_loss, registered_pair_losses
-from .utils.arguments import check_choice
+from .utils.arguments import check_choice, is_list, is_whole
 from .utils.class_name import class_name
 from .utils.photometry_operations import PHOTOMETRY_PLACES
 
@@ -73,6 +73,7 @@ def hard_views(
     candidates: Sequence[int],
     keep: Sequence[int],
     *,
+    num_views: Sequence[int] | None = None,
     photometry: str = 'loader',
     pair_loss: dict[str, Any] | None = None,
     selector: str | dict[str, Any] | None = None,
@@ -88,8 +89,11 @@ def hard_views(
 
     Args:
         base: The complete config of the baseline; ``_base_`` inside a config file.
-        candidates: Views drawn per view pipeline of the baseline.
-        keep: Views kept per view pipeline.
+        candidates: Views drawn per group; a group is a view pipeline of the baseline.
+        keep: Views kept per group.
+        num_views: Views drawn per view pipeline, for groups that take them from several. The groups
+            take the views in order: of ``num_views=[1, 3]`` the first of ``candidates=[2, 2]`` has
+            one of each pipeline, the second two of the second. By default ``candidates``.
         photometry: ``'device'`` to change the colors of views on the device of the model,
             ``'loader'`` to leave them where the baseline has them.
         pair_loss, selector, target_groups, selection_pass, schedule: Arguments of
@@ -99,7 +103,7 @@ def hard_views(
         Entries to merge over ``base``.
 
     Raises:
-        TypeError: If ``candidates`` or ``keep`` is no list of integers.
+        TypeError: If ``candidates``, ``keep`` or ``num_views`` is no list of integers.
         ValueError: If they do not fit each other or the view pipelines, the model is no
             self-supervised algorithm with a pair loss or selects views already, or the training
             pipeline draws no views.
@@ -120,7 +124,7 @@ def hard_views(
         'selection_pass': selection_pass,
         'schedule': schedule,
     }
-    views = {'type': 'CandidateViews', 'num_views': list(groups.candidates)}
+    views = {'type': 'CandidateViews', 'num_views': _drawn_views(groups, num_views)}
     if photometry == 'device':
         views['photometry'] = photometry
     loader, checks_images = _hard_loader(base.get('train_dataloader') or {}, views)
@@ -139,6 +143,22 @@ def hard_views(
         **runtime_settings(base),
         **(_device_preprocessor(base, algorithm) if photometry == 'device' else {}),
     }
+
+
+def _drawn_views(groups: ViewGroups, num_views: Sequence[int] | None) -> list[int]:
+    """How many views each view pipeline draws."""
+    if num_views is None:
+        return list(groups.candidates)
+    if not is_list(num_views) or not all(is_whole(count, 1) for count in num_views):
+        raise TypeError(
+            f'num_views={num_views!r} must be a list of positive integers, one per view pipeline.'
+        )
+    if sum(num_views) != groups.num_views:
+        raise ValueError(
+            f'num_views={list(num_views)} draws {sum(num_views)} views, but candidates='
+            f'{list(groups.candidates)} needs {groups.num_views}: make them equal.'
+        )
+    return list(num_views)
 
 
 def runtime_settings(base: Mapping[str, Any]) -> dict[str, Any]:
@@ -223,7 +243,8 @@ def _hard_pipeline(key: str, pipeline: Sequence[Any], views: dict[str, Any]) -> 
     if len(views['num_views']) != len(drawing['transforms']):
         raise ValueError(
             f'candidates={views["num_views"]} must have one number for each of the '
-            f'{len(drawing["transforms"])} view pipelines of {key}.'
+            f'{len(drawing["transforms"])} view pipelines of {key}, or num_views, if groups take '
+            'views of several.'
         )
     return hard
 

@@ -7,7 +7,9 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 from mmengine.config import Config
 from mmpretrain.datasets import ImageNet
 from mmpretrain.registry import MODELS
@@ -16,6 +18,7 @@ import hvs_mm
 from hvs_mm import HVSAlgorithm, hard_views, harden
 from hvs_mm.datasets import PackViews
 from hvs_mm.engine import build_model, build_training_dataset, check_overrides
+from hvs_mm.selection import COLOR_CHANGES
 from tests.helpers.configs import CONFIGS, baseline_of, load, without_scope
 from tests.helpers.tiny_classifier import write_folders
 
@@ -71,6 +74,34 @@ def test_upstreams_configs(name, candidates, keep):
     for one in (loader, theirs):
         one['dataset'] = {k: v for k, v in one['dataset'].items() if k != 'pipeline'}
     assert loader == theirs
+
+
+@pytest.mark.parametrize(
+    ('candidates', 'keep', 'combinations'),
+    [
+        # As automl/hvp does for iBOT: one of either pipeline, one of the second.
+        ([2, 2], [1, 1], [(0, 2), (0, 3), (1, 2), (1, 3)]),
+        ([4], [2], [(0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)]),
+    ],
+)
+def test_groups_with_views_of_several_pipelines(candidates, keep, combinations):
+    cfg = harden(CONFIGS / 'demo' / 'ibot.py', candidates, keep, num_views=[1, 3])
+    assert (cfg.model.candidates, cfg.model.keep) == (candidates, keep)
+    assert pipeline_of(cfg)[0].num_views == [1, 3]
+    # Solarized by the second pipeline alone, and now always.
+    pipeline_of(cfg)[0].transforms[1][-1].prob = 1.0
+    dataset = build_training_dataset(cfg)
+    batch = [dataset[number] for number in range(4)]
+    samples = [item['data_samples'] for item in batch]
+    colors = np.stack([sample.view_colors for sample in samples])
+    solarized = colors[:, :, COLOR_CHANGES.index('solarize')]
+    assert solarized.tolist() == [[0, 1, 1, 1]] * 4
+    model = build_model(cfg)
+    views = [torch.stack([item['inputs'][n] for item in batch]).float() / 255 for n in range(4)]
+    selection = model.select_views(views, samples)
+    assert selection.groups.target_combinations() == combinations
+    assert {tuple(kept) for kept in selection.indices.tolist()} <= set(combinations)
+    assert model.loss(views, samples)['loss'].isfinite()
 
 
 def test_what_a_baseline_is_given_as():
@@ -283,6 +314,22 @@ METHODS = r"\['BYOL', 'DINO', 'IBOT', 'SimCLR', 'SimSiam'\]"
             ValueError,
             r'candidates=\[2, 2\] must have one number for each of the 1 view pipelines of '
             r'train_dataloader\.dataset\.pipeline',
+        ),
+        (
+            DINO_DEMO,
+            [4],
+            [2],
+            dict(num_views=[1, 2]),
+            ValueError,
+            r'num_views=\[1, 2\] draws 3 views, but candidates=\[4\] needs 4: make them equal',
+        ),
+        (
+            DINO_DEMO,
+            [4],
+            [2],
+            dict(num_views=4),
+            TypeError,
+            'num_views=4 must be a list of positive integers, one per view pipeline',
         ),
         (
             SIMSIAM_DEMO,

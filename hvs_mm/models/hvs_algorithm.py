@@ -61,7 +61,7 @@ class HVSAlgorithm(TransparentWrapper):
 
     Args:
         algorithm: Config of a self-supervised algorithm, or a built one.
-        candidates: Views drawn per group, in the order of the loader's pipelines; target
+        candidates: Views drawn per group, in the order in which the loader gives them; target
             (full-size) groups first.
         keep: Views kept per group, at most as many as drawn.
         selector: ``'hardest'``, ``'random'``, ``'easiest'``, a dict such as

@@ -25,9 +25,10 @@ def _counts(name: str, value: Sequence[int]) -> tuple[int, ...]:
 class ViewGroups:
     """The admissible combinations: exactly ``keep[g]`` views of each group ``g`` are kept.
 
-    One group stands for one augmentation pipeline. The views of all groups form one list, group
-    after group. The first groups are the *target* groups: their views serve as targets of the
-    pair loss (full-size crops), the views of the others only as online views (local crops).
+    One group stands for one augmentation pipeline, unless the loader draws the views of a group by
+    several. The views of all groups form one list, group after group. The first groups are the
+    *target* groups: their views serve as targets of the pair loss (full-size crops), the views of
+    the others only as online views (local crops).
 
     Args:
         candidates: Views drawn per group.

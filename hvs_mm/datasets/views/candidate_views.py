@@ -43,9 +43,12 @@ class CandidateViews(BaseTransform):
       them to whole batches on the device of the model. The random numbers stay the same.
 
     Args:
-        transforms: One pipeline per group: lists of transforms or their configs. Upstream's
+        transforms: View pipelines: lists of transforms or their configs. Upstream's
             ``view_pipeline`` lists are taken as they are.
-        num_views: Views drawn per pipeline; an integer if there is one pipeline.
+        num_views: Views drawn per pipeline; an integer if there is one pipeline. The groups of
+            :class:`hvs_mm.HVSAlgorithm` take them in order. Usually a pipeline makes a group, but a
+            group may have views of several, such as the first of ``candidates=[2, 2]`` with
+            ``num_views=[1, 3]``.
         photometry: Where colors are changed, ``'loader'`` or ``'device'``.
         exact: Compute every pixel with upstream's own code, several times as slow. Boxes, flips,
             sizes and colors are the same either way.
