@@ -48,7 +48,7 @@ IBOT_SMALL = {
 IBOT_LOCALS = {'global': (2, 224, 0.25, 1.0), 'local': (10, 96, 0.05, 0.25)}
 PUBLISHED = {
     'dino_vit-small_100e': DINO_SMALL,
-    'dino_vit-small_300e': {**DINO_SMALL, **WARM_TEACHER, 'epochs': 300},
+    'dino_vit-small_300e': {**DINO_SMALL, **WARM_TEACHER, 'epochs': 300, 'fixed_norm': False},
     'dino_vit-base_400e': {
         **DINO_SMALL,
         **WARM_TEACHER,

@@ -15,6 +15,7 @@ from hvs_mm import harden
 from hvs_mm.datasets import CandidateViews
 from hvs_mm.engine import check_overrides
 from hvs_mm.models import HVSAlgorithm
+from hvs_mm.selection import build_selector
 from tests.helpers.configs import CONFIGS, baseline_of, build_on_meta, load, without_scope
 
 HVS_CONFIGS = [
@@ -68,12 +69,21 @@ def differences(first: Any, second: Any, path: str = '') -> set[str]:
     return set() if first == second else {path}
 
 
+def drawing_step(cfg: Config) -> Any:
+    (step,) = (s for s in cfg.train_dataloader.dataset.pipeline if s.type == 'CandidateViews')
+    return step
+
+
 @pytest.mark.parametrize('path', [*HVS_CONFIGS, *DEVICE_CONFIGS], ids=lambda path: path.name)
 def test_it_is_the_hardened_baseline(path):
     cfg = load(path)
-    photometry = 'device' if path in DEVICE_CONFIGS else 'loader'
     hardened = harden(
-        baseline_of(path), cfg.model.candidates, cfg.model.keep, photometry=photometry
+        baseline_of(path),
+        cfg.model.candidates,
+        cfg.model.keep,
+        num_views=drawing_step(cfg).num_views,
+        selector=cfg.model.get('selector'),
+        photometry='device' if path in DEVICE_CONFIGS else 'loader',
     )
     if path.parent.name == 'demo':
         hardened.default_hooks.update(DEMO_HOOKS)
@@ -87,7 +97,31 @@ def test_only_the_selection_differs(path):
     assert differences(ours, theirs) <= ALLOWED
     assert ours['model']['algorithm'] == theirs['model']
     assert ours['model']['type'] == 'HVSAlgorithm'
-    assert set(ours['model']) == {'type', 'algorithm', 'candidates', 'keep'}
+    assert set(ours['model']) - {'selector'} == {'type', 'algorithm', 'candidates', 'keep'}
+
+
+@pytest.mark.parametrize('path', [*HVS_CONFIGS, *FAST_CONFIGS, *DEVICE_CONFIGS], ids=str)
+def test_the_published_choice_is_the_default(path):
+    """Of DINO and iBOT on ImageNet; the demos and CIFAR-10 keep the hardest of all."""
+    cfg, name = load(path), path.stem.split('_')[1]
+    is_small = path.parent.name in ('demo', 'cifar10')
+    limit = {'type': 'hardest', 'max_comparisons': 64}
+    assert cfg.model.get('selector') == (limit if name == 'dino' and not is_small else None)
+    views = (cfg.model.candidates, cfg.model.keep, drawing_step(cfg).num_views)
+    if name == 'ibot' and not is_small:
+        local = [10] if len(cfg.model.keep) == 3 else []
+        assert views == ([2, 2, *local], [1, 1, *local], [1, 3, *local])
+    else:
+        assert views[0] == views[2]
+
+
+def test_the_hardest_of_all_combinations():
+    """As the configs say."""
+    cfg = deepcopy(load(CONFIGS / 'hvs_dino_300e.py'))
+    options = {'model.selector.max_comparisons': None}
+    check_overrides(cfg, options)
+    cfg.merge_from_dict(options)
+    assert build_selector(cfg.model.selector).max_comparisons is None
 
 
 @pytest.mark.parametrize(
@@ -110,7 +144,7 @@ def test_the_views_are_the_baselines_but_more(path):
     assert without_scope(views['transforms']) == without_scope(multiview['transforms'])
     counts = multiview['num_views']
     assert cfg.model.keep == ([counts] if isinstance(counts, int) else counts)
-    assert views['num_views'] == cfg.model.candidates
+    assert sum(views['num_views']) == sum(cfg.model.candidates)
     assert sum(cfg.model.candidates) > sum(cfg.model.keep)
     # All other steps are the same, except for packing the geometry and skipping broken files.
     same = {'LoadImageFromFile': 'LoadCheckedImage'}
@@ -214,8 +248,7 @@ def test_only_the_place_of_photometry_differs(path):
 def test_photometry_can_be_on_the_device(path):
     """Every pipeline of this package: no transform in it is refused."""
     cfg = load(path)
-    (step,) = (s for s in cfg.train_dataloader.dataset.pipeline if s.type == 'CandidateViews')
-    TRANSFORMS.build({**step, 'photometry': 'device'})
+    TRANSFORMS.build({**drawing_step(cfg), 'photometry': 'device'})
     preprocessor = MODELS.build({**cfg.data_preprocessor, 'type': 'DevicePhotometry'})
     upstream = MODELS.build({**cfg.data_preprocessor, 'type': 'SelfSupDataPreprocessor'})
     assert torch.equal(preprocessor.mean, upstream.mean)

@@ -3,4 +3,6 @@ _base_ = '../baselines/dino_vit-small_300e.py'
 
 from hvs_mm import hard_views
 
-globals().update(hard_views(_base_, candidates=[2, 2, 16], keep=[1, 1, 8], photometry='device'))
+globals().update(hard_views(
+    _base_, candidates=[2, 2, 16], keep=[1, 1, 8],
+    selector=dict(type='hardest', max_comparisons=64), photometry='device'))

@@ -143,7 +143,7 @@ def test_images_that_a_data_set_draws():
 
 def test_groups_solarization_and_masks(folder):
     for config, views in (
-        (ROOT / 'configs' / 'hvs_ibot_300e.py', [2, 2, 16]),
+        (ROOT / 'configs' / 'hvs_ibot_300e.py', [1, 3, 10]),
         (ROOT / 'configs' / 'baselines' / 'dino_vit-small_300e.py', [1, 1, 8]),
     ):
         numbers = run(config, '--images', folder, '--num-images', 2, '--repeats', 1)

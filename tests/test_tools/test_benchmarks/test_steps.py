@@ -255,10 +255,10 @@ def test_peaks_of_both_steps():
 
 def test_sizes_and_masks_of_a_config():
     cfg = Config.fromfile(ROOT / 'configs/hvs_ibot_300e.py')
-    assert view_sizes(cfg) == [(224, 224)] * 4 + [(96, 96)] * 16
+    assert view_sizes(cfg) == [(224, 224)] * 4 + [(96, 96)] * 10
     batch = random_batch(cfg, 2)
     assert [tuple(view.shape) for view in batch.views] == (
-        [(2, 3, 224, 224)] * 4 + [(2, 3, 96, 96)] * 16
+        [(2, 3, 224, 224)] * 4 + [(2, 3, 96, 96)] * 10
     )
     assert all(sample.view_masks.shape == (4, 14, 14) for sample in batch.samples)
     kept = random_batch(cfg, 2, [0, 2, 4], memory_format=torch.channels_last)
