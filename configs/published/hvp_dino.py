@@ -1,5 +1,5 @@
 # DINO with hard views as automl/hvp trains it (branch dino-wds, defaults of pretrain.py): ViT-S/16, 100
-# epochs of ImageNet-1k, batch 1024. Published in mixed precision: --amp. What our baseline, DINO's own
+# epochs of ImageNet-1k, batch 1024. Mixed precision, its default, is --amp. What our baseline, DINO's own
 # settings, has already is not repeated.
 _base_ = '../baselines/dino_vit-small_100e.py'
 

@@ -1,5 +1,5 @@
 # iBOT with hard views as automl/hvp trains it (branch ibot, the defaults of main_ibot.py and its job
-# files): ViT-S/16, 100 epochs of ImageNet-1k, batch 1024. Published in mixed precision: --amp. What our
+# files): ViT-S/16, 100 epochs of ImageNet-1k, batch 1024. Mixed precision, its default, is --amp. What our
 # baseline, iBOT's own settings, has already is not repeated; gradients are clipped by tensor there, too.
 _base_ = '../baselines/ibot_vit-small_100e.py'
 

@@ -1,5 +1,5 @@
 # SimCLR with hard views as automl/hvp trains it (branch simclr, configs/pretrain_default.yaml): ResNet-50,
-# 100 epochs of ImageNet-1k, batch 4096 on 16 GPUs. Published in mixed precision: --amp. What MMPretrain's
+# 100 epochs of ImageNet-1k, batch 4096 on 16 GPUs. Mixed precision, its default, is --amp. What MMPretrain's
 # baseline has already is not repeated: crops and colors, the projector, temperature 0.1, LARS with momentum
 # 0.9 and a rate of 0.3 per 256 images.
 #
