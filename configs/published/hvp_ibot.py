@@ -1,6 +1,8 @@
-# iBOT with hard views as automl/hvp trains it (branch ibot, the defaults of main_ibot.py and its job
-# files): ViT-S/16, 100 epochs of ImageNet-1k, batch 1024. Mixed precision, its default, is --amp. What our
-# baseline, iBOT's own settings, has already is not repeated; gradients are clipped by tensor there, too.
+# iBOT with hard views as automl/hvp trains it (branch ibot): ViT-S/16, 100 epochs of ImageNet-1k, batch
+# 1024. Names and values in comments are defaults of its main_ibot.py; head and masks are those of the job
+# files of one of its authors, rapanti/ibot. Mixed precision, its default, is --amp.
+#
+# What our baseline, iBOT's own settings, has already is not repeated: gradients are clipped by tensor.
 _base_ = '../baselines/ibot_vit-small_100e.py'
 
 from hvs_mm import hard_views

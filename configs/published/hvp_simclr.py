@@ -1,10 +1,10 @@
-# SimCLR with hard views as automl/hvp trains it (branch simclr, configs/pretrain_default.yaml): ResNet-50,
-# 100 epochs of ImageNet-1k, batch 4096 on 16 GPUs. Mixed precision, its default, is --amp. What MMPretrain's
-# baseline has already is not repeated: crops and colors, the projector, temperature 0.1, LARS with momentum
-# 0.9 and a rate of 0.3 per 256 images.
+# SimCLR with hard views as automl/hvp trains it (branch simclr): ResNet-50, 100 epochs of ImageNet-1k, batch
+# 4096 on 16 GPUs. Names and values in comments are those of configs/pretrain_default.yaml in the repository
+# of one of its authors, rapanti/MinSimAugment. Mixed precision, its default, is --amp.
 #
-# MMPretrain's LARS multiplies the rate into the momentum and leaves biases and norms out; docs/published.md
-# says how much that is.
+# What MMPretrain's baseline has already is not repeated: crops and colors, the projector, temperature 0.1,
+# LARS with momentum 0.9 and a rate of 0.3 per 256 images. Its LARS multiplies the rate into the momentum and
+# leaves biases and norms out; docs/published.md says how much that is.
 _base_ = 'mmpretrain::simclr/simclr_resnet50_16xb256-coslr-200e_in1k.py'
 
 from hvs_mm import hard_views

@@ -1,7 +1,9 @@
-# SimSiam with hard views as automl/hvp trains it (branch main, configs/ImageNet/pretrain_default.yaml):
-# ResNet-50, 100 epochs of ImageNet-1k. Mixed precision, its default, is --amp. What MMPretrain's baseline has
-# already is not repeated: crops of (0.2, 1), saturation 0.4, SGD with momentum 0.9 and a weight decay of
-# 1e-4, a cosine by epoch, a fixed rate of the predictor.
+# SimSiam with hard views as automl/hvp trains it (branch main): ResNet-50, 100 epochs of ImageNet-1k. Names
+# and values in comments are those of configs/ImageNet/pretrain_default.yaml in the repository of one of its
+# authors, rapanti/MinSimAugment. Mixed precision, its default, is --amp.
+#
+# What MMPretrain's baseline has already is not repeated: crops of (0.2, 1), saturation 0.4, SGD with momentum
+# 0.9 and a weight decay of 1e-4, a cosine by epoch, a fixed rate of the predictor.
 _base_ = 'mmpretrain::simsiam/simsiam_resnet50_8xb32-coslr-100e_in1k.py'
 
 from hvs_mm import hard_views
