@@ -55,6 +55,7 @@ class HVSAlgorithm(TransparentWrapper):
 
     - ``hvs_score``: mean score of the kept combination, over the samples that have a finite one,
     - ``hvs_score_mean``: mean score of all combinations, likewise,
+    - ``hvs_hardness``: realized hardness, 1 for the hardest combination, 0 for a random one,
     - ``hvs_nonfinite``: share of NaN or infinite scores,
     - ``hvs_kept_0-1`` ...: share of samples that kept target views 0 and 1 ..., for up to 28
       combinations of target views.
@@ -64,8 +65,9 @@ class HVSAlgorithm(TransparentWrapper):
         candidates: Views drawn per group, in the order in which the loader gives them; target
             (full-size) groups first.
         keep: Views kept per group, at most as many as drawn.
-        selector: ``'hardest'``, ``'random'``, ``'easiest'``, a dict such as
-            ``dict(type='hardest', max_comparisons=128)``, or a built selector.
+        selector: The name of a selector in :mod:`hvs_mm.selection.selectors`, such as
+            ``'hardest'`` or ``'random'``, a dict such as
+            ``dict(type='hardest', max_comparisons=64)``, or a built selector.
         pair_loss: Config of a pair loss, or a built one; by default the one registered for the
             algorithm's type.
         target_groups: Positions of the target groups, ``[0, 1, ...]``. By default those whose
@@ -296,6 +298,7 @@ def _log_entries(selection: Selection) -> dict[str, Tensor]:
     entries = {
         'hvs_score': finite_mean(selection.score),
         'hvs_score_mean': finite_mean(selection.mean_score),
+        'hvs_hardness': finite_mean(selection.hardness()),
         'hvs_nonfinite': selection.nonfinite.mean(),
     }
     choices = selection.groups.target_combinations()

@@ -133,6 +133,7 @@ _PLOTS: Sequence[tuple[str, str, Mapping[str, str]]] = (
     ('IoU of the kept crops, and of all', 'mean IoU', {'iou_kept': ': kept', 'iou_all': ': all'}),
     ('Kept crops with the lowest IoU', _SHARES, _LOWEST),
     ('Score of the kept views minus the mean', 'score', {'score_gap': ''}),
+    ('Realized hardness', '0 random, 1 hardest', {'hardness': ''}),
     ('How evenly the choices fall', 'entropy over its maximum', {'choice_entropy': ''}),
     ('IoU {when}', 'share of pairs', {'iou_kept_bin_0': ''}),
     ('Which views are kept {when}', _SHARES, {'kept_view_0': ''}),

@@ -29,6 +29,7 @@ _COLUMNS = {
     'lowest IoU kept': ('lowest_iou', '.1%'),
     'by chance': ('lowest_iou_chance', '.1%'),
     'score above mean': ('score_gap', '+.3f'),
+    'hardness': ('hardness', '.3f'),
     'entropy': ('choice_entropy', '.3f'),
     'not finite': ('nonfinite', '.1%'),
 }

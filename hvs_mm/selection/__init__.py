@@ -8,7 +8,17 @@ from .pair_losses.simclr import SimCLRPairLoss
 from .pair_losses.simsiam import SimSiamPairLoss
 from .record import Selection
 from .scores import ScoreWeights
-from .selectors import EasiestSelector, HardestSelector, RandomSelector, Selector, build_selector
+from .selectors import (
+    EasiestSelector,
+    HardestSelector,
+    PerGroupSelector,
+    QuantileSelector,
+    RandomSelector,
+    ScoreSelector,
+    Selector,
+    SoftenedSelector,
+    build_selector,
+)
 from .statistics.choice import image_statistics
 from .statistics.color import COLOR_CHANGES
 from .statistics.geometry import pair_geometry, pair_ious
@@ -20,12 +30,16 @@ __all__ = [
     'HardestSelector',
     'IBOTPairLoss',
     'PairLoss',
+    'PerGroupSelector',
+    'QuantileSelector',
     'RandomSelector',
+    'ScoreSelector',
     'ScoreWeights',
     'Selection',
     'Selector',
     'SimCLRPairLoss',
     'SimSiamPairLoss',
+    'SoftenedSelector',
     'ViewGroups',
     'build_pair_loss',
     'build_selector',

@@ -116,27 +116,3 @@ class ViewGroups:
         targets = list(zip(self.spans(), self.keep))[: self.num_target_groups]
         picks = product(*(combinations(span, k) for span, k in targets))
         return [tuple(view for group in pick for view in group) for pick in picks]
-
-    def combination(self, number: int) -> tuple[int, ...]:
-        """The combination of ``num_kept`` views with a number in lexicographic order, from 0."""
-        views: list[int] = []
-        for span, k in zip(reversed(self.spans()), reversed(self.keep)):
-            number, rank = divmod(number, comb(len(span), k))
-            # The combinations before it are not listed: there may be too many.
-            views = _unrank(span, k, rank) + views
-        return tuple(views)
-
-
-def _unrank(items: range, size: int, rank: int) -> list[int]:
-    """The ``rank``-th of the lexicographically ordered ``size``-subsets of ``items``."""
-    chosen: list[int] = []
-    for position, item in enumerate(items):
-        if len(chosen) == size:
-            break
-        # The number of subsets with this item; skip them all when the rank lies beyond.
-        here = comb(len(items) - position - 1, size - len(chosen) - 1)
-        if rank < here:
-            chosen.append(item)
-        else:
-            rank -= here
-    return chosen

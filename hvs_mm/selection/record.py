@@ -26,9 +26,11 @@ class Selection:
         score: (B,) score of the kept combination. Not finite only where the sample has no finite
             combination at all.
         pair_loss: (B, T, S) the tensor the scores were formed from.
-        mean_score: (B,) mean over the finite scores of all combinations that were scored.
+        mean_score: (B,) mean over the finite scores of all combinations, whichever the selector
+            has compared.
+        hardest_score: (B,) the highest finite score of all combinations.
         target_choice: (B,) int64, which of ``groups.target_combinations()`` was kept.
-        nonfinite: (B,) float, share of NaN or infinite scores.
+        nonfinite: (B,) float, share of NaN or infinite scores in those of all combinations.
         groups: The groups the views come in.
         samples: (B,) int64, the positions in a larger batch of the samples that were selected for;
             ``None`` if these are the batch.
@@ -38,10 +40,22 @@ class Selection:
     score: Tensor
     pair_loss: Tensor
     mean_score: Tensor
+    hardest_score: Tensor
     target_choice: Tensor
     nonfinite: Tensor
     groups: ViewGroups
     samples: Tensor | None = None
+
+    def hardness(self) -> Tensor:
+        """The realized hardness (B,): ``(score - mean_score) / (hardest_score - mean_score)``.
+
+        1 for the hardest combination, 0 on average for a random one, negative for easy ones. NaN
+        where the scores of all combinations are equal, or none is finite.
+        """
+        gap = self.hardest_score - self.mean_score
+        # Equal scores have a gap of rounding errors.
+        rounding = 8 * torch.finfo(gap.dtype).eps * self.hardest_score.abs()
+        return ((self.score - self.mean_score) / gap).where(gap > rounding, torch.nan)
 
     def choice_shares(self) -> Tensor:
         """Share (C,), float32, of each of ``groups.target_combinations()`` in the kept ones."""

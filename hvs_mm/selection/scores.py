@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from ..utils.to_device import index_tensor
+from .groups import ViewGroups
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,53 @@ def diagonal_means(pair_loss: Tensor, combinations: Sequence[Sequence[int]]) -> 
     return diagonal[:, index_tensor(combinations, pair_loss.device)].mean(-1)
 
 
+def is_finite(values: Tensor) -> Tensor:
+    """As ``torch.isfinite``, with half as many kernels: the tensors here are small."""
+    # A comparison with NaN is false.
+    return values.abs() < torch.inf
+
+
 def finite_mean(values: Tensor) -> Tensor:
     """Mean over the finite entries of the last dimension, NaN where there is none."""
-    finite = values.isfinite()
+    finite = is_finite(values)
     return torch.where(finite, values, 0).sum(-1) / finite.sum(-1)
+
+
+def rank_key(values: Tensor, sign: int) -> Tensor:
+    """Values to sort in descending order, from the highest or, for ``sign`` -1, from the lowest.
+
+    Those that are not finite come last.
+    """
+    return torch.where(is_finite(values), values if sign == 1 else -values, -torch.inf)
+
+
+def kept_scores(
+    pair_loss: Tensor, indices: Tensor, groups: ViewGroups, weights: ScoreWeights
+) -> Tensor:
+    """Scores (B,) of one combination per sample, (B, kept), from the pair losses (B, T, S)."""
+    samples = torch.arange(len(pair_loss), device=pair_loss.device)[:, None, None]
+    targets = indices[:, : groups.num_kept_targets]
+    # (B, kept targets, kept)
+    cells = pair_loss[samples, targets[:, :, None], indices[:, None, :]]
+    itself = torch.eye(cells.shape[1], cells.shape[2], dtype=torch.bool, device=cells.device)
+    sums = cells.masked_fill(itself, 0).sum((1, 2))
+    score = weights.cross * sums / groups.num_cross_terms
+    if weights.diagonal:
+        score = score + weights.diagonal * cells.diagonal(dim1=1, dim2=2).mean(1)
+    return score
+
+
+def combination_scores(
+    pair_loss: Tensor,
+    combinations: Sequence[Sequence[int]],
+    groups: ViewGroups,
+    weights: ScoreWeights = ScoreWeights(),
+) -> Tensor:
+    """Scores (B, C) of C combinations of ``num_kept`` views from the pair losses (B, T, S)."""
+    kept_targets = groups.num_kept_targets
+    sums = cross_sums(pair_loss, combinations, kept_targets)
+    scores = weights.cross * sums / groups.num_cross_terms
+    if weights.diagonal:
+        targets = [views[:kept_targets] for views in combinations]
+        scores = scores + weights.diagonal * diagonal_means(pair_loss, targets)
+    return scores

@@ -178,6 +178,7 @@ def test_log_entries():
     expected = symmetric[:, off_diagonal].mean().item()
     assert log['hvs_score_mean'].item() == pytest.approx(expected, abs=1e-6)
     assert log['hvs_nonfinite'].item() == 0
+    assert log['hvs_hardness'].item() == 1
     shares = {key: value.item() for key, value in log.items() if 'kept' in key}
     assert list(shares) == [f'hvs_kept_{a}-{b}' for a in range(4) for b in range(a + 1, 4)]
     assert sum(shares.values()) == pytest.approx(1)

@@ -13,6 +13,7 @@ from hvs_mm.losses.ntxent import ntxent_pair_loss
 from hvs_mm.losses.simsiam import simsiam_pair_loss
 from hvs_mm.selection import HardestSelector, ViewGroups
 from hvs_mm.selection.pair_losses.ibot import IBOTPairLoss
+from hvs_mm.selection.score_table import ScoreTable
 from hvs_mm.selection.selectors import combination_scores
 from tests.helpers.published_numbers import (
     EXACT,
@@ -49,9 +50,12 @@ def test_dino_all_combinations():
     numbers, order = load_numbers('dino_selection', 'full/'), grouped(4, 10)
     groups = ViewGroups([2, 2, 6], [1, 1, 3], num_target_groups=2)
     assert groups.num_combinations() == numbers['all_combinations'] == len(numbers['combinations'])
-    ours = {groups.combination(number) for number in range(80)}
-    assert ours == {tuple(order.index(v) for v in c) for c in numbers['combinations'].tolist()}
-    selection = HardestSelector()(dino_pair_losses(numbers, order), groups)
+    pair_loss = dino_pair_losses(numbers, order)
+    ours = ScoreTable.of(pair_loss[:1], groups).numbered(torch.arange(80)[None]).views(groups)[0]
+    assert set(map(tuple, ours.tolist())) == {
+        tuple(order.index(view) for view in views) for views in numbers['combinations'].tolist()
+    }
+    selection = HardestSelector()(pair_loss, groups)
     check(selection, order, numbers, num_terms=2 * 4)
 
 

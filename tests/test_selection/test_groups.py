@@ -15,12 +15,9 @@ GROUPS = [
 
 
 @pytest.mark.parametrize(('candidates', 'keep', 'targets'), GROUPS)
-def test_combinations_are_numbered_in_lexicographic_order(candidates, keep, targets):
+def test_the_number_of_combinations(candidates, keep, targets):
     groups = ViewGroups(candidates, keep, targets)
-    expected = admissible_by_hand(candidates, keep)
-    assert groups.num_combinations() == len(expected)
-    assert [groups.combination(i) for i in range(len(expected))] == expected
-    assert expected == sorted(expected)
+    assert groups.num_combinations() == len(admissible_by_hand(candidates, keep))
 
 
 @pytest.mark.parametrize(('candidates', 'keep', 'targets'), GROUPS)

@@ -26,7 +26,10 @@ _UPSTREAM_INTERVALS = (10, 100)
 #: Seconds after which the first line of a run comes at the latest.
 _FIRST_LINE = 20
 #: Explains the numbers of selection at the end of the lines.
-_LEGEND = 'gap, IoU: score and overlap of kept pairs minus all pairs; low: lowest-IoU pairs kept'
+_LEGEND = (
+    'hard: kept views, from 0 random to 1 hardest; IoU: overlap of kept pairs minus all pairs; '
+    'low: lowest-IoU pairs kept'
+)
 
 
 @HOOKS.register_module()
@@ -35,7 +38,7 @@ class ConsoleHook(Hook):
 
     Acts in the first process only. Lines have the epoch, the step of it, the loss since the last
     line, the learning rate, the time left, images per second over all processes without validation,
-    and, if :class:`SelectionStatsHook` has logged since the last line, its ``score_gap``,
+    and, if :class:`SelectionStatsHook` has logged since the last line, its ``hardness``,
     ``iou_kept - iou_all`` and ``lowest_iou``. The log file and the visualizer are those of
     ``LoggerHook``.
 
@@ -165,7 +168,7 @@ class ConsoleHook(Hook):
             return []
         self._shown_stats = stats
         return [
-            f'gap {stats["score_gap"]:+.3f}',
+            f'hard {stats["hardness"]:.2f}',
             f'IoU {stats["iou_kept"] - stats["iou_all"]:+.3f}',
             f'low {100 * stats["lowest_iou"]:.0f}%',
         ]

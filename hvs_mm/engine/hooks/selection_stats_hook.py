@@ -56,7 +56,8 @@ class SelectionStatsHook(Hook):
     ..., with all other statistics of :func:`hvs_mm.selection.image_statistics`, the share of each
     combination as ``selection/kept_0-1`` ..., the standard deviation over images of the gaps
     (``selection/iou_gap_std``, ``selection/score_gap_std``), and the number of images,
-    ``selection/images``; ``selection/score_gap_images`` counts those with a finite score.
+    ``selection/images``; ``selection/score_gap_images`` counts those with a finite score. The
+    realized hardness, ``selection/hardness``, is in the log line as ``hvs_hardness`` of the model.
 
     Args:
         interval: Iterations from one log entry to the next.

@@ -106,6 +106,7 @@ def image_statistics(
         and their ``_chance`` are those of :class:`Comparison`:
 
         - ``score_gap``, kept score minus the mean of all; NaN where no score is finite,
+        - ``hardness``, see :meth:`Selection.hardness`,
         - ``nonfinite``, the share of such scores; ``kept_view_0`` ..., 1 if that view was kept,
         - where two target views or more are kept, the fields of :class:`PairGeometry`, ``iou_gap``,
           ``lowest_iou``, and ``iou_kept_bin_0`` ... ``iou_all_bin_9``, the share of combinations
@@ -120,6 +121,7 @@ def image_statistics(
     gap = selection.score - selection.mean_score
     found = {
         'score_gap': gap.where(gap.isfinite(), float('nan')),
+        'hardness': selection.hardness(),
         'nonfinite': selection.nonfinite,
     }
     # (B, kept, 1) == (S,) -> (B, S)

@@ -60,9 +60,9 @@ def test_duration(seconds, text):
 
 def test_numbers_of_selection_are_not_repeated():
     hook = ConsoleHook()
-    latest = {'score_gap': 0.25, 'iou_kept': 0.3, 'iou_all': 0.4, 'lowest_iou': 0.5}
+    latest = {'hardness': 0.674, 'iou_kept': 0.3, 'iou_all': 0.4, 'lowest_iou': 0.5}
     hook._stats, hook._shown_stats = SimpleNamespace(latest=latest), None
-    assert hook._selection() == ['gap +0.250', 'IoU -0.100', 'low 50%']
+    assert hook._selection() == ['hard 0.67', 'IoU -0.100', 'low 50%']
     assert hook._selection() == []
-    hook._stats.latest = dict(latest, score_gap=-0.5)
-    assert hook._selection()[0] == 'gap -0.500'
+    hook._stats.latest = dict(latest, hardness=-0.5)
+    assert hook._selection()[0] == 'hard -0.50'

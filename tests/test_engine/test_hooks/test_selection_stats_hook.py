@@ -98,6 +98,7 @@ def test_what_is_logged(tmp_path, model):
     pairs = list(combinations(range(num_targets), 2))
     for span, entry in zip(spans, logged):
         gaps, ious, lowest, counts, kept_ious = [], [], [], dict.fromkeys(pairs, 0), []
+        hardness = []
         for iteration, selection, boxes in batches(runner).batches:
             if iteration not in span:
                 continue
@@ -109,6 +110,7 @@ def test_what_is_logged(tmp_path, model):
                 kept_ious.append(own[pairs.index(pair)])
                 lowest.append(own[pairs.index(pair)] <= min(own) + 1e-6)
                 gaps.append((selection.score - selection.mean_score)[sample].item())
+                hardness.append(selection.hardness()[sample].item())
         assert entry['selection/images'] == len(gaps) == 3 * len(span)
         assert entry['selection/score_gap_images'] == np.isfinite(gaps).sum()
         expected = {
@@ -117,6 +119,7 @@ def test_what_is_logged(tmp_path, model):
             'lowest_iou': np.mean(lowest),
             'score_gap': np.mean(gaps),
             'score_gap_std': np.std(gaps),
+            'hardness': np.mean(hardness),
             'iou_gap': np.mean(kept_ious) - np.mean(ious),
             'iou_gap_std': np.std(np.subtract(kept_ious, ious)),
             'nonfinite': 0,

@@ -138,6 +138,7 @@ def test_against_loops_over_images(candidates, keep, num_target_groups):
         assert value('score_gap') == pytest.approx(
             (selection.score - selection.mean_score)[sample].item()
         )
+        assert value('hardness') == selection.hardness()[sample].item()
         assert ('local_iou_kept' in found) == bool(smaller)
         if smaller:
             pairs = [(t, s) for t in targets for s in smaller]
