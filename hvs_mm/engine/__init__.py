@@ -16,6 +16,7 @@ from .hooks.selection_stats_hook import SelectionStatsHook
 from .hooks.teacher_hook import TeacherHook, cosine_schedule
 from .hooks.threads_hook import ThreadsHook
 from .optim.autocast_optim_wrapper import AutocastOptimWrapper
+from .optim.hardness_schedule import HardnessSchedule
 from .optim.weight_decay import CosineWeightDecay
 from .runners.building import (
     build_model,

@@ -207,6 +207,8 @@ def run(tmp_path, schedule):
         # 2 epochs of 5 iterations
         ({'interval': 3}, [1, 0, 0, 1, 0, 0, 1, 0, 0, 1]),
         ({'warmup': 1}, [0] * 5 + [1] * 5),
+        # Never.
+        ({'warmup': 2}, [0] * 10),
         ({'warmup': 1, 'interval': 2}, [0] * 5 + [0, 1, 0, 1, 0]),
         ({'prob': 0.5}, [0.5] * 10),
     ],

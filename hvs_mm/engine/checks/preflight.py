@@ -21,7 +21,13 @@ from .class_checks import check_classes
 from .dataset_checks import TESTING, TRAINING, check_datasets
 from .hook_checks import check_clipping, check_selection_hooks, check_teacher
 from .loader_checks import check_bad_images, check_enough_images, check_loader, check_photometry
-from .schedule_checks import check_precision, check_schedule, check_selection_warmup, check_warmup
+from .schedule_checks import (
+    check_hardness,
+    check_precision,
+    check_schedule,
+    check_selection_warmup,
+    check_warmup,
+)
 from .trust_checks import check_trust
 
 
@@ -56,6 +62,7 @@ def preflight(cfg: Config, trust: bool = False) -> None:
         check_selection_hooks(cfg, model)
         check_clipping(cfg)
         check_schedule(cfg)
+        check_hardness(cfg, model)
         check_resume(cfg, model, trust)
         check_start(cfg, model, trust)
 

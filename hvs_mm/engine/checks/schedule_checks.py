@@ -7,6 +7,8 @@ from mmengine.config import Config
 from torch import nn
 
 from ...models.selection_schedule import SelectionSchedule
+from ...utils.class_name import class_name
+from ..optim.hardness_schedule import HardnessSchedule
 
 
 def check_precision(cfg: Config) -> None:
@@ -39,7 +41,7 @@ def check_warmup(cfg: Config, model: nn.Module) -> None:
 
 
 def check_selection_warmup(cfg: Config, model: nn.Module) -> None:
-    """Check that views are selected before the run ends."""
+    """Check that the run does not end before its epochs without selection."""
     schedule, train_cfg = getattr(model, 'schedule', None), cfg.get('train_cfg')
     if not isinstance(schedule, SelectionSchedule) or not schedule.warmup or not train_cfg:
         return
@@ -50,11 +52,11 @@ def check_selection_warmup(cfg: Config, model: nn.Module) -> None:
             f"{train_cfg.get('type')!r} counts iterations: take type='EpochBasedTrainLoop' with "
             'max_epochs, or set model.schedule.warmup=0.'
         )
-    if schedule.warmup >= max_epochs:
+    if schedule.warmup > max_epochs:
         raise ValueError(
             f'model.schedule.warmup={schedule.warmup} epochs without selection, but the run has '
-            f'max_epochs={max_epochs}: views would never be selected. Lower model.schedule.warmup, '
-            'or train longer.'
+            f'max_epochs={max_epochs}: lower model.schedule.warmup to {max_epochs}, which never '
+            'selects, or to less, or train longer.'
         )
 
 
@@ -72,3 +74,20 @@ def check_schedule(cfg: Config) -> None:
                 f'train longer, or set --cfg-options param_scheduler.{number}.begin, or '
                 'param_scheduler=None for a constant learning rate.'
             )
+
+
+def check_hardness(cfg: Config, model: nn.Module) -> None:
+    """Check that the schedules of the selection fit the selector."""
+    schedulers = cfg.get('param_scheduler') or []
+    for one in [schedulers] if isinstance(schedulers, dict) else schedulers:
+        if class_name(one) != 'HardnessSchedule':
+            continue
+        if 'runner_type' not in cfg:
+            raise ValueError(
+                'HardnessSchedule in param_scheduler needs a Runner that connects it with the '
+                "selector: set runner_type='mmpretrain.ReliableRunner'."
+            )
+        others = ('type', '_scope_', 'convert_to_iter_based')
+        settings = {name: value for name, value in one.items() if name not in others}
+        optimizer = torch.optim.SGD([torch.zeros(1)], lr=0.1)
+        HardnessSchedule(optimizer, **settings).connect(model)

@@ -22,7 +22,7 @@ def schedule_settings(schedulers: Any) -> list[dict[str, Any]]:
             and not name.startswith('_')
             and name not in _PROGRESS
         }
-        for scheduler in _built(schedulers)
+        for scheduler in built_schedulers(schedulers)
     ]
 
 
@@ -42,7 +42,7 @@ def resumed_differences(
         whole old run, but ends before the new one.
     """
     texts = []
-    for scheduler, before in zip(_built(schedulers), configured):
+    for scheduler, before in zip(built_schedulers(schedulers), configured):
         now = vars(scheduler)
         changes = [
             f'{name}={_short(now[name])} (the config: {_short(value)})'
@@ -51,7 +51,7 @@ def resumed_differences(
         ]
         if changes:
             texts.append(f'{_name(scheduler)} has {", ".join(changes)}')
-    for scheduler in _built(schedulers) if new_lengths else []:
+    for scheduler in built_schedulers(schedulers) if new_lengths else []:
         by_epoch, end = scheduler.by_epoch, scheduler.end
         if old_lengths[by_epoch] <= end < new_lengths[by_epoch]:
             texts.append(
@@ -61,7 +61,7 @@ def resumed_differences(
     return texts
 
 
-def _built(schedulers: Any) -> list[_ParamScheduler]:
+def built_schedulers(schedulers: Any) -> list[_ParamScheduler]:
     """The schedulers of all optimizers; none as long as they are settings."""
     parts = list(schedulers.values()) if isinstance(schedulers, dict) else [schedulers]
     found = [one for part in parts for one in (part if isinstance(part, list) else [part])]

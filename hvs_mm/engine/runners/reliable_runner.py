@@ -17,6 +17,7 @@ from mmpretrain.registry import RUNNERS
 from ...utils.atomic_write import atomic_write
 from ...utils.class_name import class_name
 from ...utils.console import hold_back_noise, log_to_console, quiet_logger
+from ..optim.hardness_schedule import connect_hardness_schedules
 from ..optim.resumed_schedules import resumed_differences, schedule_settings
 from .checkpoint_paths import (
     CheckpointError,
@@ -109,6 +110,12 @@ class ReliableRunner(Runner):
         for one in [schedulers] if isinstance(schedulers, dict) else schedulers:
             if isinstance(one, dict) and class_name(one).endswith('LR') and one.get('eta_min'):
                 one['eta_min'] *= ratio
+
+    def build_param_scheduler(self, scheduler: Any) -> Any:
+        """Build the schedulers, and connect those of the selection with the model."""
+        built = super().build_param_scheduler(scheduler)
+        connect_hardness_schedules(built, self.model)
+        return built
 
     def load_or_resume(self) -> None:
         """Load or resume; raise ``ValueError`` if there are checkpoints but none can be read."""

@@ -59,17 +59,82 @@ def test_masks_that_begin_too_late(settings, message):
         preflight(cfg)
 
 
-def test_a_warmup_that_never_ends():
+def test_a_warmup_longer_than_the_run():
     cfg = config()
     cfg.train_cfg.max_epochs = 3
-    cfg.model.schedule = dict(warmup=2)
-    preflight(cfg)
+    # An arm of a study that never selects.
     cfg.model.schedule = dict(warmup=3)
-    with pytest.raises(ValueError, match=r'\.schedule\.warmup=3 .* max_epochs=3: .* never be sel'):
+    preflight(cfg)
+    cfg.model.schedule = dict(warmup=4)
+    with pytest.raises(
+        ValueError, match=r'\.schedule\.warmup=4 .* max_epochs=3: lower .* to 3, wh'
+    ):
         preflight(cfg)
     cfg.train_cfg = dict(type='IterBasedTrainLoop', max_iters=100)
     cfg.param_scheduler = []
     with pytest.raises(
-        ValueError, match=r"\.schedule\.warmup=3 counts epochs.*'IterBasedTrainLoop'"
+        ValueError, match=r"\.schedule\.warmup=4 counts epochs.*'IterBasedTrainLoop'"
+    ):
+        preflight(cfg)
+
+
+@pytest.mark.parametrize(
+    ('selector', 'schedule', 'message'),
+    [
+        (
+            'hardest', dict(dial='temperature'),
+            r"HardnessSchedule with dial='temperature' does not fit model\.selector: "
+            r"HardestSelector has no dial 'temperature': one of \['max_comparisons'\]\.",
+        ),
+        (
+            'random', dict(dial='temperature'),
+            r"HardnessSchedule .*: RandomSelector has no dial 'temperature': it has none\.",
+        ),
+        (
+            dict(type='quantile', quantile=1), dict(dial='quantile', to_value=1.5),
+            r"HardnessSchedule with dial='quantile' .*: quantile=1\.5 must be between 0 and 1",
+        ),
+        (
+            dict(type='per_group', local_crops='softened'), dict(dial='temperature'),
+            r"no dial 'temperature': one of \['local_crops\.temperature'\]\.",
+        ),
+        ('softened', dict(dial='temperature', to_value=float('nan')), r'to_value=nan must be a'),
+        ('softened', dict(dial='temperature', curve='steps'), r"curve='steps' must be one"),
+    ],
+)  # fmt: skip
+def test_a_schedule_that_does_not_fit_the_selector(selector, schedule, message):
+    cfg = config()
+    cfg.runner_type = 'mmpretrain.ReliableRunner'
+    cfg.model.selector = selector
+    cfg.param_scheduler = [
+        dict(type='HardnessSchedule', from_value=1, **{'to_value': 0, **schedule})
+    ]
+    with pytest.raises(ValueError, match=message):
+        preflight(cfg)
+
+
+def test_a_schedule_of_the_selection_that_nothing_connects():
+    cfg = config()
+    cfg.model.selector = 'softened'
+    cfg.param_scheduler = dict(
+        type='HardnessSchedule', dial='temperature', from_value=1, to_value=0, by_epoch=True,
+        convert_to_iter_based=True,
+    )  # fmt: skip
+    cfg.pop('runner_type', None)
+    with pytest.raises(ValueError, match=r"HardnessSchedule .* set runner_type='mmpretrain\.Relia"):
+        preflight(cfg)
+    cfg.runner_type = 'mmpretrain.ReliableRunner'
+    preflight(cfg)
+
+
+def test_a_schedule_of_the_selection_without_one():
+    cfg = dino_config()
+    cfg.model = dino('DINO')
+    cfg.runner_type = 'mmpretrain.ReliableRunner'
+    cfg.param_scheduler = dict(
+        type='HardnessSchedule', dial='temperature', from_value=1, to_value=0
+    )
+    with pytest.raises(
+        ValueError, match=r'the model DINO selects no views: remove it from param_s'
     ):
         preflight(cfg)
