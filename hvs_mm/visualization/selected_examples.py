@@ -30,8 +30,7 @@ def select_examples(model: nn.Module, examples: Examples, seed: int = 0) -> Sele
     """
     # The preprocessor may write into its input.
     data = model.data_preprocessor(deepcopy(examples.batch()))
-    # Selectors draw from Python's generator, stochastic depth from torch's: the training must not
-    # miss these numbers.
+    # Selectors and stochastic depth draw random numbers, which the training must not miss.
     with own_random_numbers(seed), preserve_state(model):
         return model.select_views(data['inputs'], data['data_samples'])
 

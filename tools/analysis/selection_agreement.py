@@ -1,4 +1,4 @@
-"""What cheaper selection costs and what it keeps of the full choice.
+"""What cheaper selection costs and what it keeps of the full choice, and how hard selectors choose.
 
 Draws candidate views of training images, lets the model of a checkpoint select from them in full
 and with cheaper variants, and compares the choices:
@@ -11,6 +11,9 @@ and with cheaper variants, and compares the choices:
   confidence interval over images. 1 is the full choice, 0 a random one.
 
 A schedule of interval=4 or prob=0.25 keeps the share of the choices that it makes: a quarter.
+
+A second table has the realized hardness of selectors, 1 for the hardest combination and 0 for a
+random one, by the pair losses of the full selection.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ from typing import Any
 
 import torch
 from _agreement import agreement_with
+from _dials import realized_hardness
 from _example_batches import draw_example_batches, whole_batches
 from _trained_run import load_run
 from mmengine.config import Config
@@ -33,6 +37,7 @@ from hvs_mm.engine import add_example_options, one_line_errors, tool_parser, wri
 from hvs_mm.evaluation import count_operations
 from hvs_mm.models import HVSAlgorithm, SelectionPass, SelectionSchedule, is_random
 from hvs_mm.models.cheap_pass.selection_pass import PASS_SETTINGS
+from hvs_mm.selection import HardestSelector
 from hvs_mm.selection.record import Selection, join_selections
 from hvs_mm.visualization import select_examples
 
@@ -118,8 +123,8 @@ def compare(
     dataset: BaseDataset,
     cfg: Config,
     args: argparse.Namespace,
-) -> list[dict[str, Any]]:
-    """One row per variant, in batches of the training's size."""
+) -> tuple[list[dict[str, Any]], Selection]:
+    """One row per variant, in batches of the training's size, and the full selection."""
     batch_size = args.batch_size or cfg.train_dataloader.batch_size
     number = whole_batches(dataset, args.images, batch_size)
     found: dict[str, list[Selection]] = {name: [] for name in passes}
@@ -133,7 +138,7 @@ def compare(
         indices = join_selections(found[name]).indices
         agreement = agreement_with(full, indices, model.pair_loss.score_weights(model.algorithm))
         rows.append({'variant': name, 'cost': cost_of(model, examples), **vars(agreement)})
-    return rows
+    return rows, full
 
 
 def cost_of(model: HVSAlgorithm, examples: Any) -> float:
@@ -155,30 +160,37 @@ def cost_of(model: HVSAlgorithm, examples: Any) -> float:
     return count_operations(lambda: step(model.loss(views, samples))) / vanilla
 
 
-def show(rows: list[dict[str, Any]]) -> None:
+def show(rows: list[dict[str, Any]], dials: list[dict[str, Any]]) -> None:
     table = Table('selection', 'cost', 'same views', 'retained')
     for row in rows:
-        low, high = (row['retained'] + sign * row['retained_error'] for sign in (-1, 1))
-        table.add_row(
-            row['variant'],
-            f'{row["cost"]:.3f}',
-            f'{row["same"]:.1%}',
-            f'{row["retained"]:.3f} [{low:.3f}, {high:.3f}]',
-        )
+        cost, retained = f'{row["cost"]:.3f}', _with_interval(row, 'retained')
+        table.add_row(row['variant'], cost, f'{row["same"]:.1%}', retained)
+    Console().print(table)
+    table = Table('selector', 'same views', 'hardness')
+    for row in dials:
+        table.add_row(row['selector'], f'{row["same"]:.1%}', _with_interval(row, 'hardness'))
     Console().print(table)
     print(f'{rows[0]["images"]} images; brackets: 95 % confidence over images')
+
+
+def _with_interval(row: dict[str, Any], name: str) -> str:
+    low, high = (row[name] + sign * row[f'{name}_error'] for sign in (-1, 1))
+    return f'{row[name]:.3f} [{low:.3f}, {high:.3f}]'
 
 
 def analyze(args: argparse.Namespace) -> None:
     cfg, model, dataset = load_run(args)
     model.train()
-    # When a config selects has no part in how it selects.
+    # When a config selects, and how hard, has no part in what passes agree on.
     model.schedule = SelectionSchedule()
-    rows = compare(model, build_passes(model, args.variants), dataset, cfg, args)
-    show(rows)
+    configured, model.selector = model.selector, HardestSelector()
+    rows, full = compare(model, build_passes(model, args.variants), dataset, cfg, args)
+    weights = model.pair_loss.score_weights(model.algorithm)
+    dials = realized_hardness(full, weights, configured, args.seed)
+    show(rows, dials)
     if args.json:
         content = {'config': args.config, 'checkpoint': args.checkpoint, 'seed': args.seed}
-        write_json(args.json, {**content, 'variants': rows})
+        write_json(args.json, {**content, 'variants': rows, 'selectors': dials})
 
 
 def main(argv: list[str] | None = None) -> None:

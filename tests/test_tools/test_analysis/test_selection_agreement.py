@@ -23,7 +23,7 @@ pytestmark = pytest.mark.usefixtures('own_folder')
 @pytest.fixture(scope='module')
 def checkpoints(tmp_path_factory):
     folder, paths = tmp_path_factory.mktemp('checkpoints'), {}
-    for name in ('simsiam', 'ibot'):
+    for name in ('simsiam', 'dino', 'ibot'):
         torch.manual_seed(0)
         model = build_model(Config.fromfile(DEMO / f'hvs_{name}.py'))
         model.init_weights()
@@ -35,8 +35,11 @@ def checkpoints(tmp_path_factory):
 def run(name, checkpoints, *arguments):
     config = str(DEMO / f'hvs_{name}.py')
     load_tool(TOOL).main([config, checkpoints[name], *SMALL, '--json', 'out.json', *arguments])
-    rows = json.loads(Path('out.json').read_text())['variants']
-    return {row['variant']: row for row in rows}
+    return {row['variant']: row for row in written('variants')}
+
+
+def written(key, path='out.json'):
+    return json.loads(Path(path).read_text())[key]
 
 
 def test_default_variants(checkpoints, capsys):
@@ -62,6 +65,31 @@ def test_default_variants(checkpoints, capsys):
     costs = [rows[f'depth={depth}']['cost'] for depth in (1, 2, 3)]
     assert 1 < costs[0] < costs[1] < costs[2] < full['cost']
     assert '16 images' in capsys.readouterr().out
+
+
+def test_hardness_of_selectors(checkpoints, capsys):
+    arguments = ('--variant', 'dtype=bfloat16', '--cfg-options', 'model.selector=random')
+    run('dino', checkpoints, *arguments)
+    rows = {row['selector']: row for row in written('selectors')}
+    hardness = {name: row['hardness'] for name, row in rows.items()}
+    assert hardness['hardest'] == rows['hardest']['same'] == 1
+    assert hardness['easiest'] < -0.5
+    for name in ('as configured', 'random'):
+        assert abs(hardness[name]) < 3 * rows[name]['hardness_error']
+    softened = [hardness[name] for name in rows if name.startswith('softened')]
+    assert softened == sorted(softened, reverse=True)
+    assert 0 < hardness['per_group, global_crops=hardest'] < 1
+    assert 'softened, temperature=0.25' in capsys.readouterr().out
+
+
+def test_selectors_that_make_no_difference_are_left_out(checkpoints):
+    run('simsiam', checkpoints, '--variant', 'scale=0.5')
+    names = [row['selector'] for row in written('selectors')]
+    # 6 combinations, and no local crops.
+    assert [name for name in names if 'max_comparisons' in name or 'per_group' in name] == [
+        'hardest, max_comparisons=4',
+        'hardest, max_comparisons=2',
+    ]
 
 
 def test_variants_that_are_asked_for(checkpoints):
@@ -101,10 +129,11 @@ def test_options_of_the_config_do_not_enter_the_reference(checkpoints):
     config = Path('fast.py')
     config.write_text(
         f"_base_ = '{DEMO / 'hvs_simsiam.py'}'\n"
-        'model = dict(selection_pass=dict(scale=0.5), schedule=dict(interval=7))\n'
+        'model = dict(selection_pass=dict(scale=0.5), schedule=dict(interval=7), '
+        "selector='easiest')\n"
     )
     load_tool(TOOL).main([str(config), checkpoints['simsiam'], *SMALL, '--json', 'fast.json'])
-    assert json.loads(Path('fast.json').read_text())['variants'] == list(rows.values())
+    assert written('variants', 'fast.json') == list(rows.values())
 
 
 @pytest.mark.parametrize(
