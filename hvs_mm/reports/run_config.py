@@ -86,9 +86,16 @@ def _selection(model: Mapping[str, Any]) -> str:
     if list(candidates) == list(keep):
         return f'none, {counts}'
     selector = model.get('selector', 'hardest')
-    limit = _mapping(selector).get('max_comparisons')
+    others = dict(_mapping(selector))
+    limit = others.pop('max_comparisons', None)
+    details = [f'of {limit} combinations'] if limit else []
+    details += [
+        f'{name}={class_name(value) if isinstance(value, Mapping) else value}'
+        for name, value in others.items()
+        if name not in ('type', '_scope_')
+    ]
     name = selector if isinstance(selector, str) else class_name(_mapping(selector))
-    return f'{name} {counts}' + (f', of {limit} combinations' if limit else '')
+    return ', '.join([f'{name} {counts}', *details])
 
 
 def _backbone(config: Mapping[str, Any]) -> str:

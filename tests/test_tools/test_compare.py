@@ -573,6 +573,15 @@ def test_fine_tuning_is_no_linear_evaluation(backbone, is_linear, tmp_path):
              'selector': {'type': 'hardest', 'max_comparisons': 128}},
             'hardest 2+2+16->1+1+8, of 128 combinations',
         ),
+        (
+            {'selector': {'type': 'softened', 'temperature': 0.5}},
+            'softened 4->2, temperature=0.5',
+        ),
+        (
+            {'selector': {'type': 'per_group', 'global_crops': {'type': 'quantile', 'quantile': 1},
+                          'local_crops': 'random'}},
+            'per_group 4->2, global_crops=quantile, local_crops=random',
+        ),
         ({'candidates': [2]}, 'none, 2->2'),
     ],
 )  # fmt: skip
