@@ -152,7 +152,7 @@ def seen(monkeypatch):
 @pytest.mark.parametrize(
     ('schedule', 'expected'),
     [
-        (dict(by_epoch=True, convert_to_iter_based=True), linear(4, 1, 9)),
+        (dict(begin=1, by_epoch=True, convert_to_iter_based=True), [9] * 3 + linear(4, 1, 6)),
         (dict(by_epoch=False, begin=2, end=6), [9] * 2 + linear(4, 1, 4) + [1] * 3),
         (dict(begin=1), [9] * 3 + [4] * 3 + [1] * 3),
     ],

@@ -17,6 +17,7 @@ from hvs_mm.selection import (
     ViewGroups,
     build_selector,
 )
+from hvs_mm.selection.selectors.quantile import quantile_position
 from tests.helpers.scores import (
     NONFINITE,
     TIES,
@@ -38,6 +39,16 @@ def test_the_rank_of_the_kept_score(problem, quantile):
             rank = math.floor(quantile * (len(finite) - 1) + 0.5)
             # Of equal ones, the first.
             assert number == scores.index(finite[rank])
+
+
+@pytest.mark.parametrize('quantile', [0.0, 0.1, 0.5, 0.77, 0.9, 1.0])
+def test_ranks_where_some_scores_are_not_finite(quantile):
+    scores = torch.randn(100, 12, dtype=torch.float64)
+    for value in (math.nan, math.inf, -math.inf):
+        scores[torch.rand(100, 12) < 0.15] = value
+    for row, position in zip(scores.tolist(), quantile_position(scores, quantile)):
+        finite = sorted(score for score in row if math.isfinite(score))
+        assert row[position] == finite[math.floor(quantile * (len(finite) - 1) + 0.5)]
 
 
 @pytest.mark.parametrize(('quantile', 'rank'), [(1, 0), (0.8, 1), (0.6, 2), (0.45, 3), (0, 5)])
