@@ -96,8 +96,8 @@ class HealthHook(Hook):
         if self._reason:
             return
         left = self._period - 1 - (batch_idx if self._by_epoch else runner.iter % self._period)
-        if not self._by_epoch:
-            left = min(left, runner.max_iters - 1 - runner.iter)
+        # A run may end within an epoch.
+        left = min(left, runner.max_iters - 1 - runner.iter)
         batch_size = _size(data_batch)
         wanted = self._images_per_process(batch_size)
         # The last batch of an epoch may be smaller.

@@ -171,6 +171,14 @@ def test_a_run_that_counts_iterations(tmp_path):
     assert all('epoch' not in entry for entry in found)
 
 
+def test_a_run_that_ends_within_an_epoch(tmp_path):
+    loop = dict(type='ResumableEpochLoop', max_epochs=2, max_iters=8)
+    hook = dict(HOOK, num_images=4)
+    train(tmp_path, algorithm_config('SimSiam'), [hook], num_batches=6, train_cfg=loop)
+    assert [entry['iter'] for entry in entries(tmp_path)] == [6, 8]
+    assert [entry['health/images'] for entry in entries(tmp_path)] == [4, 4]
+
+
 # --- What it leaves alone --------------------------------------------------------------------
 
 MODELS_TO_TRAIN = {
