@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ..selection.groups import ViewGroups
 from ..selection.pair_losses.base import PairLoss, Samples, build_pair_loss
 from ..selection.record import MAX_LOGGED_COMBINATIONS, Selection
-from ..selection.scores import finite_mean
+from ..selection.scores import ScoreWeights, finite_mean
 from ..selection.selectors import Selector, build_selector
 from ..utils.arguments import check_settings
 from ..utils.compile_guards import compile_guards
@@ -67,7 +67,9 @@ class HVSAlgorithm(TransparentWrapper):
         keep: Views kept per group, at most as many as drawn.
         selector: The name of a selector in :mod:`hvs_mm.selection.selectors`, such as
             ``'hardest'`` or ``'random'``, a dict such as
-            ``dict(type='hardest', max_comparisons=64)``, or a built selector.
+            ``dict(type='hardest', max_comparisons=64)``, or a built selector. Some, such as
+            ``'lowest_iou'``, read what :class:`hvs_mm.datasets.CandidateViews` has recorded in the
+            data samples; the candidates are then not forwarded.
         pair_loss: Config of a pair loss, or a built one; by default the one registered for the
             algorithm's type.
         target_groups: Positions of the target groups, ``[0, 1, ...]``. By default those whose
@@ -119,6 +121,11 @@ class HVSAlgorithm(TransparentWrapper):
         algorithm = self.algorithm
         pair_loss = build_pair_loss(pair_loss, algorithm)
         pair_loss.check(algorithm, groups)
+        if selector.values is not None and pass_settings:
+            raise ValueError(
+                f'selection_pass={pass_settings} makes the forwards of the candidates cheaper, but '
+                f'{type(selector).__name__} takes none: leave selection_pass out.'
+            )
         if pair_loss.all_targets:
             if num_target_groups not in (None, len(groups.candidates)):
                 raise ValueError(
@@ -158,7 +165,8 @@ class HVSAlgorithm(TransparentWrapper):
         Raises:
             TypeError: If the inputs are no list of tensors.
             ValueError: If the views do not fit ``candidates``, hold pixels that are not finite,
-                their colors are still to be changed, or the batch is too small for BatchNorm.
+                lack the records that the selector reads, their colors are still to be changed, or
+                the batch is too small for BatchNorm.
         """
         groups, known = self._prepare(inputs, data_samples)
         check_photometry_done(data_samples)
@@ -170,7 +178,7 @@ class HVSAlgorithm(TransparentWrapper):
         self.last_selection, entries = None, {}
         if self.schedule.is_due():
             samples = self.schedule.draw_samples(len(inputs[0]), self.pair_loss.min_samples)
-            selection, reusable = self._select(inputs, groups, known, samples)
+            selection, reusable = self._select(inputs, data_samples, groups, known, samples)
             self.last_selection = selection
             entries = _log_entries(selection)
             if samples is None:
@@ -196,9 +204,15 @@ class HVSAlgorithm(TransparentWrapper):
 
         Raises:
             TypeError: If the inputs are no list of tensors.
-            ValueError: If they do not fit ``candidates``.
+            ValueError: If they do not fit ``candidates``, or lack the records that the selector
+                reads.
         """
-        return self._select(inputs, *self._prepare(inputs, data_samples))[0]
+        return self._select(inputs, data_samples, *self._prepare(inputs, data_samples))[0]
+
+    @property
+    def score_weights(self) -> ScoreWeights:
+        """How the values of pairs that the selector reads enter a score."""
+        return self.selection_pass.weights if self.selector.values is None else ScoreWeights()
 
     def _prepare(
         self, inputs: list[Tensor], data_samples: Samples
@@ -217,15 +231,30 @@ class HVSAlgorithm(TransparentWrapper):
     def _select(
         self,
         inputs: list[Tensor],
+        data_samples: Samples,
         groups: ViewGroups,
         target_inputs: dict[str, Tensor],
         samples: Tensor | None = None,
     ) -> tuple[Selection, dict[str, Tensor]]:
         """The selection for ``samples`` (n,) int64 or all, and outputs that the step can reuse."""
-        if samples is not None:
-            target_inputs = {name: value[samples] for name, value in target_inputs.items()}
-            samples = to_device(samples, inputs[0].device)
-            inputs = [view[samples] for view in inputs]
+        device = inputs[0].device
+        rows = None if samples is None else to_device(samples, device)
+        if self.selector.values is not None:
+            pair_loss, reusable = self.selector.values.of_samples(data_samples, groups, device), {}
+            pair_loss = pair_loss if rows is None else pair_loss[rows]
+        else:
+            if samples is not None:
+                target_inputs = {name: value[samples] for name, value in target_inputs.items()}
+                inputs = [view[rows] for view in inputs]
+            pair_loss, reusable = self._forward_candidates(inputs, groups, target_inputs)
+        selection = full_precision(self.selector)(pair_loss, groups, self.score_weights)
+        return replace(selection, samples=rows), reusable
+
+    @compile_guards
+    def _forward_candidates(
+        self, inputs: list[Tensor], groups: ViewGroups, target_inputs: dict[str, Tensor]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The pair losses (B, T, S) float32, and outputs that the training step can reuse."""
         pass_, algorithm = self.selection_pass, self.algorithm
         subsets = pass_.draw_subsets()
         with preserve_state(algorithm):
@@ -234,9 +263,7 @@ class HVSAlgorithm(TransparentWrapper):
         # Autocast remembers the weights it has cast. Those it cast here have no gradient history,
         # so the training step must not find them (torch 2.10: gradients would be None).
         torch.clear_autocast_cache()
-        selection = full_precision(self.selector)(pair_loss, groups, pass_.weights)
-        reusable = pass_.reusable(algorithm, outputs)
-        return replace(selection, samples=samples), reusable
+        return pair_loss, pass_.reusable(algorithm, outputs)
 
     def gather(self, inputs: list[Tensor], indices: Tensor) -> list[Tensor]:
         """Collect the views (B, 3, H, W) with the ``indices`` (B, kept) of :meth:`select_views`."""

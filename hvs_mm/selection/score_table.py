@@ -6,7 +6,7 @@ tensors hold all scores, and extremes, moments and draws come from them at littl
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import comb, prod
 from typing import NamedTuple
 
@@ -48,6 +48,7 @@ class ScoreTable:
         cross: (B, C) sum of the losses between the target views.
         local: (B, C, n) for each local group of n views: the sum of a view's losses to the targets.
         keep: Views kept of each local group.
+        kept_targets: Target views of a choice.
         scale: Weight of a loss in the score, positive or zero.
         diagonal: (B, C), or zero.
     """
@@ -55,6 +56,7 @@ class ScoreTable:
     cross: Tensor
     local: tuple[Tensor, ...] = ()
     keep: tuple[int, ...] = ()
+    kept_targets: int = 1
     scale: float = 1.0
     diagonal: Tensor | float = 0.0
 
@@ -82,6 +84,7 @@ class ScoreTable:
             # (B, C, kept targets, n) -> (B, C, n)
             local=tuple(pair_loss[:, index, span.start : span.stop].sum(2) for span in spans),
             keep=groups.keep[groups.num_target_groups :],
+            kept_targets=groups.num_kept_targets,
             scale=weights.cross / groups.num_cross_terms,
             diagonal=weights.diagonal * diagonal_means(pair_loss, targets)
             if weights.diagonal
@@ -138,12 +141,25 @@ class ScoreTable:
         return ScoreTable(self._target_moments()[0])
 
     def of_local(self, chosen: Combinations) -> list[ScoreTable]:
-        """A table for each local group alone, given the target views of a choice (K = 1)."""
-        tables = []
+        """A table for each local group alone, given the target views of a choice (K = 1).
+
+        Its scores are means over pairs with these, as those of the whole table are over all pairs.
+        """
+        tables, terms = [], self.kept_targets - 1 + sum(self.keep)
         for local, kept in zip(self.local, self.keep):
             index = chosen.targets[..., None].expand(-1, -1, local.shape[2])
             none = local.new_zeros(len(local), 1)
-            tables.append(ScoreTable(none, (local.gather(1, index),), (kept,), self.scale))
+            part = local.gather(1, index)
+            tables.append(
+                replace(
+                    self,
+                    cross=none,
+                    local=(part,),
+                    keep=(kept,),
+                    diagonal=0.0,
+                    scale=self.scale * terms / kept,
+                )
+            )
         return tables
 
     def _target_moments(self) -> tuple[Tensor, Tensor, Tensor]:

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ...models.hvs_algorithm import selecting_model
 from ...selection.record import MAX_LOGGED_COMBINATIONS, Selection, join_selections
+from ...selection.recorded_values import view_records
 from ...selection.statistics.choice import choice_entropy, image_statistics
 from ...utils.arguments import check_whole
 
@@ -49,7 +50,8 @@ class SelectionStatsHook(Hook):
     - ``color_kept``, ``color_all``, ``strongest_color``, ``strongest_color_chance``: the same for
       the strength of the color jitter, once views have differed in it,
     - ``masked_kept``, ``masked_all``: mean share of masked patches, where there are masks (iBOT),
-    - ``score_gap``: score of the kept combination minus the mean of all,
+    - ``score_gap``: score of the kept combination minus the mean of all, by losses or by what else
+      the selector compares,
     - ``choice_entropy``: 1 if all combinations are kept equally often, 0 if always the same.
 
     The visualizer with its JSON log, TensorBoard and the like get them as ``selection/iou_kept``
@@ -195,16 +197,7 @@ def recorded_views(data_samples: Sequence[Any]) -> dict[str, np.ndarray]:
     These are ``boxes`` (B, S, 4), ``flips`` (B, S, 2) and ``colors`` (B, S, 7); with ``BlockMasks``
     also ``masked`` (B, T), the share of masked patches of the T target views.
     """
-    try:
-        recorded = {
-            name: np.stack([getattr(sample, f'view_{name}') for sample in data_samples])
-            for name in _RECORDED
-        }
-    except AttributeError as error:
-        raise ValueError(
-            f'{error}: the data samples have no records of the views. Draw them with '
-            'CandidateViews and pack them with PackViews, with its default meta_keys.'
-        ) from error
+    recorded = view_records(data_samples, *_RECORDED)
     if 'view_masks' in data_samples[0]:
         # (B, T, h, w)
         masks = np.stack([sample.view_masks for sample in data_samples])

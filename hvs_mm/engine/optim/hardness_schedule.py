@@ -35,8 +35,9 @@ class HardnessSchedule(_ParamScheduler):
 
     Args:
         optimizer: The optimizer's wrapper, which the Runner passes.
-        dial: A setting of the selector: ``'temperature'``, ``'quantile'``, ``'max_comparisons'`` or
-            another of its ``dials``, such as ``'local_crops.temperature'``.
+        dial: A setting of the selector: ``'temperature'``, ``'quantile'``, ``'threshold'``,
+            ``'max_comparisons'`` or another of its ``dials``, such as
+            ``'local_crops.temperature'``.
         from_value: Value in the first epoch or iteration. Numbers of comparisons are rounded.
         to_value: Value in the last one; easier or harder.
         curve: ``'linear'``, or ``'cosine'``, which starts and ends slowly.

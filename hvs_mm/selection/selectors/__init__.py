@@ -1,4 +1,4 @@
-"""Selection rules: each reads the pair-loss tensor and knows no method."""
+"""Selection rules: each reads a tensor of values of pairs and knows no method."""
 
 from __future__ import annotations
 
@@ -12,11 +12,19 @@ from .per_group import RULES, PerGroupSelector
 from .quantile import QuantileSelector
 from .random import RandomSelector
 from .softened import SoftenedSelector
+from .without_forwards import (
+    IoUBelowSelector,
+    LargestColorDifferenceSelector,
+    LowestIoUSelector,
+)
 
 __all__ = [
     'SELECTORS',
     'EasiestSelector',
     'HardestSelector',
+    'IoUBelowSelector',
+    'LargestColorDifferenceSelector',
+    'LowestIoUSelector',
     'PerGroupSelector',
     'QuantileSelector',
     'RandomSelector',
@@ -36,9 +44,10 @@ def build_selector(selector: str | dict[str, Any] | Selector) -> Selector:
     """Build a selector from a setting.
 
     Args:
-        selector: ``'hardest'``, ``'random'``, ``'easiest'``, ``'softened'`` or ``'per_group'``; a
-            dict with one of these names, ``'quantile'`` or a class registered in ``TASK_UTILS`` as
-            its ``type``, e.g. ``dict(type='hardest', max_comparisons=64)``; or a built selector.
+        selector: ``'hardest'``, ``'random'``, ``'easiest'``, ``'softened'``, ``'per_group'``,
+            ``'lowest_iou'`` or ``'largest_color_difference'``; a dict with one of these names,
+            ``'quantile'``, ``'iou_below'`` or a class registered in ``TASK_UTILS`` as its
+            ``type``, e.g. ``dict(type='hardest', max_comparisons=64)``; or a built selector.
 
     Raises:
         TypeError, ValueError: See :func:`hvs_mm.utils.registry.build_part`.

@@ -1,4 +1,4 @@
-"""The interface of selection rules: each reads the pair losses and knows no method."""
+"""The interface of selection rules: each reads values of pairs and knows no method."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from torch import Tensor
 from ..combinations import Combinations
 from ..groups import ViewGroups
 from ..record import Selection
+from ..recorded_values import RecordedValues
 from ..score_table import ScoreTable
 from ..scores import ScoreWeights, is_finite
 
@@ -23,6 +24,9 @@ Dials = Mapping[str, Callable[[Any], Any]]
 class Selector(ABC):
     """A rule that keeps one admissible combination of views per sample."""
 
+    #: What it reads in place of the pair losses, from records of the views; the candidates are then
+    #: not forwarded.
+    values: RecordedValues | None = None
     #: What a ``HardnessSchedule`` can change.
     dials: ClassVar[Dials] = {}
 
@@ -30,7 +34,7 @@ class Selector(ABC):
     def __call__(
         self, pair_loss: Tensor, groups: ViewGroups, weights: ScoreWeights = ScoreWeights()
     ) -> Selection:
-        """Choose the kept views by ``pair_loss`` (B, T, S), floating point.
+        """Choose the kept views by ``pair_loss`` (B, T, S), floating point, or by ``values``.
 
         Raises:
             ValueError: If it does not have the T target and S candidate views of ``groups``.

@@ -8,12 +8,18 @@ from mmpretrain.registry import TASK_UTILS
 
 from ...utils.registry import build_part
 from ..combinations import Combinations
+from ..recorded_values import RecordedValues
 from ..score_table import ScoreTable
 from .base import Dials, ScoreSelector
 from .extreme import EasiestSelector, HardestSelector
 from .quantile import QuantileSelector
 from .random import RandomSelector
 from .softened import SoftenedSelector
+from .without_forwards import (
+    IoUBelowSelector,
+    LargestColorDifferenceSelector,
+    LowestIoUSelector,
+)
 
 #: Short names of the rules that a group can have.
 RULES: dict[str, type[ScoreSelector]] = {
@@ -22,6 +28,9 @@ RULES: dict[str, type[ScoreSelector]] = {
     'easiest': EasiestSelector,
     'softened': SoftenedSelector,
     'quantile': QuantileSelector,
+    'lowest_iou': LowestIoUSelector,
+    'iou_below': IoUBelowSelector,
+    'largest_color_difference': LargestColorDifferenceSelector,
 }
 
 
@@ -34,6 +43,9 @@ class PerGroupSelector(ScoreSelector):
     for the local crops chooses in each local group by the losses to these. So hard rules for both
     need not find the combination that is hardest as a whole, as ``'hardest'`` does.
 
+    Rules that take no forward passes, such as ``'lowest_iou'``, go together with each other if they
+    read the same, and with ``'random'``.
+
     Args:
         global_crops: A selector that goes by scores, such as ``'hardest'`` or
             ``dict(type='softened', temperature=0.5)``.
@@ -41,8 +53,8 @@ class PerGroupSelector(ScoreSelector):
 
     Raises:
         TypeError, ValueError: If a rule is no such selector.
-        ValueError: If a group does not exist; when it chooses, if there is a rule for local crops
-            but no group of them.
+        ValueError: If a group does not exist, or the rules do not read the same; when it chooses,
+            if there is a rule for local crops but no group of them.
     """
 
     def __init__(
@@ -68,6 +80,7 @@ class PerGroupSelector(ScoreSelector):
             )
             for name, rule in rules.items()
         }
+        self.values = _common_values(self.rules)
 
     @property
     def dials(self) -> Dials:
@@ -94,6 +107,18 @@ class PerGroupSelector(ScoreSelector):
         chosen = self.rules['global_crops'].choose(table.of_targets())
         parts = [self.rules['local_crops'].choose(part) for part in table.of_local(chosen)]
         return Combinations(chosen.targets, tuple(part.local[0] for part in parts))
+
+
+def _common_values(rules: dict[str, ScoreSelector]) -> RecordedValues | None:
+    """What all rules read, but random ones, which take any."""
+    found = {name: one.values for name, one in rules.items() if not isinstance(one, RandomSelector)}
+    if len(set(found.values())) > 1:
+        read = (f'{name} by {one.title if one else "pair loss"}' for name, one in found.items())
+        raise ValueError(
+            f"selector='per_group' would choose {' and '.join(read)}: take rules that go by the "
+            "same, or 'random' for one of the two."
+        )
+    return next(iter(found.values()), None)
 
 
 def _unknown_group(name: str, value: Any) -> str:

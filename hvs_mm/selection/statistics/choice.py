@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ...utils.to_device import index_tensor
 from ..record import Selection
-from .color import COLOR_CHANGES, color_deviation, color_strength
+from .color import COLOR_CHANGES, color_deviation, color_difference, color_strength
 from .geometry import pair_geometry, pair_ious
 
 
@@ -113,7 +113,9 @@ def image_statistics(
           whose IoU lies in that tenth from 0 to 1,
         - where smaller views are kept, ``local_iou`` between them and the target views,
         - with ``colors``, ``color`` (:func:`color_strength`) and the deviations of each of
-          :data:`COLOR_CHANGES`, means over the target views, with ``strongest_color`` and so on,
+          :data:`COLOR_CHANGES`, means over the target views, with ``strongest_color`` and so on;
+          where two target views or more are kept, ``color_difference``, the mean of
+          :func:`color_difference` over their pairs,
         - with ``masked``, the mean over the target views.
     """
     groups, choice = selection.groups, selection.target_choice
@@ -149,6 +151,11 @@ def image_statistics(
             compared = compare_choice(mean_over_views(values, choices), choice, highest=True)
             found[f'{name}_kept'], found[f'{name}_all'] = compared.kept, compared.all
             found[f'strongest_{name}'], found[f'strongest_{name}_chance'] = compared[2:]
+        if groups.num_kept_targets > 1:
+            first, second = index_tensor(pairs, colors.device).unbind(1)
+            differences = color_difference(colors[:, first], colors[:, second])
+            compared = compare_choice(mean_over_pairs(differences, pairs, choices), choice)
+            found['color_difference_kept'], found['color_difference_all'] = compared[:2]
     if masked is not None:
         compared = compare_choice(mean_over_views(masked, choices), choice)
         found['masked_kept'], found['masked_all'] = compared.kept, compared.all

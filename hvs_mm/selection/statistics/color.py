@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 #: How the transforms of a pipeline changed the colors of a view, in the values of a view that they
@@ -25,6 +26,28 @@ COLOR_CHANGES = tuple(UNCHANGED_COLORS)
 def color_deviation(colors: Tensor) -> Tensor:
     """Absolute difference (..., 7) of each of :data:`COLOR_CHANGES` from an unchanged view."""
     return (colors - colors.new_tensor(list(UNCHANGED_COLORS.values()))).abs()
+
+
+def color_difference(first: Tensor, second: Tensor) -> Tensor:
+    """One number (...) for how differently the colors of two views were changed.
+
+    The Euclidean norm of the differences of brightness, contrast, saturation and hue, as
+    :func:`color_strength` has those from an unchanged view. A gray view has saturation 0 and no
+    hue. Hues are compared around the color circle. Blur and solarization do not count.
+
+    Args:
+        first: (..., 7) as recorded by ``CandidateViews``.
+        second: Likewise, of a shape that broadcasts with it.
+    """
+    brightness, contrast, saturation, hue = (_jitter(first) - _jitter(second)).unbind(-1)
+    hue = hue - hue.round()
+    return torch.stack([brightness, contrast, saturation, hue], -1).norm(dim=-1)
+
+
+def _jitter(colors: Tensor) -> Tensor:
+    """Brightness, contrast, saturation and hue (..., 4), the last two 0 for gray views."""
+    is_colored = 1 - colors[..., COLOR_CHANGES.index('grayscale'), None]
+    return torch.cat([colors[..., :2], colors[..., 2:4] * is_colored], -1)
 
 
 def color_strength(colors: Tensor) -> Tensor:

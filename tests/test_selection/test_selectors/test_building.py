@@ -10,6 +10,9 @@ import pytest
 from hvs_mm.selection import (
     EasiestSelector,
     HardestSelector,
+    IoUBelowSelector,
+    LargestColorDifferenceSelector,
+    LowestIoUSelector,
     PerGroupSelector,
     QuantileSelector,
     RandomSelector,
@@ -29,6 +32,9 @@ from hvs_mm.selection import (
         ('softened', SoftenedSelector),
         ({'type': 'quantile', 'quantile': 1}, QuantileSelector),
         ('per_group', PerGroupSelector),
+        ('lowest_iou', LowestIoUSelector),
+        ('largest_color_difference', LargestColorDifferenceSelector),
+        ({'type': 'iou_below', 'threshold': 0.3}, IoUBelowSelector),
     ],
 )
 def test_build(config, cls):

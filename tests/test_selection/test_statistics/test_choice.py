@@ -14,7 +14,12 @@ from hvs_mm.selection.statistics.choice import (
     mean_over_views,
     pairs_within,
 )
-from hvs_mm.selection.statistics.color import UNCHANGED_COLORS, color_deviation, color_strength
+from hvs_mm.selection.statistics.color import (
+    UNCHANGED_COLORS,
+    color_deviation,
+    color_difference,
+    color_strength,
+)
 from hvs_mm.selection.statistics.geometry import pair_ious
 
 
@@ -127,6 +132,15 @@ def test_against_loops_over_images(candidates, keep, num_target_groups):
         assert value('color_kept') == pytest.approx(own, abs=1e-5)
         assert value('color_all') == pytest.approx(sum(colors) / len(colors), abs=1e-5)
         assert value('strongest_color') == (own >= max(colors) - 1e-5)
+
+        def mean_difference(chosen, sample=sample):
+            pairs, colors = list(combinations(chosen, 2)), views['colors'][sample]
+            return sum(color_difference(colors[a], colors[b]).item() for a, b in pairs) / len(pairs)
+
+        differences = [mean_difference(chosen) for chosen in choices]
+        assert value('color_difference_kept') == pytest.approx(mean_difference(targets), abs=1e-6)
+        expected = sum(differences) / len(differences)
+        assert value('color_difference_all') == pytest.approx(expected, abs=1e-6)
         blur = views['colors'][sample, :, 4]
         assert value('blur_kept') == pytest.approx(blur[targets].mean().item(), abs=1e-6)
         shares = masked[sample].tolist()
@@ -177,7 +191,9 @@ def test_tenths_of_the_iou_by_hand():
 
 def test_a_single_target_has_no_pair():
     selection = HardestSelector()(torch.rand(3, 2, 6), ViewGroups([2, 4], [1, 2]))
-    found = image_statistics(selection, torch.rand(3, 6, 4).cumsum(2) + 1)
+    colors = torch.rand(3, 6, 7)
+    found = image_statistics(selection, torch.rand(3, 6, 4).cumsum(2) + 1, colors=colors)
     assert 'iou_kept' not in found
     assert 'masked_kept' not in found
+    assert 'color_difference_kept' not in found
     assert found['local_iou_kept'].shape == (3,)
