@@ -21,6 +21,7 @@ from .class_checks import check_classes
 from .dataset_checks import TESTING, TRAINING, check_datasets
 from .hook_checks import check_clipping, check_selection_hooks, check_teacher
 from .loader_checks import check_bad_images, check_enough_images, check_loader, check_photometry
+from .record_checks import check_records
 from .schedule_checks import (
     check_hardness,
     check_precision,
@@ -56,6 +57,7 @@ def preflight(cfg: Config, trust: bool = False) -> None:
         check_loader(cfg, model)
         check_enough_images(cfg, model, listed)
         check_photometry(cfg, model)
+        check_records(cfg, model)
         check_warmup(cfg, model)
         check_selection_warmup(cfg, model)
         check_teacher(cfg, model)
