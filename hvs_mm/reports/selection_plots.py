@@ -51,6 +51,9 @@ def draw_selection_plots(series: Series, by_epoch: bool = True) -> dict[str, Fig
 
 def _has(period: Period, key: str) -> bool:
     """Whether a statistic was logged; of colors, whether views differed in them."""
+    if key == 'color_difference_kept':
+        # Unlike the strength of the jitter, this counts gray views.
+        return period.means.get('color_difference_all', 0) > 0
     is_alike = 'color' in key and period.means.get('strongest_color_chance') == 1
     return key in period.means and not is_alike
 
@@ -126,6 +129,7 @@ def _draw_kept_views(axes: Axes, series: Series, endings: Mapping[str, str], loo
 
 _LOWEST = {'lowest_iou': '', 'lowest_iou_chance': ': by chance'}
 _COLOR = {'color_kept': ': kept', 'color_all': ': all'}
+_DIFFERENCE = {'color_difference_kept': ': kept', 'color_difference_all': ': all'}
 _STRONGEST = {'strongest_color': '', 'strongest_color_chance': ': by chance'}
 #: Title, y axis, and for each statistic the text after the run's name in the legend. Without the
 #: first statistic there is no plot.
@@ -139,6 +143,7 @@ _PLOTS: Sequence[tuple[str, str, Mapping[str, str]]] = (
     ('Which views are kept {when}', _SHARES, {'kept_view_0': ''}),
     ('Color jitter of the kept views, and of all', 'mean strength', _COLOR),
     ('Kept views with the strongest jitter', _SHARES, _STRONGEST),
+    ('Difference in color of the kept views, and of all', 'mean difference', _DIFFERENCE),
 )
 #: How to draw the last period of each run, and the x axis.
 _LAST_PERIOD = {

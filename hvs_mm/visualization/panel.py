@@ -33,6 +33,7 @@ def draw_selection(
     pair_loss: np.ndarray | None = None,
     labels: Sequence[Sequence[str]] | None = None,
     num_targets: int | None = None,
+    pair_title: str = 'pair loss',
 ) -> Figure:
     """Show all candidate views of some images, with the kept ones marked.
 
@@ -53,6 +54,7 @@ def draw_selection(
         labels: For each image S lines to stand below the views.
         num_targets: Number of target views, which come first and have colors of their own; by
             default those of the first view's size.
+        pair_title: What ``pair_loss`` is.
     """
     num_views = len(views[0])
     if num_targets is None:
@@ -83,7 +85,8 @@ def draw_selection(
             if labels is not None:
                 axis.set_xlabel(labels[row][view], fontsize=_FONT - 1, labelpad=2)
         if pair_loss is not None:
-            _draw_matrix(figure.add_subplot(blocks[row, 2]), pair_loss[row], is_kept)
+            title = f'{pair_title}, mean of both directions'
+            _draw_matrix(figure.add_subplot(blocks[row, 2]), pair_loss[row], is_kept, title)
     return figure
 
 
@@ -118,7 +121,7 @@ def _draw_view(axis: Axes, view: np.ndarray, name: str, is_kept: bool, color: st
     axis.spines[:].set(visible=is_kept, color=color, linewidth=3)
 
 
-def _draw_matrix(axis: Axes, pair_loss: np.ndarray, is_kept: list[bool]) -> None:
+def _draw_matrix(axis: Axes, pair_loss: np.ndarray, is_kept: list[bool], title: str) -> None:
     """The losses of all pairs, brighter for higher ones; pairs that do not exist stay empty."""
     values = _mean_of_directions(pair_loss)
     num_targets, num_views = values.shape
@@ -136,7 +139,7 @@ def _draw_matrix(axis: Axes, pair_loss: np.ndarray, is_kept: list[bool]) -> None
         if has_part and is_kept[target] and is_kept[view]:
             corner = view - 0.45, target - 0.45
             axis.add_patch(Rectangle(corner, 0.9, 0.9, fill=False, color='#D55E00', lw=1.8))
-    axis.set_title('pair loss, mean of both directions', fontsize=_FONT, loc='left')
+    axis.set_title(title, fontsize=_FONT, loc='left')
     axis.set_xlabel('view', fontsize=_FONT, labelpad=1)
     axis.set_ylabel('target', fontsize=_FONT, labelpad=1)
     axis.set_xticks(range(0, num_views, 1 if num_views <= 2 * _MAX_NUMBERS else 4))

@@ -36,9 +36,12 @@ def select_examples(model: nn.Module, examples: Examples, seed: int = 0) -> Sele
 
 
 def shown_pair_loss(model: nn.Module, selection: Selection) -> np.ndarray:
-    """The pair losses (B, T, S) float32, NaN for a view and itself where the method has none."""
+    """The pair losses (B, T, S) float32, or what the selector reads in their place.
+
+    NaN for a view and itself where it does not enter a score.
+    """
     pair_loss = selection.pair_loss.float().cpu().clone()
-    if model.pair_loss.score_weights(model.algorithm).diagonal == 0:
+    if model.score_weights.diagonal == 0:
         # (T, B): the views of the diagonal
         pair_loss.diagonal(dim1=1, dim2=2).fill_(float('nan'))
     return pair_loss.numpy()
@@ -65,6 +68,7 @@ def draw_examples_panel(
         captions,
         shown_pair_loss(model, selection)[:number],
         num_targets=selection.groups.num_targets,
+        pair_title='pair loss' if model.selector.values is None else model.selector.values.title,
     )
 
 

@@ -264,6 +264,38 @@ def test_the_page_of_a_real_run(work_dir):
     assert not re.search(r'(src|href)=["\'](?!data:)', text)
 
 
+def test_a_run_that_selects_without_forwards_next_to_one_by_losses(work_dir, tmp_path):
+    train(tmp_path / 'far', simsiam(selector='lowest_iou'), HOOKS[:1], max_epochs=1)
+    hard, far = (selection_series(run)[-1] for run in read_runs([work_dir, tmp_path / 'far']))
+    assert far.means['lowest_iou'] == far.means['hardness'] == 1
+    assert far.means['score_gap'] == pytest.approx(-far.means['iou_gap'], abs=1e-6)
+    # By the losses it is another choice.
+    assert hard.means['lowest_iou'] < 1
+    report(work_dir, tmp_path / 'far', '--out', tmp_path / 'report.html')
+    page = Page((tmp_path / 'report.html').read_text())
+    header, *rows = next(
+        [page.lines[i], *page.lines[i + 1 : i + 3]]
+        for i, line in enumerate(page.lines)
+        if 'hardness' in line
+    )
+    shown = {row[0]: dict(zip(header, row)) for row in rows}
+    assert shown['far']['lowest IoU kept'].startswith('100.0%')
+    assert float(shown['far']['hardness']) == 1
+
+
+def test_the_difference_in_color_is_shown_where_there_is_any(tmp_path):
+    def titles(**scalars):
+        lines = [entry(1, 1, 50, iou_kept=0.1, strongest_color_chance=1.0, **scalars)]
+        (run,) = read_runs([write_run(tmp_path / str(scalars), lines)])
+        return draw_selection_plots({'run': selection_series(run)})
+
+    title = 'Difference in color of the kept views, and of all'
+    assert title not in titles(color_difference_kept=0.0, color_difference_all=0.0)
+    # Gray views alone are no jitter.
+    (axes,) = titles(color_difference_kept=0.4, color_difference_all=0.3)[title].axes
+    assert [line.get_ydata().tolist() for line in axes.get_lines()] == [[0.4], [0.3]]
+
+
 def test_names_and_configs_are_text_not_html(tmp_path):
     work_dir = tmp_path / '<img src=x onerror=alert(1)>'
     config = CONFIG + 'note = "</pre><script>alert(2)</script>"\n'

@@ -15,6 +15,7 @@ from mmengine.visualization import Visualizer
 from mmpretrain.datasets import KFoldDataset
 from mmpretrain.registry import DATASETS
 from torch.utils.data import Subset
+from torchvision.ops import box_iou
 
 from hvs_mm.datasets import draw_examples
 from hvs_mm.visualization import (
@@ -23,6 +24,7 @@ from hvs_mm.visualization import (
     selected_examples,
     shown_pair_loss,
 )
+from hvs_mm.visualization.selected_examples import draw_examples_panel
 from hvs_mm.visualization.selection_panel_hook import picture_name, shown_positions
 from tests.helpers.ranks import run_ranks
 from tests.helpers.tiny import algorithm_config
@@ -260,6 +262,20 @@ def test_the_losses_that_are_shown(tmp_path):
     assert np.array_equal(shown[:, ~diagonal], expected[:, ~diagonal])
     # The record itself is left as it is.
     assert np.isfinite(expected).all()
+
+
+def test_the_overlap_that_is_shown_in_place_of_losses(tmp_path):
+    """Of a view with itself there is none, also for iBOT."""
+    runner = train(tmp_path, dict(ibot(), selector='lowest_iou'), max_epochs=1)
+    examples = draw_examples(runner.train_dataloader.dataset, range(2))
+    selection = select_examples(runner.model, examples)
+    shown = shown_pair_loss(runner.model, selection)
+    assert np.isnan(shown).sum() == 2 * 3
+    box, other = examples.boxes[0, :1], examples.boxes[0, 4:5]
+    expected = box_iou(torch.from_numpy(box), torch.from_numpy(other)).item()
+    assert shown[0, 0, 4] == pytest.approx(-expected, abs=1e-6)
+    figure = draw_examples_panel(runner.model, examples, selection, 1)
+    assert any(axes.get_title('left').startswith('minus IoU, mean of') for axes in figure.axes)
 
 
 def test_losses_of_a_view_and_itself(tmp_path):
