@@ -13,7 +13,8 @@ and with cheaper variants, and compares the choices:
 A schedule of interval=4 or prob=0.25 keeps the share of the choices that it makes: a quarter.
 
 A second table has the realized hardness of selectors, 1 for the hardest combination and 0 for a
-random one, by the pair losses of the full selection.
+random one, by the pair losses of the full selection, also for selectors that go by the overlap or
+the colors of crops.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from hvs_mm.models import HVSAlgorithm, SelectionPass, SelectionSchedule, is_ran
 from hvs_mm.models.cheap_pass.selection_pass import PASS_SETTINGS
 from hvs_mm.selection import HardestSelector
 from hvs_mm.selection.record import Selection, join_selections
+from hvs_mm.selection.recorded_values import view_records
 from hvs_mm.visualization import select_examples
 
 #: Options of a variant: the keys of ``selection_pass``.
@@ -123,22 +125,29 @@ def compare(
     dataset: BaseDataset,
     cfg: Config,
     args: argparse.Namespace,
-) -> tuple[list[dict[str, Any]], Selection]:
-    """One row per variant, in batches of the training's size, and the full selection."""
+) -> tuple[list[dict[str, Any]], Selection, dict[str, torch.Tensor]]:
+    """One row per variant, in batches of the training's size.
+
+    Besides these the full selection, and the ``boxes`` and ``colors`` of its views.
+    """
     batch_size = args.batch_size or cfg.train_dataloader.batch_size
     number = whole_batches(dataset, args.images, batch_size)
     found: dict[str, list[Selection]] = {name: [] for name in passes}
+    samples: list[Any] = []
     for seed, examples in draw_example_batches(dataset, number, batch_size, args.seed):
         for name, model.selection_pass in passes.items():
             # Other tokens, and other noise, in every batch; the same noise for all passes but one.
             found[name].append(select_examples(model, examples, seed + (name == _AGAIN)))
+        samples += examples.data_samples
     full = join_selections(found['full'])
     rows = []
     for name, model.selection_pass in passes.items():
         indices = join_selections(found[name]).indices
         agreement = agreement_with(full, indices, model.pair_loss.score_weights(model.algorithm))
         rows.append({'variant': name, 'cost': cost_of(model, examples), **vars(agreement)})
-    return rows, full
+    records = view_records(samples, 'boxes', 'colors')
+    device = full.indices.device
+    return rows, full, {name: torch.from_numpy(r).to(device) for name, r in records.items()}
 
 
 def cost_of(model: HVSAlgorithm, examples: Any) -> float:
@@ -184,9 +193,9 @@ def analyze(args: argparse.Namespace) -> None:
     # When a config selects, and how hard, has no part in what passes agree on.
     model.schedule = SelectionSchedule()
     configured, model.selector = model.selector, HardestSelector()
-    rows, full = compare(model, build_passes(model, args.variants), dataset, cfg, args)
+    rows, full, records = compare(model, build_passes(model, args.variants), dataset, cfg, args)
     weights = model.pair_loss.score_weights(model.algorithm)
-    dials = realized_hardness(full, weights, configured, args.seed)
+    dials = realized_hardness(full, weights, configured, records, args.seed)
     show(rows, dials)
     if args.json:
         content = {'config': args.config, 'checkpoint': args.checkpoint, 'seed': args.seed}

@@ -49,10 +49,9 @@ class Steps:
         batch = draw(None)
         self.groups = model.groups(batch.views)
         self.kept = self.groups.first_views()
-        # Whether the training step takes the teacher's outputs from an exact selection pass.
-        with torch.no_grad(), preserve_state(self.algorithm):
-            outputs = self._forward(batch.views, self._target_inputs(batch))
-            self.reuses_teacher = bool(model.pair_loss.reusable(self.algorithm, outputs))
+        # Whether the candidates go forward, and the training step takes the teacher's outputs.
+        self.has_forwards = model.selector.values is None
+        self.reuses_teacher = self.has_forwards and self._has_reusable_outputs(batch)
         self._vanilla_loss = compile_loss(lambda *batch: self.algorithm.loss(*batch))
         self._hvs_loss = compile_loss(lambda *batch: model.loss(*batch))
         self._bare = compile_loss(self._forward)
@@ -73,21 +72,28 @@ class Steps:
         """A step that selects for all samples, with the time of each part."""
         model, algorithm, pass_ = self.model, self.algorithm, self.model.selection_pass
         views, num_targets = batch.views, self.groups.num_targets
-        pair_loss = model.pair_loss
+        pair_loss, outputs = model.pair_loss, None
         with self.autocast():
             extras = self._target_inputs(batch)
             with torch.no_grad():
-                with clock.part('forward'), preserve_state(algorithm):
-                    subsets = pass_.draw_subsets()
-                    outputs = pass_.forward(algorithm, views, num_targets, extras, subsets)
+                with clock.part('forward'):
+                    if self.has_forwards:
+                        with preserve_state(algorithm):
+                            subsets = pass_.draw_subsets()
+                            outputs = pass_.forward(algorithm, views, num_targets, extras, subsets)
                 with clock.part('pair_loss'):
-                    losses_of_pairs = pass_.form(algorithm, outputs).float()
+                    if self.has_forwards:
+                        values = pass_.form(algorithm, outputs).float()
+                    else:
+                        of_samples = model.selector.values.of_samples
+                        values = of_samples(batch.samples, self.groups, views[0].device)
                 torch.clear_autocast_cache()
                 with clock.part('pick'):
                     select = full_precision(model.selector)
-                    selection = select(losses_of_pairs, self.groups, pass_.weights)
+                    selection = select(values, self.groups, model.score_weights)
                 with clock.part('gather'):
-                    extras = {**extras, **pass_.reusable(algorithm, outputs)}
+                    if self.has_forwards:
+                        extras = {**extras, **pass_.reusable(algorithm, outputs)}
                     kept = selection.indices[:, : self.groups.num_kept_targets]
                     known = pair_loss.of_kept(extras, kept, self.groups)
                     views = model.gather(views, selection.indices)
@@ -98,7 +104,9 @@ class Steps:
         clock.add('train', train, clock.now())
 
     def bare(self, batch: Batch) -> None:
-        """The candidates forward, and nothing else."""
+        """The candidates forward, and nothing else, where the selector needs that."""
+        if not self.has_forwards:
+            return
         with self.autocast(), torch.no_grad():
             self._bare(batch.views, self._target_inputs(batch))
         torch.clear_autocast_cache()
@@ -111,6 +119,11 @@ class Steps:
             return
         with outermost_calls(self.algorithm.teacher, now) as spans:
             yield spans
+
+    def _has_reusable_outputs(self, batch: Batch) -> bool:
+        with torch.no_grad(), preserve_state(self.algorithm):
+            outputs = self._forward(batch.views, self._target_inputs(batch))
+        return bool(self.model.pair_loss.reusable(self.algorithm, outputs))
 
     def _target_inputs(self, batch: Batch) -> dict[str, Tensor]:
         num_targets = self.groups.num_targets

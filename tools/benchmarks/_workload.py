@@ -49,7 +49,8 @@ class Batch(NamedTuple):
 
     Attributes:
         views: S tensors (B, 3, H, W), normally distributed.
-        samples: B data samples, with ``view_masks`` where the pipeline draws masks.
+        samples: B data samples with random ``view_boxes`` and ``view_colors``, and ``view_masks``
+            where the pipeline draws masks.
     """
 
     views: list[Tensor]
@@ -107,6 +108,10 @@ def random_batch(
             for transform in transforms:
                 results = transform(results)
             del results['img']
+            low, high, colors = torch.rand(len(sizes), 11).split([2, 2, 7], 1)
+            records = {'view_boxes': torch.cat([low, low + high], 1), 'view_colors': colors}
+            for name, values in records.items():
+                results[name] = values[list(views)].numpy()
             if _MASKS in results:
                 kept = [view for view in views if view < len(results[_MASKS])]
                 results[_MASKS] = results[_MASKS][kept]

@@ -5,6 +5,7 @@ on as many views as selection keeps, with the same model and optimizer. The floo
 selection from all candidates can go below: their forward pass once, without gradient, and the step
 without selection, minus what that need not compute again (the teacher's outputs of the kept views).
 It is counted in floating-point operations, and measured in seconds with a bare forward pass.
+Selectors that take no forward pass, such as lowest_iou, have the step without selection as floor.
 """
 
 from __future__ import annotations

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from itertools import combinations
 from pathlib import Path
 
 import pytest
 import torch
 from mmengine.config import Config
+from torchvision.ops import box_iou
 
 from hvs_mm.engine import build_model
 from hvs_mm.models import SelectionPass
@@ -79,7 +81,36 @@ def test_hardness_of_selectors(checkpoints, capsys):
     softened = [hardness[name] for name in rows if name.startswith('softened')]
     assert softened == sorted(softened, reverse=True)
     assert 0 < hardness['per_group, global_crops=hardest'] < 1
+    # Judged by the losses, whatever they go by.
+    for name in ('lowest_iou', 'iou_below, threshold=0.3', 'largest_color_difference'):
+        assert -1 < hardness[name] < 1
+        assert rows[name]['same'] < 1
     assert 'softened, temperature=0.25' in capsys.readouterr().out
+
+
+def test_hardness_of_a_choice_without_forwards(checkpoints):
+    """Pair by pair, from what the tool has drawn and a model that selects by the overlap."""
+    module, kept = load_tool(TOOL), {}
+    compare = module.compare
+
+    def spy(*args):
+        kept['rows'], kept['full'], kept['records'] = compare(*args)
+        return tuple(kept.values())
+
+    module.compare = spy
+    config = str(DEMO / 'hvs_simsiam.py')
+    module.main(
+        [config, checkpoints['simsiam'], *SMALL, '--json', 'out.json', '--variant', 'depth=1']
+    )
+    (row,) = (row for row in written('selectors') if row['selector'] == 'lowest_iou')
+    gaps = []
+    for loss, boxes in zip(kept['full'].pair_loss, kept['records']['boxes']):
+        pairs = list(combinations(range(4), 2))
+        ious = [box_iou(boxes[a : a + 1], boxes[b : b + 1]).item() for a, b in pairs]
+        scores = [(loss[pair] + loss[pair[::-1]]).item() / 2 for pair in pairs]
+        mean = sum(scores) / 6
+        gaps.append((scores[ious.index(min(ious))] - mean) / (max(scores) - mean))
+    assert row['hardness'] == pytest.approx(sum(gaps) / len(gaps), rel=1e-3)
 
 
 def test_selectors_that_make_no_difference_are_left_out(checkpoints):

@@ -9,10 +9,12 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
+from mmpretrain.structures import DataSample
 from torch import nn
 
 from hvs_mm.evaluation import count_operations
 from hvs_mm.models import HVSAlgorithm
+from tests.helpers.crops import recorded
 from tests.helpers.tiny import build_hvs, random_views
 from tests.helpers.tiny_dino import build_dino, candidate_crops, random_samples
 from tests.helpers.tools import ROOT, load_tool
@@ -124,6 +126,18 @@ def test_a_teacher_with_batchnorm_is_no_reusable_work():
     assert not steps_of('SimSiam').reuses_teacher
 
 
+@pytest.mark.parametrize('name', ['SimSiam', 'DINO'])
+def test_a_step_without_forwards_has_the_vanilla_step_as_floor(name):
+    steps = steps_of(name, selector='lowest_iou')
+    samples = recorded([DataSample() for _ in range(3)], len(steps.draw(None).views))
+    draw = steps.draw
+    steps.draw = lambda positions: draw(positions)._replace(samples=samples)
+    assert counted_floor(steps) == 1
+    vanilla = count_operations(lambda: steps.vanilla(steps.draw(steps.kept)))
+    assert count_operations(lambda: steps.hvs(steps.draw(None))) == vanilla
+    assert count_operations(lambda: steps.hvs_in_parts(steps.draw(None), Clock())) == vanilla
+
+
 def test_outermost_calls():
     inner = nn.Linear(2, 2)
     module, seen = nn.Sequential(inner, nn.ReLU()), []
@@ -154,6 +168,9 @@ def test_masks_are_those_of_the_candidates():
     candidates, kept = random_batch(cfg, 3), random_batch(cfg, 3, [0, 2, 5])
     for whole, part in zip(candidates.samples, kept.samples):
         assert np.array_equal(part.view_masks, whole.view_masks[[0, 2]])
+        assert np.array_equal(part.view_boxes, whole.view_boxes[[0, 2, 5]])
+        assert np.array_equal(part.view_colors, whole.view_colors[[0, 2, 5]])
+        assert (whole.view_boxes[:, 2:] >= whole.view_boxes[:, :2]).all()
     assert len({sample.view_masks.tobytes() for sample in candidates.samples}) == 3
 
 
