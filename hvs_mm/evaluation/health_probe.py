@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from mmengine.dist import all_gather, all_reduce
+from mmpretrain.models.necks import SwAVNeck
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -115,6 +116,9 @@ def _network(algorithm: nn.Module, images: Tensor) -> tuple[Tensor, Tensor | Non
         return pool_features(output), neck.project(neck.pool(output))
     output = algorithm.backbone(images)
     neck = algorithm.neck
+    if isinstance(neck, SwAVNeck):
+        # It takes the outputs for several sizes of views.
+        return pool_features(output), neck([output])
     return pool_features(output), None if neck is None else neck(output)[0]
 
 

@@ -1,18 +1,27 @@
 """The maths of pair losses: pure functions of tensors, a file a method."""
 
+from .barlow_twins import barlow_twins_pair_loss
 from .byol import byol_pair_loss
+from .densecl import dense_pair_loss
 from .dino import dino_pair_loss, mean_of_cross_terms
 from .ibot import IBOTOutputs, masked_patch_loss, with_diagonal
+from .moco import moco_pair_loss, mocov3_pair_loss
 from .ntxent import ntxent_pair_loss
 from .simsiam import simsiam_pair_loss
+from .swav import swav_pair_loss
 
 __all__ = [
     'IBOTOutputs',
+    'barlow_twins_pair_loss',
     'byol_pair_loss',
+    'dense_pair_loss',
     'dino_pair_loss',
     'masked_patch_loss',
     'mean_of_cross_terms',
+    'moco_pair_loss',
+    'mocov3_pair_loss',
     'ntxent_pair_loss',
     'simsiam_pair_loss',
+    'swav_pair_loss',
     'with_diagonal',
 ]

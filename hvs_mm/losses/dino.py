@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ..utils.precision import full_precision
+from .cross_entropy import soft_cross_entropies
 
 
 @full_precision
@@ -17,10 +18,6 @@ def dino_pair_loss(
     teacher_temperature: float,
 ) -> Tensor:
     """``L[b, t, s] = H(softmax((y_t - center) / tau_t), softmax(x_s / tau_s))``.
-
-    The teacher's probabilities sum to one, so the cross-entropy is the log-partition of the
-    student minus the inner product of probabilities and logits: one matrix product and one
-    logsumexp for all pairs, and no log-softmax per pair.
 
     Args:
         student: (B, S, K) logits ``x``, any floating-point dtype.
@@ -35,8 +32,7 @@ def dino_pair_loss(
     dtype = torch.promote_types(torch.promote_types(student.dtype, teacher.dtype), torch.float32)
     logits = student.to(dtype) / student_temperature
     target = ((teacher.to(dtype) - center.to(dtype)) / teacher_temperature).softmax(-1)
-    # b = batch, t = target views, s = online views, k = prototypes
-    return logits.logsumexp(-1)[:, None, :] - torch.einsum('btk,bsk->bts', target, logits)
+    return soft_cross_entropies(target, logits)
 
 
 def mean_of_cross_terms(pair_loss: Tensor) -> Tensor:

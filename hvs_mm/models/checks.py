@@ -86,11 +86,20 @@ def check_samples(data_samples: Any, batch_size: int) -> None:
 
 
 def check_batch_size(algorithm: nn.Module, batch_size: int) -> None:
-    """Raise ``ViewsError`` if BatchNorm in train mode would have to normalize a single sample.
+    """Raise ``ViewsError`` about a batch that the training step cannot take.
 
-    Selection forwards all candidates of a batch together and would not notice; the training step
-    after it, or the statistics it would use, would be meaningless.
+    That is one that does not fit into the queue of MoCo or DenseCL, or of a single sample, which
+    BatchNorm in train mode would have to normalize. Selection forwards all candidates of a batch
+    together and would not notice; the training step after it, or the statistics it would use, would
+    be meaningless.
     """
+    length, joint = getattr(algorithm, 'queue_len', None), batch_size * get_world_size()
+    if length is not None and length % joint:
+        raise ViewsError(
+            f'model.algorithm.queue_len={length} is no multiple of the {joint} images of a step of '
+            'all processes, which replace as many keys of the queue: change it or '
+            'train_dataloader.batch_size, and set train_dataloader.drop_last=True.'
+        )
     if batch_size > 1:
         return
     for name, module in algorithm.named_modules():

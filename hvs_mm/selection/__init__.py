@@ -1,11 +1,24 @@
 """The heart of hard view selection: pair losses, selectors, the record of the kept views."""
 
+from ..utils.precision import full_precision
 from .groups import ViewGroups
-from .pair_losses.base import PairLoss, build_pair_loss, forward_views, registered_pair_losses
+from .pair_losses.barlow_twins import BarlowTwinsPairLoss
+from .pair_losses.base import PairLoss, build_pair_loss, registered_pair_losses
 from .pair_losses.byol import BYOLPairLoss
+from .pair_losses.densecl import DenseCLPairLoss
+from .pair_losses.forward import (
+    forward_momentum,
+    forward_views,
+    momentum_modules,
+    project,
+    project_and_predict,
+)
 from .pair_losses.ibot import IBOTPairLoss
+from .pair_losses.moco import MoCoPairLoss
+from .pair_losses.mocov3 import MoCoV3PairLoss
 from .pair_losses.simclr import SimCLRPairLoss
 from .pair_losses.simsiam import SimSiamPairLoss
+from .pair_losses.swav import SwAVPairLoss
 from .record import Selection
 from .scores import ScoreWeights
 from .selectors import (
@@ -29,12 +42,16 @@ from .statistics.geometry import pair_geometry, pair_ious
 __all__ = [
     'COLOR_CHANGES',
     'BYOLPairLoss',
+    'BarlowTwinsPairLoss',
+    'DenseCLPairLoss',
     'EasiestSelector',
     'HardestSelector',
     'IBOTPairLoss',
     'IoUBelowSelector',
     'LargestColorDifferenceSelector',
     'LowestIoUSelector',
+    'MoCoPairLoss',
+    'MoCoV3PairLoss',
     'PairLoss',
     'PerGroupSelector',
     'QuantileSelector',
@@ -46,12 +63,18 @@ __all__ = [
     'SimCLRPairLoss',
     'SimSiamPairLoss',
     'SoftenedSelector',
+    'SwAVPairLoss',
     'ViewGroups',
     'build_pair_loss',
     'build_selector',
+    'forward_momentum',
     'forward_views',
+    'full_precision',
     'image_statistics',
+    'momentum_modules',
     'pair_geometry',
     'pair_ious',
+    'project',
+    'project_and_predict',
     'registered_pair_losses',
 ]

@@ -15,28 +15,41 @@ BATCH_NORM = {'type': 'SyncBN'}
 GROUP_NORM = {'type': 'GN', 'num_groups': 2}
 
 
+#: Upstream's algorithms that have a pair loss.
+METHODS = ('SimSiam', 'SimCLR', 'BYOL', 'MoCoV3', 'MoCo', 'DenseCL', 'BarlowTwins', 'SwAV')
+#: Where they keep their momentum network.
+MOMENTUM = {
+    'BYOL': 'target_net',
+    'MoCoV3': 'momentum_encoder',
+    'MoCo': 'encoder_k',
+    'DenseCL': 'encoder_k',
+}
+
+
 def algorithm_config(name: str, norm: dict[str, Any] = BATCH_NORM, **backbone: Any) -> dict:
-    """Config of SimSiam, SimCLR or BYOL with a ResNet-18 of an eighth of its width."""
-    neck = {
-        'type': 'NonLinearNeck',
-        'in_channels': 64,
-        'hid_channels': 32,
-        'out_channels': 16,
-        'norm_cfg': norm,
-    }
-    if name == 'SimCLR':
-        head = {
-            'type': 'ContrastiveHead',
-            'loss': {'type': 'CrossEntropyLoss'},
-            'temperature': 0.1,
-        }
-    else:
-        predictor = {**neck, 'in_channels': 16, 'with_avg_pool': False, 'with_last_bn': False}
-        head = {
-            'type': 'LatentPredictHead',
-            'loss': {'type': 'CosineSimilarityLoss'},
-            'predictor': predictor,
-        }
+    """Config of one of :data:`METHODS` with a ResNet-18 of an eighth of its width."""
+    widths = {'in_channels': 64, 'hid_channels': 32, 'out_channels': 16}
+    neck = {'type': 'NonLinearNeck', **widths, 'norm_cfg': norm}
+    predictor = {**neck, 'in_channels': 16, 'with_avg_pool': False, 'with_last_bn': False}
+    cross_entropy = {'type': 'CrossEntropyLoss'}
+    head: dict[str, Any] = {'type': 'ContrastiveHead', 'loss': cross_entropy, 'temperature': 0.1}
+    settings: dict[str, Any] = {}
+    if name in ('SimSiam', 'BYOL'):
+        loss = {'type': 'CosineSimilarityLoss'}
+        head = {'type': 'LatentPredictHead', 'loss': loss, 'predictor': predictor}
+    elif name == 'MoCoV3':
+        head = {**head, 'type': 'MoCoV3Head', 'predictor': predictor, 'temperature': 0.2}
+    elif name in ('MoCo', 'DenseCL'):
+        neck = {'type': 'MoCoV2Neck' if name == 'MoCo' else 'DenseCLNeck', **widths}
+        # A multiple of all batch sizes of the tests.
+        settings = {'queue_len': 48, 'feat_dim': 16}
+    elif name == 'BarlowTwins':
+        loss = {'type': 'CrossCorrelationLoss'}
+        head = {'type': 'LatentCrossCorrelationHead', 'in_channels': 16, 'loss': loss}
+    elif name == 'SwAV':
+        neck = {'type': 'SwAVNeck', **widths, 'norm_cfg': norm}
+        loss = {'type': 'SwAVLoss', 'feat_dim': 16, 'num_prototypes': 24, 'num_crops': [2]}
+        head = {'type': 'SwAVHead', 'loss': loss}
     return {
         'type': name,
         'backbone': {
@@ -49,6 +62,7 @@ def algorithm_config(name: str, norm: dict[str, Any] = BATCH_NORM, **backbone: A
         },
         'neck': neck,
         'head': head,
+        **settings,
     }
 
 
@@ -63,3 +77,17 @@ def build_hvs(name: str, norm: dict[str, Any] = BATCH_NORM, **kwargs: Any) -> HV
 
 def random_views(num_views: int = 4, batch_size: int = 3, size: int = 32) -> list[Tensor]:
     return [torch.randn(batch_size, 3, size, size) for _ in range(num_views)]
+
+
+def move_momentum(algorithm: nn.Module, freeze: bool = False) -> None:
+    """Make the momentum network differ from the online one, and with ``freeze`` keep it so.
+
+    It is past its first update, which would copy the online network.
+    """
+    network = getattr(algorithm, MOMENTUM[type(algorithm).__name__])
+    network.steps += 1
+    with torch.no_grad():
+        for parameter in network.module.parameters():
+            parameter += 0.05 * torch.randn_like(parameter)
+    if freeze:
+        network.momentum = network.end_momentum = 0

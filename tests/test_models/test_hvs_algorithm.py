@@ -19,13 +19,14 @@ from tests.helpers.states import assert_same_state, full_state
 from tests.helpers.tiny import (
     BATCH_NORM,
     GROUP_NORM,
+    METHODS,
+    MOMENTUM,
     algorithm_config,
     build_algorithm,
     build_hvs,
+    move_momentum,
     random_views,
 )
-
-METHODS = ['SimSiam', 'SimCLR', 'BYOL']
 
 
 def optim_wrapper(model, cls=OptimWrapper, **kwargs):
@@ -45,9 +46,8 @@ def test_selection_changes_no_state(name):
     model = build_hvs(name)
     # Mixed modes, as with frozen stages, must stay mixed.
     model.backbone.layer1.eval()
-    if name == 'BYOL':
-        # Past its first update, so that the target network is used.
-        model.algorithm.loss(random_views(2), None)
+    if name in MOMENTUM:
+        move_momentum(model.algorithm)
     views = random_views()
     before = full_state(model)
     modes = {key: module.training for key, module in model.named_modules()}
@@ -59,7 +59,7 @@ def test_selection_changes_no_state(name):
     assert torch.equal(random_state, torch.get_rng_state())
 
 
-@pytest.mark.parametrize('name', METHODS)
+@pytest.mark.parametrize('name', ['SimSiam', 'SimCLR', 'BYOL'])
 @pytest.mark.parametrize(('selector', 'sign'), [('hardest', 1), ('easiest', -1)])
 def test_the_pair_with_the_extreme_upstream_loss_is_kept(name, selector, sign):
     """Per sample, by calling upstream's own loss on every pair of views."""
@@ -383,13 +383,13 @@ def test_gradients_are_those_of_the_kept_views(name, cls):
     views = random_views()
     wrapper = optim_wrapper(model, cls)
     with wrapper.optim_context(model):
-        losses = model.loss(views)
-    losses['loss'].backward()
+        loss, _ = model.parse_losses(model.loss(views))
+    loss.backward()
     kept = model.gather(views, model.last_selection.indices)
     with wrapper.optim_context(twin):
-        expected = twin.loss(kept, None)['loss']
+        expected, _ = twin.parse_losses(twin.loss(kept, None))
     expected.backward()
-    torch.testing.assert_close(losses['loss'], expected)
+    torch.testing.assert_close(loss, expected)
     expected_gradients = {key: p.grad for key, p in twin.named_parameters() if p.requires_grad}
     assert any(g is not None and g.abs().sum() > 0 for g in expected_gradients.values())
     for key, gradient in expected_gradients.items():
@@ -485,9 +485,10 @@ def test_wrong_data_samples(samples, error, message):
             call(random_views(), samples)
 
 
-def test_simclr_takes_views_of_one_size():
-    model = build_hvs('SimCLR', candidates=[2, 2], keep=[1, 1])
-    with pytest.raises(ValueError, match=r'SimCLR takes views of one size.*\(16, 16\)'):
+@pytest.mark.parametrize('name', ['SimCLR', 'DenseCL'])
+def test_methods_that_take_views_of_one_size(name):
+    model = build_hvs(name, candidates=[2, 2], keep=[1, 1])
+    with pytest.raises(ValueError, match=rf'{name} takes views of one size.*\(16, 16\)'):
         model.loss(random_views(2) + random_views(2, size=16))
 
 
@@ -539,6 +540,18 @@ def test_batch_size_one_with_batch_norm(name):
     # Nothing to complain about in eval mode, or without BatchNorm.
     model.eval().loss(random_views(batch_size=1))
     build_hvs('SimSiam', GROUP_NORM).loss(random_views(batch_size=1))
+
+
+@pytest.mark.parametrize('name', ['MoCo', 'DenseCL'])
+def test_a_batch_that_does_not_fit_into_the_queue(name):
+    model = build_hvs(name)
+    message = r'queue_len=48 is no multiple of the 5 images of a step.*drop_last=True'
+    with pytest.raises(ValueError, match=message):
+        model.loss(random_views(batch_size=5))
+    with pytest.raises(ValueError, match='queue_len=48 is no multiple of the 96 images'):
+        model.loss(random_views(batch_size=96, size=8))
+    # Nothing is added to the queue to show a choice.
+    assert model.select_views(random_views(batch_size=5)).indices.shape == (5, 2)
 
 
 @pytest.mark.parametrize('value', [math.nan, math.inf])

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from ...losses.cosine import cosine_similarities
-from ...selection.pair_losses.base import PairLoss, Subsets, forward_views, registered_pair_losses
+from ...selection.pair_losses.base import PairLoss, Subsets, registered_pair_losses
+from ...selection.pair_losses.forward import forward_views
 from ...selection.scores import ScoreWeights
 from ...utils.arguments import check_choice, check_share, is_whole
 from ...utils.compile_guards import compile_guards

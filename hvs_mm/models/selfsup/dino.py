@@ -10,7 +10,8 @@ from mmpretrain.registry import MODELS
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ...selection.pair_losses.base import Samples, Views, forward_views
+from ...selection.pair_losses.base import Samples, Views
+from ...selection.pair_losses.forward import forward_views
 from ...utils.compile_guards import plain_drop_path
 from ..backbones.masked_vit import patch_size
 from ..checks import ViewsError

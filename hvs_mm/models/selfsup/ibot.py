@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ...losses.ibot import IBOTOutputs, find_masked
-from ...selection.pair_losses.base import Samples, Views, forward_views
+from ...selection.pair_losses.base import Samples, Views
+from ...selection.pair_losses.forward import forward_views
 from ...utils.compile_guards import compile_guards
 from ...utils.to_device import to_device
 from ..backbones.masked_vit import MaskedVisionTransformer, patch_size

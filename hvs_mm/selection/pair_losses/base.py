@@ -20,6 +20,11 @@ Views = Sequence[Tensor]
 Samples = Sequence[Any] | None
 #: Maps a number of patches to the positions (n,) int64 of those that transformers keep.
 Subsets = Callable[[int], Tensor] | None
+#: Upstream's masked image modeling.
+_RECONSTRUCT = {
+    *('BEiT', 'CAE', 'EVA', 'MAE', 'MFF', 'MILAN', 'MaskFeat', 'MixMIM', 'SimMIM', 'SparK'),
+    'iTPN',
+}
 
 
 class PairLoss(ABC):
@@ -123,24 +128,6 @@ class PairLoss(ABC):
         return self.form(algorithm, self.forward(algorithm, views, num_targets, **extras))
 
 
-def forward_views(forward: Callable[[Tensor], Tensor], views: Sequence[Tensor]) -> Tensor:
-    """Forward S views (B, 3, H, W), those of one size in one batch, to features (B, S, D).
-
-    Batch statistics are thus those of all views of a size, as in the code published with the paper.
-    ``forward`` maps images (N, 3, H, W) to features (N, D), whose dtype they keep.
-    """
-    by_size: dict[tuple[int, ...], list[int]] = {}
-    for position, view in enumerate(views):
-        by_size.setdefault(tuple(view.shape[2:]), []).append(position)
-    features: list[Tensor] = [torch.empty(0)] * len(views)
-    for positions in by_size.values():
-        # (n * B, 3, H, W) -> (n * B, D) -> n times (B, D)
-        outputs = forward(torch.cat([views[position] for position in positions]))
-        for position, output in zip(positions, outputs.chunk(len(positions))):
-            features[position] = output
-    return torch.stack(features, dim=1)
-
-
 def registered_pair_losses() -> dict[str, type[PairLoss]]:
     """The pair loss of each supported algorithm, by the name of the algorithm's class."""
     found: dict[str, type[PairLoss]] = {}
@@ -148,6 +135,16 @@ def registered_pair_losses() -> dict[str, type[PairLoss]]:
         if isinstance(cls, type) and issubclass(cls, PairLoss):
             found.update(dict.fromkeys(cls.algorithms, cls))
     return found
+
+
+def check_one_size(algorithm: nn.Module, views: Views) -> None:
+    """Raise ``ValueError`` about views of several sizes, for methods that stack the kept ones."""
+    sizes = {tuple(view.shape[2:]) for view in views}
+    if len(sizes) > 1:
+        raise ValueError(
+            f'{type(algorithm).__name__} takes views of one size, the candidates have '
+            f'{sorted(sizes)}: give the pipelines of CandidateViews the same crop size.'
+        )
 
 
 def default_pair_loss(algorithm: type, name: str) -> type[PairLoss]:
@@ -159,6 +156,11 @@ def default_pair_loss(algorithm: type, name: str) -> type[PairLoss]:
     for cls in algorithm.__mro__:
         if cls.__name__ in known:
             return known[cls.__name__]
+    if any(cls.__name__ in _RECONSTRUCT for cls in algorithm.__mro__):
+        raise ValueError(
+            f'{name} reconstructs the masked patches of a single view and compares no views, so '
+            f'there is no pair to select: take one of {sorted(known)}.'
+        )
     raise ValueError(
         f'{name} has no pair loss. Algorithms that have one: {sorted(known)}. For another one, '
         'derive from hvs_mm.selection.PairLoss, register the class in '

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import torch
 from mmpretrain.registry import TASK_UTILS
 from torch import Tensor, nn
 
 from ...losses.byol import byol_pair_loss
-from .base import Views, forward_views
+from .base import Views
+from .forward import forward_momentum
 from .simsiam import SimSiamPairLoss
 
 
 @TASK_UTILS.register_module()
 class BYOLPairLoss(SimSiamPairLoss):
-    """Pair loss of ``mmpretrain.models.BYOL``.
-
-    Upstream updates the target network at the start of its ``loss``. Selection must not, so it
-    reads the target of the step before. Before the very first update, which overwrites the target's
-    own initial weights with the online ones, it reads the online network instead.
-    """
+    """Pair loss of ``mmpretrain.models.BYOL``."""
 
     algorithms = ('BYOL',)
 
@@ -26,9 +21,7 @@ class BYOLPairLoss(SimSiamPairLoss):
         self, algorithm: nn.Module, views: Views, num_targets: int
     ) -> tuple[Tensor, Tensor]:
         prediction, online = super().forward(algorithm, views, num_targets)
-        target = forward_views(lambda x: algorithm.target_net(x)[0], views[:num_targets])
-        # Chosen on the device: asking for the count would make the host wait for it.
-        return prediction, torch.where(algorithm.target_net.steps > 0, target, online)
+        return prediction, forward_momentum(algorithm.target_net, views[:num_targets], online)
 
     def form(self, algorithm: nn.Module, outputs: tuple[Tensor, Tensor]) -> Tensor:
         loss = algorithm.head.loss_module

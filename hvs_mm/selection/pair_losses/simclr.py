@@ -8,7 +8,8 @@ from mmpretrain.registry import TASK_UTILS
 from torch import Tensor, nn
 
 from ...losses.ntxent import ntxent_pair_loss
-from .base import PairLoss, Samples, Views, forward_views
+from .base import PairLoss, Samples, Views, check_one_size
+from .forward import project
 
 
 @TASK_UTILS.register_module()
@@ -25,19 +26,14 @@ class SimCLRPairLoss(PairLoss):
     def target_inputs(
         self, algorithm: nn.Module, views: Views, num_targets: int, data_samples: Samples = None
     ) -> dict[str, Tensor]:
-        sizes = {tuple(view.shape[2:]) for view in views}
-        if len(sizes) > 1:
-            # The two kept ones come into one tensor.
-            raise ValueError(
-                f'SimCLR takes views of one size, the candidates have {sorted(sizes)}: give the '
-                'pipelines of CandidateViews the same crop size.'
-            )
+        # The two kept ones come into one tensor.
+        check_one_size(algorithm, views)
         return {}
 
     def forward(
         self, algorithm: nn.Module, views: Views, num_targets: int
     ) -> tuple[Tensor, Tensor, int]:
-        embedding = forward_views(lambda x: algorithm.neck(algorithm.backbone(x))[0], views)
+        embedding = project(algorithm, views)
         return embedding, torch.cat(all_gather(embedding.contiguous())), num_targets
 
     def form(self, algorithm: nn.Module, outputs: tuple[Tensor, Tensor, int]) -> Tensor:

@@ -6,7 +6,8 @@ from mmpretrain.registry import TASK_UTILS
 from torch import Tensor, nn
 
 from ...losses.simsiam import simsiam_pair_loss
-from .base import PairLoss, Views, forward_views
+from .base import PairLoss, Views
+from .forward import project_and_predict
 
 
 @TASK_UTILS.register_module()
@@ -22,10 +23,8 @@ class SimSiamPairLoss(PairLoss):
         self, algorithm: nn.Module, views: Views, num_targets: int
     ) -> tuple[Tensor, Tensor]:
         """Predictions (B, S, D) of all views and projections (B, T, D) of the targets."""
-        projection = forward_views(lambda x: algorithm.neck(algorithm.backbone(x))[0], views)
-        # All views in one batch here, too: (B, S, D) -> (B * S, D) and back.
-        prediction = algorithm.head.predictor([projection.flatten(0, 1)])[0]
-        return prediction.unflatten(0, projection.shape[:2]), projection[:, :num_targets]
+        prediction, projection = project_and_predict(algorithm, views)
+        return prediction, projection[:, :num_targets]
 
     def form(self, algorithm: nn.Module, outputs: tuple[Tensor, Tensor]) -> Tensor:
         # Upstream's loss is shift - scale cos.

@@ -7,7 +7,9 @@ from itertools import combinations, product
 
 import pytest
 import torch
-from mmpretrain.registry import TASK_UTILS
+from mmpretrain.models import selfsup
+from mmpretrain.models.selfsup.base import BaseSelfSupervisor
+from mmpretrain.registry import MODELS, TASK_UTILS
 
 from hvs_mm.losses import byol_pair_loss, ntxent_pair_loss, simsiam_pair_loss
 from hvs_mm.models import HVSAlgorithm
@@ -18,10 +20,12 @@ from hvs_mm.selection import (
     forward_views,
     registered_pair_losses,
 )
+from hvs_mm.selection.pair_losses.base import default_pair_loss
 from tests.helpers.ranks import run_ranks
 from tests.helpers.tiny import (
     BATCH_NORM,
     GROUP_NORM,
+    METHODS,
     algorithm_config,
     build_algorithm,
     random_views,
@@ -275,7 +279,7 @@ def test_forward_views_of_several_sizes():
 
 
 def test_every_shipped_method_is_registered():
-    assert set(registered_pair_losses()) >= {'SimSiam', 'SimCLR', 'BYOL'}
+    assert set(registered_pair_losses()) >= {*METHODS, 'DINO', 'IBOT'}
 
 
 @pytest.mark.parametrize('name', ['SimSiam', 'SimCLR', 'BYOL'])
@@ -302,10 +306,28 @@ def test_another_loss_in_the_head(name, loss, expected):
 
 
 def test_algorithm_without_pair_loss():
-    config = algorithm_config('SimSiam')
-    config['type'] = 'BarlowTwins'
-    with pytest.raises(ValueError, match=r"BarlowTwins has no pair loss.*'BYOL'.*'SimSiam'"):
+    @MODELS.register_module(force=True)
+    class Unknown(BaseSelfSupervisor):
+        def loss(self, inputs, data_samples):
+            raise NotImplementedError
+
+    config = {**algorithm_config('SimSiam'), 'type': 'Unknown'}
+    with pytest.raises(ValueError, match=r"Unknown has no pair loss.*'BYOL'.*'SimSiam'"):
         HVSAlgorithm(config, [4], [2])
+
+
+@pytest.mark.parametrize('name', selfsup.__all__)
+def test_every_algorithm_of_upstream_has_a_pair_loss_or_a_reason(name):
+    cls = getattr(selfsup, name)
+    if not issubclass(cls, BaseSelfSupervisor) or cls is BaseSelfSupervisor:
+        return
+    if name in METHODS:
+        assert issubclass(default_pair_loss(cls, name), PairLoss)
+    else:
+        with pytest.raises(
+            ValueError, match=f'^{name} reconstructs the masked patches of a single'
+        ):
+            default_pair_loss(cls, name)
 
 
 def test_pair_loss_of_ones_own():
