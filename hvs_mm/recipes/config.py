@@ -17,6 +17,8 @@ from .recipe import METHODS, Recipe
 
 #: Images of a k-NN evaluation during a run, bank and queries, with a GPU and without.
 _KNN_IMAGES = {True: (20000, 5000), False: (2000, 500)}
+#: Keys in the published queue of MoCo.
+MOCO_QUEUE = 65536
 #: Entries of a config that MMEngine's Runner or this package reads; the rest are helpers of files.
 _ENTRIES = (
     'auto_scale_lr', 'custom_hooks', 'custom_imports', 'data_preprocessor', 'default_hooks',
@@ -150,7 +152,7 @@ def _groups(recipe: Recipe) -> tuple[list[int], list[int]]:
 
 
 def _num_views(recipe: Recipe) -> list[int]:
-    if recipe.method in ('simsiam', 'simclr'):
+    if recipe.method in ('simsiam', 'simclr', 'moco'):
         return [2]
     return [1, 1, recipe.local_crops] if recipe.local_crops else [1, 1]
 
@@ -178,8 +180,21 @@ def _model(model: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
     if recipe.method == 'simclr':
         model.neck.hid_channels = network.channels
         model.head.temperature = 0.5 if recipe.is_small else 0.1
-    if recipe.method == 'byol':
+    if recipe.method in ('byol', 'mocov3'):
         model.base_momentum = recipe.momentum
+    if recipe.method == 'mocov3' and network.is_vit:
+        # As published for transformers; upstream's base is a ResNet's.
+        model.head.temperature, model.head.loss.loss_weight = 0.2, 0.4
+    if recipe.method == 'moco':
+        model.neck.hid_channels = network.channels
+        model.momentum = recipe.momentum
+        # At most one key per image, in whole batches.
+        batches = min(recipe.steps_per_epoch, MOCO_QUEUE // recipe.batch_size)
+        model.queue_len = recipe.batch_size * max(batches, 1)
+    if recipe.method == 'barlowtwins':
+        # The published 8192 of a ResNet-50.
+        width = 4 * network.channels
+        model.neck.hid_channels = model.neck.out_channels = model.head.in_channels = width
     return model
 
 

@@ -17,6 +17,9 @@ METHODS = {
     'simsiam': 'mmpretrain::simsiam/simsiam_resnet50_8xb32-coslr-100e_in1k.py',
     'simclr': 'mmpretrain::simclr/simclr_resnet50_16xb256-coslr-200e_in1k.py',
     'byol': 'mmpretrain::byol/byol_resnet50_16xb256-coslr-200e_in1k.py',
+    'moco': 'mmpretrain::mocov2/mocov2_resnet50_8xb32-coslr-200e_in1k.py',
+    'mocov3': 'mmpretrain::mocov3/mocov3_resnet50_8xb512-amp-coslr-100e_in1k.py',
+    'barlowtwins': 'mmpretrain::barlowtwins/barlowtwins_resnet50_8xb256-coslr-300e_in1k.py',
     'dino': 'hvs_mm::baselines/dino_vit-small_100e.py',
     'ibot': 'hvs_mm::baselines/ibot_vit-small_100e.py',
 }
@@ -24,6 +27,8 @@ METHODS = {
 VIT_ONLY = ('ibot',)
 #: Methods that start from a vision transformer unless the user asks for another network.
 VIT_FIRST = ('dino', 'ibot')
+#: Methods with a teacher or another momentum network.
+WITH_TEACHER = ('byol', 'moco', 'mocov3', *VIT_FIRST)
 #: Fewer cannot fill a batch whose statistics mean something.
 MIN_IMAGES = 16
 #: From this batch size on convolutional networks train with LARS, which is made for large batches.
@@ -174,7 +179,7 @@ def choose_recipe(
         'length': f'{_describe_length(recipe)}, batch {batch_size} ({batch_reason})',
         'optimizer': f'{optimizer}, learning rate {lr:.3g} ({optimizer_reason}), '
         + (f'{warmup} steps of warm-up, then cosine' if warmup else 'cosine')
-        + (f'; teacher momentum {1 - momentum:.4g}' if method in ('byol', *VIT_FIRST) else ''),
+        + (f'; teacher momentum {1 - momentum:.4g}' if method in WITH_TEACHER else ''),
     }
     return recipe
 
@@ -281,6 +286,9 @@ def _choose_batch(number: int, size: int, on_gpu: bool, devices: int) -> tuple[i
 def _choose_optimizer(
     method: str, network: Network, batch_size: int
 ) -> tuple[str, float, float, str]:
+    if network.is_vit and method == 'mocov3':
+        lr = 1.5e-4 * batch_size / 256
+        return 'AdamW', lr, 0.1, f'1.5e-4 * {batch_size}/256 as published'
     if network.is_vit:
         # The published 2e-3 at batch 1024.
         lr = 2e-3 * sqrt(batch_size / 1024)
@@ -288,6 +296,9 @@ def _choose_optimizer(
     if method == 'simsiam':
         lr = 0.05 * batch_size / 256
         return 'SGD', lr, 1e-4, f'0.05 * {batch_size}/256 as published, fixed for the predictor'
+    if method == 'moco':
+        lr = 0.03 * batch_size / 256
+        return 'SGD', lr, 1e-4, f'0.03 * {batch_size}/256 as published'
     if method == 'dino':
         lr = 0.03 * batch_size / 256
         return 'SGD', lr, 1e-4, f'0.03 * {batch_size}/256 as published for ResNets'

@@ -49,6 +49,7 @@ def test_configs_pass_the_checks_and_survive_a_dump(images, tmp_path, method, mo
 
 @pytest.mark.parametrize(('method', 'candidates', 'keep'), [
     ('simsiam', [4], [2]), ('simclr', [4], [2]), ('byol', [2, 2], [1, 1]),
+    ('moco', [4], [2]), ('mocov3', [2, 2], [1, 1]), ('barlowtwins', [2, 2], [1, 1]),
     ('dino', [2, 2, 4], [1, 1, 4]), ('ibot', [2, 2], [1, 1]),
 ])  # fmt: skip
 def test_selection(images, tmp_path, method, candidates, keep):
@@ -86,6 +87,12 @@ def test_every_rate_of_simsiam_follows_the_batch_size(images, tmp_path):
         assert hook['lr'] == cfg.optim_wrapper.optimizer.lr
         rates[batch] = hook['lr']
     assert rates[8] == 2 * rates[4]
+
+
+def test_the_queue_of_moco_holds_whole_batches_and_each_image_once(images, tmp_path):
+    for batch, length in ((4, 20), (8, 16), (20, 20)):
+        _, cfg = make(images, tmp_path, 'moco', batch_size=batch)
+        assert cfg.model.algorithm.queue_len == length
 
 
 def test_schedules_end_with_the_run(images, tmp_path):
