@@ -26,20 +26,36 @@ DEMO = [
     # To draw it takes longer than all the rest.
     'default_hooks.panel=None',
 ]
-#: Upstream's network, an eighth as wide, which no demo has.
-BYOL = [
-    'model.algorithm.backbone.depth=18',
-    'model.algorithm.backbone.stem_channels=8',
-    'model.algorithm.backbone.base_channels=8',
-    'model.algorithm.neck.in_channels=64',
-    'model.algorithm.neck.hid_channels=32',
-    'model.algorithm.neck.out_channels=16',
-    'model.algorithm.head.predictor.in_channels=16',
-    'model.algorithm.head.predictor.hid_channels=32',
-    'model.algorithm.head.predictor.out_channels=16',
-    'train_dataloader.dataset.with_label=False',
-    'train_dataloader.dataset.data_root={data}',
+
+
+def small_network(*widths: str) -> list[str]:
+    """Upstream's ResNet, an eighth as wide, with the images of the folder, which no demo has."""
+    return [
+        'model.algorithm.backbone.depth=18',
+        'model.algorithm.backbone.stem_channels=8',
+        'model.algorithm.backbone.base_channels=8',
+        'model.algorithm.neck.in_channels=64',
+        'model.algorithm.neck.hid_channels=32',
+        'model.algorithm.neck.out_channels=16',
+        *(f'model.algorithm.{width}' for width in widths),
+        'train_dataloader.dataset.with_label=False',
+        'train_dataloader.dataset.data_root={data}',
+    ]
+
+
+PREDICTOR = [
+    f'head.predictor.{name}' for name in ('in_channels=16', 'hid_channels=32', 'out_channels=16')
 ]
+QUEUE = ['queue_len=16', 'feat_dim=16']
+SWAV = ['head.loss.feat_dim=16', 'head.loss.num_prototypes=24']
+# Upstream's hook counts its iterations, and knows the width.
+SWAV_HOOK = ['custom_hooks.0.batch_size=4', 'custom_hooks.0.feat_dim=16',
+             'custom_hooks.0.queue_length=8', 'custom_hooks.0.epoch_queue_starts=0',
+             'custom_hooks.0.frozen_layers_cfg.prototypes=2']  # fmt: skip
+#: Upstream trains MoCo v3 in float16, which only a GPU can.
+FLOAT32 = (
+    "optim_wrapper = dict(_delete_=True, type='OptimWrapper', optimizer=dict(type='SGD', lr=0.1))"
+)
 
 
 @pytest.mark.parametrize(
@@ -47,16 +63,49 @@ BYOL = [
     [
         ('demo/hvs_simsiam', DEMO, {'backbone', 'neck', 'head'}),
         ('demo/hvs_simclr', DEMO, {'backbone', 'neck'}),
-        ('hvs_byol_200e', BYOL, {'backbone', 'neck', 'head', 'target_net'}),
+        ('hvs_byol_200e', small_network(*PREDICTOR), {'backbone', 'neck', 'head', 'target_net'}),
+        pytest.param(
+            'hvs_mocov3_resnet50_100e',
+            small_network(*PREDICTOR),
+            {'backbone', 'neck', 'head', 'momentum_encoder'},
+            marks=pytest.mark.slow,
+        ),
+        (
+            'hvs_mocov2_200e',
+            small_network(*QUEUE),
+            {'backbone', 'neck', 'encoder_k', 'queue', 'queue_ptr'},
+        ),
+        pytest.param(
+            'hvs_barlowtwins_300e',
+            small_network('head.in_channels=16'),
+            {'backbone', 'neck', 'head'},
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            'hvs_swav_200e',
+            [*small_network(*SWAV), *SWAV_HOOK, 'train_dataloader.dataset.ann_file='],
+            {'backbone', 'neck', 'head'},
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            'hvs_densecl_200e',
+            small_network(*QUEUE),
+            {'backbone', 'neck', 'encoder_k', 'queue', 'queue_ptr', 'queue2', 'queue2_ptr'},
+            marks=pytest.mark.slow,
+        ),
         ('demo/hvs_dino', DEMO, {'backbone', 'neck', 'head', 'teacher'}),
         ('demo/hvs_ibot', DEMO, {'backbone', 'neck', 'head', 'teacher'}),
     ],
 )
 def test_a_run(tmp_path: Path, config: str, options: list[str], parts: set[str]) -> None:
-    if config == 'hvs_byol_200e':
+    if not config.startswith('demo/'):
         write(tmp_path / 'data/train/all', plain_images(IMAGES))
     options = [option.format(data=tmp_path / 'data') for option in (*OPTIONS, *options)]
     path, work_dir = ROOT / 'configs' / f'{config}.py', tmp_path / 'run'
+    if 'mocov3' in config:
+        child = tmp_path / path.name
+        child.write_text(f'_base_ = {str(path)!r}\n{FLOAT32}\n')
+        path = child
     process = run_tool('train', path, '--work-dir', work_dir, '--cfg-options', *options)
     assert process.returncode == 0, process.stderr
 
