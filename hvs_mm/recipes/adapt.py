@@ -7,6 +7,7 @@ from typing import Any
 
 from mmengine.config import Config
 
+from ..engine.checks.dataset_checks import loaded_datasets
 from ..hardening import harden
 from ..utils.class_name import class_name
 from .images import ImageSource
@@ -20,7 +21,8 @@ def add_hard_views(cfg: Config, views: str) -> Config:
 
     Args:
         cfg: Config of a baseline.
-        views: Candidates and kept views, ``'4:2'``; per view pipeline, ``'2,2,8:1,1,8'``.
+        views: Candidates and kept views, ``'4:2'``; per view pipeline, ``'2,2,8:1,1,8'``. For two
+            view pipelines with a view each, ``'4:2'`` is ``'2,2:1,1'``.
 
     Raises:
         TypeError, ValueError: See :func:`hvs_mm.harden`, or if the text is none of these.
@@ -31,7 +33,21 @@ def add_hard_views(cfg: Config, views: str) -> Config:
             "per view pipeline, '2,2:1,1'."
         )
     candidates, keep = ([int(n) for n in part.split(',')] for part in views.split(':'))
+    pipelines = _views_per_pipeline(cfg)
+    if len(candidates) == len(keep) == 1 and pipelines == [1, 1] and keep == [2]:
+        half = candidates[0] // 2
+        candidates, keep = [candidates[0] - half, half], pipelines
     return harden(cfg, candidates, keep)
+
+
+def _views_per_pipeline(cfg: Config) -> list[int] | None:
+    """How many views the baseline draws of each of its view pipelines."""
+    for _, dataset in loaded_datasets(cfg, ['train_dataloader']):
+        for step in dataset.get('pipeline') or []:
+            if class_name(step) in ('MultiView', 'CandidateViews'):
+                counts = step['num_views']
+                return list(counts) if isinstance(counts, (list, tuple)) else [counts]
+    return None
 
 
 def use_images(cfg: Config, images: ImageSource) -> None:

@@ -15,6 +15,8 @@ from tests.helpers.configs import CONFIGS
 from tests.helpers.images import class_names, write_images
 
 SIMSIAM = 'mmpretrain::simsiam/simsiam_resnet50_8xb32-coslr-100e_in1k.py'
+MOCOV3 = 'mmpretrain::mocov3/mocov3_resnet50_8xb512-amp-coslr-100e_in1k.py'
+SWAV = 'mmpretrain::swav/swav_resnet50_8xb32-mcrop-coslr-200e_in1k-224px-96px.py'
 
 
 # --- Length -----------------------------------------------------------------------------------
@@ -100,6 +102,18 @@ def test_hard_views_by_text():
     assert add_hard_views(cfg, '4:2').to_dict() == harden(SIMSIAM, [4], [2]).to_dict()
     dino = Config.fromfile(CONFIGS / 'baselines/dino_vit-small_100e.py')
     assert add_hard_views(dino, '2,2,16:1,1,8').model.candidates == [2, 2, 16]
+
+
+def test_hard_views_of_two_view_pipelines():
+    """Four candidates are two of each, and five are three and two."""
+    for text, candidates in (('4:2', [2, 2]), ('5:2', [3, 2]), ('2,3:1,1', [2, 3])):
+        cfg = add_hard_views(get_config(MOCOV3), text)
+        assert (cfg.model.candidates, cfg.model.keep) == (candidates, [1, 1])
+    with pytest.raises(
+        ValueError, match=r'candidates=\[4\] must have one number for each of the 2'
+    ):
+        add_hard_views(get_config(SWAV), '4:2')
+    assert add_hard_views(get_config(SWAV), '4,6:2,6').model.candidates == [4, 6]
 
 
 @pytest.mark.parametrize('text', ['4', '4:', '4-2', 'a:b', '4:2:1', ''])
