@@ -76,6 +76,12 @@ def test_blocks_run(page, folder, environment):
         run_block(kind, text, environment)
 
 
+def test_a_method_from_nothing_is_short():
+    (kind, text), *_ = runnable_blocks(ROOT / 'docs' / 'extend.md')
+    assert (kind, 'BaseSelfSupervisor' in text) == ('python', True)
+    assert len(text.splitlines()) < 60
+
+
 def test_which_blocks_run(tmp_path):
     page = tmp_path / 'page.md'
     page.write_text(

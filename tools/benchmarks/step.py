@@ -96,8 +96,10 @@ def measure(path: str, args: argparse.Namespace, device: torch.device) -> dict[s
     model = selecting_model(cfg, partial(build_trusted_model, trust=args.trust))
     model.init_weights()
     model.to(device, memory_format=layout).train()
-    # Steps of an epoch in which views are selected.
-    MessageHub.get_current_instance().update_info('epoch', model.schedule.warmup)
+    # Steps of an epoch in which views are selected, of a run whose end CosineEMA reads.
+    hub = MessageHub.get_current_instance()
+    hub.update_info('epoch', model.schedule.warmup)
+    hub.update_info('max_iters', 1000)
     dtype = _DTYPES[args.dtype]
     steps = Steps(
         model,
