@@ -184,12 +184,14 @@ def formula(model: HVSAlgorithm, batch_size: int) -> dict[str, list[Collective]]
     """The collectives of a step by the method's formulas, in float32.
 
     With ``B`` images per process, ``S`` candidates, ``D`` embedding channels, ``K`` prototypes and
-    ``P`` trained parameters: SimCLR gathers ``B S D`` numbers to select and ``2 B D`` for its loss;
-    DINO adds up ``K`` sums and one count for its center, iBOT as much again for its patches; the
-    others nothing. Gradients are ``P`` numbers.
+    ``P`` trained parameters: SimCLR gathers ``B S D`` numbers to select and ``2 B D`` for its loss,
+    MoCo v3 the same of its keys; Barlow Twins gathers ``B S D`` and adds up ``D^2`` for its loss;
+    SwAV adds up a number per assigned view; DINO adds up ``K`` sums and one count for its center,
+    iBOT as much again for its patches; the others nothing. Gradients are ``P`` numbers.
 
     Args:
-        model: SimSiam, SimCLR, BYOL, DINO or iBOT with hard view selection.
+        model: An algorithm with hard view selection, but not MoCo v2 or DenseCL, which also send
+            the images of key views.
         batch_size: ``B``.
 
     Returns:
@@ -198,11 +200,20 @@ def formula(model: HVSAlgorithm, batch_size: int) -> dict[str, list[Collective]]
     """
     names = {cls.__name__ for cls in type(model.algorithm).__mro__}
     selection, loss = [], []
-    if 'SimCLR' in names:
+    if names & {'SimCLR', 'MoCoV3', 'BarlowTwins'}:
         last = [m for m in model.neck.modules() if isinstance(m, nn.Linear)][-1]
         numbers = batch_size * last.out_features
         selection.append(Collective('all_gather', 4 * numbers * sum(model.candidates)))
-        loss.append(Collective('all_gather', 4 * numbers * 2))
+        if 'SimCLR' in names:
+            loss.append(Collective('all_gather', 4 * numbers * 2))
+        elif 'MoCoV3' in names:
+            loss += [Collective('all_gather', 4 * numbers)] * 2
+        else:
+            loss.append(Collective('all_reduce', 4 * last.out_features**2))
+    if 'SwAV' in names:
+        # The first group has the large crops.
+        selection += [Collective('all_reduce', 4)] * model.candidates[0]
+        loss += [Collective('all_reduce', 4)] * len(model.head.loss_module.crops_for_assign)
     for center in ('center', 'patch_center'):
         if hasattr(getattr(model, 'head', None), center):
             prototypes = getattr(model.head, center).numel()

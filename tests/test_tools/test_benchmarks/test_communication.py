@@ -26,6 +26,9 @@ BY_HAND = {
     'SimSiam': (0, 0),
     'BYOL': (0, 0),
     'SimCLR': (4 * BATCH * VIEWS * CHANNELS, 4 * BATCH * 2 * CHANNELS),
+    'MoCoV3': (4 * BATCH * VIEWS * CHANNELS, 4 * BATCH * 2 * CHANNELS),
+    'BarlowTwins': (4 * BATCH * VIEWS * CHANNELS, 4 * CHANNELS**2),
+    'SwAV': (4 * VIEWS, 4 * 2),
     'DINO': (0, 4 * (PROTOTYPES + 1)),
     'IBOT': (0, 2 * 4 * (PROTOTYPES + 1)),
 }
