@@ -19,10 +19,11 @@ from torch.nn.modules.batchnorm import _BatchNorm
 class StateGuard:
     """Copies of everything that forward passes of a model change, to undo them.
 
-    These are its buffers, written in place or replaced: statistics of BatchNorm, the centers of
-    DINO and iBOT, queues, counters. With ``averages`` they are also the parameters of MMEngine's
-    averaged models, such as BYOL's target network, which upstream updates in the forward pass. The
-    teacher of DINO and iBOT is updated by a hook between the passes and is not guarded.
+    These are its buffers and tensors that are plain attributes, written in place or replaced:
+    statistics of BatchNorm, the centers of DINO and iBOT, queues, counters. With ``averages`` they
+    are also the parameters of MMEngine's averaged models, such as BYOL's target network, which
+    upstream updates in the forward pass. The teacher of DINO and iBOT is updated by a hook between
+    the passes and is not guarded.
     """
 
     # Version counters (`_version`) do not show all changes: writes through `.data`, BatchNorm's to
@@ -44,6 +45,13 @@ class StateGuard:
             (entries, name, value)
             for entries in self._changing(skipped)
             for name, value in entries.items()
+        ]
+        # Plain attributes, such as the queue of upstream's SwAV, change as buffers do.
+        self._places += [
+            (vars(module), name, value)
+            for module in self._model.modules()
+            for name, value in vars(module).items()
+            if isinstance(value, Tensor)
         ]
         values = self._values()
         # The memory of the copies before can be taken again.

@@ -13,7 +13,7 @@ from hvs_mm.utils.state_guard import (
     own_random_numbers,
     preserve_state,
 )
-from tests.helpers.tiny import build_algorithm, build_hvs, random_views
+from tests.helpers.tiny import METHODS, MOMENTUM, build_algorithm, build_hvs, random_views
 from tests.helpers.tiny_dino import build_dino, crops, random_samples
 
 
@@ -177,7 +177,7 @@ def spoil(model):
             buffer.fill_(torch.nan if buffer.is_floating_point() else -1)
 
 
-@pytest.mark.parametrize('name', ['SimSiam', 'SimCLR', 'BYOL', 'DINO', 'IBOT'])
+@pytest.mark.parametrize('name', [*METHODS, 'DINO', 'IBOT'])
 def test_a_training_pass_is_undone(name):
     if name in ('DINO', 'IBOT'):
         model = build_dino(name, neck={'use_bn': True})
@@ -187,7 +187,7 @@ def test_a_training_pass_is_undone(name):
         views, samples = random_views(2), None
     model.train()
     snapshot = StateGuard(model, averages=True)
-    if name == 'BYOL':
+    if name in MOMENTUM:
         # The first pass copies the network, only a later one averages.
         model.loss(views, samples)
         with torch.no_grad():
@@ -199,12 +199,32 @@ def test_a_training_pass_is_undone(name):
         model.loss(views, samples)
         moved = changed(before, all_of(model))
         assert any('running_mean' in name or 'center' in name for name in moved)
-        if name == 'BYOL':
-            assert 'target_net.module.0.conv1.weight' in moved
+        if name in MOMENTUM:
+            assert f'{MOMENTUM[name]}.module.0.conv1.weight' in moved
+        if name in ('MoCo', 'DenseCL'):
+            assert {'queue', 'queue_ptr'} <= moved
         spoil(model)
         snapshot.restore()
-        assert changed(before, all_of(model)) == set()
+        # Upstream normalizes them in each pass, which the next one would do again.
+        normalized = {'head.loss_module.prototypes.weight'} if name == 'SwAV' else set()
+        assert changed(before, all_of(model)) == normalized
         model.loss(views, samples)
+
+
+def test_the_queue_of_swav():
+    """It is no buffer, and a bad batch would stay in it for many steps."""
+    model = revert_sync_batchnorm(build_algorithm('SwAV'))
+    loss = model.head.loss_module
+    loss.queue = torch.randn(2, 12, 16)
+    queue, before = loss.queue, loss.queue.clone()
+    snapshot = StateGuard(model, averages=True)
+    snapshot.take()
+    model.loss(random_views(2), None)
+    assert not torch.equal(loss.queue, before)
+    loss.queue[:] = torch.nan
+    snapshot.restore()
+    assert loss.queue is queue
+    assert torch.equal(loss.queue, before)
 
 
 def test_a_buffer_that_is_replaced():
