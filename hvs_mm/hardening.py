@@ -80,6 +80,7 @@ def hard_views(
     target_groups: Sequence[int] | None = None,
     selection_pass: dict[str, Any] | None = None,
     schedule: dict[str, Any] | None = None,
+    guard: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return the entries of a config that turn its bases into a run with hard views.
 
@@ -96,7 +97,7 @@ def hard_views(
             one of each pipeline, the second two of the second. By default ``candidates``.
         photometry: ``'device'`` to change the colors of views on the device of the model,
             ``'loader'`` to leave them where the baseline has them.
-        pair_loss, selector, target_groups, selection_pass, schedule: Arguments of
+        pair_loss, selector, target_groups, selection_pass, schedule, guard: Arguments of
             :class:`hvs_mm.HVSAlgorithm`; ``None`` for its defaults.
 
     Returns:
@@ -123,6 +124,7 @@ def hard_views(
         'target_groups': target_groups,
         'selection_pass': selection_pass,
         'schedule': schedule,
+        'guard': guard,
     }
     views = {'type': 'CandidateViews', 'num_views': _drawn_views(groups, num_views)}
     if photometry == 'device':

@@ -7,6 +7,7 @@ from .checks import ViewsError
 from .heads.dino_head import DINOHead
 from .heads.ibot_head import IBOTHead
 from .hvs_algorithm import HVSAlgorithm
+from .information_guard import InformationGuard
 from .necks.dino_neck import DINONeck
 from .necks.ibot_neck import IBOTNeck
 from .necks.simple_feature_pyramid import SimpleFeaturePyramid
@@ -25,6 +26,7 @@ __all__ = [
     'HVSAlgorithm',
     'IBOTHead',
     'IBOTNeck',
+    'InformationGuard',
     'LastLayersVisionTransformer',
     'MaskedVisionTransformer',
     'OffsetVisionTransformer',

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ..selection.groups import ViewGroups
 from ..selection.pair_losses.base import PairLoss, Samples, build_pair_loss
 from ..selection.record import MAX_LOGGED_COMBINATIONS, Selection
+from ..selection.relaxation import relax
 from ..selection.scores import ScoreWeights, finite_mean
 from ..selection.selectors import Selector, build_selector
 from ..utils.arguments import check_settings
@@ -29,6 +30,7 @@ from .checks import (
     check_views,
     count_target_groups,
 )
+from .information_guard import build_guard
 from .photometry.device_photometry import check_photometry_done
 from .selection_schedule import SCHEDULE_SETTINGS, SelectionSchedule
 from .transparent import TransparentWrapper, build_algorithm
@@ -80,9 +82,14 @@ class HVSAlgorithm(TransparentWrapper):
             ``depth``, ``dtype`` and ``online`` of :class:`hvs_mm.models.SelectionPass`.
         schedule: Selects in some steps or for some samples only: ``interval``, ``warmup`` and
             ``prob`` of :class:`hvs_mm.models.SelectionSchedule`.
+        guard: For DINO and iBOT: makes choices random in training steps while the student's outputs
+            tell little about the image: ``low``, ``high`` and ``momentum`` of
+            :class:`hvs_mm.models.InformationGuard`, ``{}`` for its defaults. None by default.
 
-    docs/performance.md says how much the last two save, and how much of the choice remains. With a
-    ``schedule``, ``hvs_share`` in the log is the share of samples that was selected for.
+    docs/performance.md says how much ``selection_pass`` and ``schedule`` save, and how much of the
+    choice remains. With a ``schedule``, ``hvs_share`` in the log is the share of samples that was
+    selected for. With a ``guard``, the log has ``hvs_information``, in nats, and ``hvs_guard``, the
+    share of the selector's choices that it lets through; both are the same in all processes.
 
     Raises:
         TypeError: If an argument has the wrong type, or ``algorithm`` is no self-supervised one.
@@ -108,6 +115,7 @@ class HVSAlgorithm(TransparentWrapper):
         *,
         selection_pass: dict[str, Any] | None = None,
         schedule: dict[str, Any] | None = None,
+        guard: dict[str, Any] | None = None,
         **unknown: Any,
     ) -> None:
         # The settings are checked before the costly part, building the algorithm.
@@ -138,6 +146,9 @@ class HVSAlgorithm(TransparentWrapper):
         self._set_member('selector', selector)
         self._set_member('pair_loss', pair_loss)
         self._set_member('selection_pass', SelectionPass(algorithm, pair_loss, **pass_settings))
+        self._set_member(
+            'guard', build_guard(guard, pair_loss, selector, self.selection_pass.depth)
+        )
         self.schedule = when
         self._check_finite = FiniteViewsCheck()
         #: The record of the last training step, for hooks; ``None`` if it selected nothing.
@@ -178,15 +189,18 @@ class HVSAlgorithm(TransparentWrapper):
         self.last_selection, entries = None, {}
         if self.schedule.is_due():
             samples = self.schedule.draw_samples(len(inputs[0]), self.pair_loss.min_samples)
-            selection, reusable = self._select(inputs, data_samples, groups, known, samples)
+            selection, outputs = self._select(inputs, data_samples, groups, known, samples)
+            selection, entries = self._guarded(selection, outputs)
             self.last_selection = selection
-            entries = _log_entries(selection)
-            if samples is None:
-                indices, known = selection.indices, {**known, **reusable}
-            else:
+            entries.update(_log_entries(selection))
+            if samples is not None:
                 indices = indices.index_copy(0, selection.samples, selection.indices)
+            else:
+                indices = selection.indices
+                if outputs is not None:
+                    known = {**known, **self.selection_pass.reusable(self.algorithm, outputs)}
             # The outputs of views that are not kept need not live through the training step.
-            del reusable
+            del outputs
         if not self.schedule.is_complete:
             share = 0 if self.last_selection is None else len(selection.indices) / len(indices)
             # Filled on the device: a number sent there would be waited for.
@@ -235,26 +249,28 @@ class HVSAlgorithm(TransparentWrapper):
         groups: ViewGroups,
         target_inputs: dict[str, Tensor],
         samples: Tensor | None = None,
-    ) -> tuple[Selection, dict[str, Tensor]]:
-        """The selection for ``samples`` (n,) int64 or all, and outputs that the step can reuse."""
-        device = inputs[0].device
+    ) -> tuple[Selection, Any]:
+        """The selection for ``samples`` (n,) int64 or all, and the outputs of the selection pass,
+        ``None`` without one.
+        """
+        device, outputs = inputs[0].device, None
         rows = None if samples is None else to_device(samples, device)
         if self.selector.values is not None:
-            pair_loss, reusable = self.selector.values.of_samples(data_samples, groups, device), {}
+            pair_loss = self.selector.values.of_samples(data_samples, groups, device)
             pair_loss = pair_loss if rows is None else pair_loss[rows]
         else:
             if samples is not None:
                 target_inputs = {name: value[samples] for name, value in target_inputs.items()}
                 inputs = [view[rows] for view in inputs]
-            pair_loss, reusable = self._forward_candidates(inputs, groups, target_inputs)
+            pair_loss, outputs = self._forward_candidates(inputs, groups, target_inputs)
         selection = full_precision(self.selector)(pair_loss, groups, self.score_weights)
-        return replace(selection, samples=rows), reusable
+        return replace(selection, samples=rows), outputs
 
     @compile_guards
     def _forward_candidates(
         self, inputs: list[Tensor], groups: ViewGroups, target_inputs: dict[str, Tensor]
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The pair losses (B, T, S) float32, and outputs that the training step can reuse."""
+    ) -> tuple[Tensor, Any]:
+        """The pair losses (B, T, S) float32, and the outputs they come from."""
         pass_, algorithm = self.selection_pass, self.algorithm
         subsets = pass_.draw_subsets()
         with preserve_state(algorithm):
@@ -263,7 +279,18 @@ class HVSAlgorithm(TransparentWrapper):
         # Autocast remembers the weights it has cast. Those it cast here have no gradient history,
         # so the training step must not find them (torch 2.10: gradients would be None).
         torch.clear_autocast_cache()
-        return pair_loss, pass_.reusable(algorithm, outputs)
+        return pair_loss, outputs
+
+    @torch.compiler.disable
+    @torch.no_grad()
+    def _guarded(self, selection: Selection, outputs: Any) -> tuple[Selection, dict[str, Tensor]]:
+        """What the guard leaves of a selection, and its log entries; all of it without a guard."""
+        if self.guard is None:
+            return selection, {}
+        sums = self.pair_loss.student_sums(self.algorithm, outputs)
+        level, information = self.guard.level(sums)
+        selection = relax(selection, level, self.score_weights)
+        return selection, {'hvs_information': information, 'hvs_guard': level}
 
     def gather(self, inputs: list[Tensor], indices: Tensor) -> list[Tensor]:
         """Collect the views (B, 3, H, W) with the ``indices`` (B, kept) of :meth:`select_views`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from copy import deepcopy
+from itertools import product
 
 import pytest
 import torch
@@ -103,22 +104,25 @@ def as_on_a_gpu(monkeypatch, device):
         monkeypatch.setattr(torch.Tensor, 'pin_memory', pin_memory)
 
 
+#: How a step may select.
+OPTIONS = [
+    {},
+    {'selection_pass': {'scale': 0.5}},
+    {'schedule': {'prob': 0.5}},
+    {'schedule': {'interval': 2}},
+]
+
+
 @pytest.mark.parametrize('device', DEVICES)
+# The losses of upstream's SimCLR and BYOL ask the device themselves.
 @pytest.mark.parametrize(
-    'options',
-    [
-        {},
-        {'selection_pass': {'scale': 0.5}},
-        {'schedule': {'prob': 0.5}},
-        {'schedule': {'interval': 2}},
-    ],
+    ('name', 'options'),
+    [*product(['SimSiam', 'DINO', 'IBOT'], OPTIONS), *product(['DINO', 'IBOT'], [{'guard': {}}])],
 )
 @pytest.mark.skipif(
     torch.__version__ < '2.6',
     reason='torch 2.5 makes no tensor subclass under a dispatch mode: runs on the default stack',
 )
-# The losses of upstream's SimCLR and BYOL ask the device themselves.
-@pytest.mark.parametrize('name', ['SimSiam', 'DINO', 'IBOT'])
 @pytest.mark.usefixtures('as_on_a_gpu')
 def test_a_step_does_not_wait_for_the_device(name, options, device):
     if name == 'SimSiam':

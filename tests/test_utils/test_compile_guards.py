@@ -87,6 +87,7 @@ def test_a_compiled_step(name, backend):
         {'selection_pass': {'dtype': 'bfloat16'}},
         {'selection_pass': {'online': 'local'}},
         {'schedule': {'prob': 0.5}},
+        {'guard': {}},
     ],
 )
 def test_a_compiled_step_that_selects_for_less(options):

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ...utils.registry import build_part
 from ..groups import ViewGroups
+from ..output_sums import OutputSums
 from ..scores import ScoreWeights
 
 #: One tensor (B, 3, H, W) per view, preprocessed.
@@ -47,6 +48,8 @@ class PairLoss(ABC):
     all_targets: ClassVar[bool] = False
     #: Whether :meth:`forward` takes ``first_online``, the online views before which are left out.
     takes_first_online: ClassVar[bool] = False
+    #: Whether there is :meth:`student_sums`, which a guard watches.
+    gives_student_sums: ClassVar[bool] = False
     #: How many samples it takes for their losses to differ.
     min_samples: ClassVar[int] = 1
 
@@ -101,6 +104,12 @@ class PairLoss(ABC):
 
         ``L[b, t, s]`` is the loss of the sample when online view ``s`` has to match target ``t``.
         """
+
+    def student_sums(self, algorithm: nn.Module, outputs: Any) -> OutputSums:
+        """Sums over the student's outputs, distributions over prototypes, for all samples and views
+        that were forwarded.
+        """
+        raise NotImplementedError(f'{type(self).__name__} does not give them.')
 
     def reusable(self, algorithm: nn.Module, outputs: Any) -> dict[str, Tensor]:
         """Outputs (B, T, ...) that the training step need not compute again; none by default.

@@ -6,6 +6,7 @@ from mmpretrain.registry import TASK_UTILS
 from torch import Tensor, nn
 
 from ..groups import ViewGroups
+from ..output_sums import OutputSums
 from .base import PairLoss, Views
 
 
@@ -15,6 +16,7 @@ class DINOPairLoss(PairLoss):
 
     algorithms = ('DINO',)
     takes_first_online = True
+    gives_student_sums = True
 
     def check(self, algorithm: nn.Module, groups: ViewGroups) -> None:
         super().check(algorithm, groups)
@@ -33,6 +35,9 @@ class DINOPairLoss(PairLoss):
 
     def form(self, algorithm: nn.Module, outputs: tuple[Tensor, Tensor]) -> Tensor:
         return algorithm.head.pair_loss(*outputs)
+
+    def student_sums(self, algorithm: nn.Module, outputs: tuple[Tensor, Tensor]) -> OutputSums:
+        return OutputSums.of_logits(outputs[0], algorithm.head.student_temp)
 
     def reusable(self, algorithm: nn.Module, outputs: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
         return {'teacher_logits': outputs[1]} if algorithm.teacher_is_per_sample else {}

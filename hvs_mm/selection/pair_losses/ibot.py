@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from ...losses.ibot import IBOTOutputs, find_masked
 from ...utils.to_device import is_asynchronous, to_device
 from ..groups import ViewGroups
+from ..output_sums import OutputSums
 from ..scores import ScoreWeights
 from .base import Samples, Subsets, Views
 from .dino import DINOPairLoss
@@ -55,6 +56,10 @@ class IBOTPairLoss(DINOPairLoss):
 
     def form(self, algorithm: nn.Module, outputs: IBOTOutputs) -> Tensor:
         return algorithm.head.pair_loss(outputs)
+
+    def student_sums(self, algorithm: nn.Module, outputs: IBOTOutputs) -> OutputSums:
+        # The student sees the global views with their masks.
+        return OutputSums.of_logits(outputs.student, algorithm.head.student_temp)
 
     def reusable(self, algorithm: nn.Module, outputs: IBOTOutputs) -> dict[str, Tensor]:
         # Under BatchNorm in the student's head patches are not padded, those of a teacher are.
