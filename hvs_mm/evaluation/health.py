@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..selection.output_sums import OutputSums
+
 #: Added to every normalized singular value, as RankMe does in float32.
 _RANK_EPSILON = 1e-7
 
@@ -88,47 +90,15 @@ class OutputEntropy(NamedTuple):
     of_mean: float
     of_samples: float
 
+    @classmethod
+    def of(cls, sums: OutputSums) -> OutputEntropy:
+        """The entropies that the sums over distributions give."""
+        return cls(*(sums.entropies() / log(len(sums.probabilities))).tolist())
+
     @property
     def is_collapsed(self) -> bool:
         """Whether the outputs of different images can hardly differ."""
         return self.of_mean < 0.75 or self.of_samples > 0.98
-
-
-class OutputSums(NamedTuple):
-    """Sums over distributions over K prototypes, which give their entropies.
-
-    Sums of batches, or of processes, can be added element by element.
-
-    Attributes:
-        probabilities: (K,) float64.
-        entropy: (1,) float64, in nats.
-        count: (1,) float64, the number of distributions.
-    """
-
-    probabilities: Tensor
-    entropy: Tensor
-    count: Tensor
-
-    @classmethod
-    def of(cls, probabilities: Tensor) -> OutputSums:
-        """The sums over distributions (N, K) of any floating dtype."""
-        p = probabilities.double()
-        entropy = torch.special.entr(p).sum().view(1)
-        return cls(p.sum(0), entropy, torch.full_like(entropy, len(p)))
-
-    def nats(self) -> tuple[float, float]:
-        """The entropy of the mean distribution and the mean entropy of the distributions."""
-        of_mean = torch.special.entr(self.probabilities / self.count).sum()
-        return of_mean.item(), (self.entropy / self.count).item()
-
-    def shares(self) -> OutputEntropy:
-        """Both as shares of ``log K``."""
-        return OutputEntropy(*(value / log(len(self.probabilities)) for value in self.nats()))
-
-    def information(self) -> float:
-        """See :func:`image_information`."""
-        of_mean, of_samples = self.nats()
-        return of_mean - of_samples
 
 
 def output_entropy(probabilities: Tensor) -> OutputEntropy:
@@ -145,7 +115,7 @@ def output_entropy(probabilities: Tensor) -> OutputEntropy:
             f'{num_images} images say too little about the mean output over {num_prototypes} '
             f'prototypes: take at least {2 * num_prototypes}.'
         )
-    return OutputSums.of(probabilities).shares()
+    return OutputEntropy.of(OutputSums.of(probabilities))
 
 
 def image_information(probabilities: Tensor) -> float:
@@ -159,4 +129,4 @@ def image_information(probabilities: Tensor) -> float:
     Args:
         probabilities: (N, K) distributions over prototypes, one per image, any floating dtype.
     """
-    return OutputSums.of(probabilities).information()
+    return OutputSums.of(probabilities).information().item()

@@ -29,7 +29,7 @@ _PERIOD = 1000
 _SHARE, _AT_LEAST = 8, 64
 #: Without BatchNorm the outputs of a teacher were found nearly uniform for 120 iterations of a tiny
 #: DINO, which then learned, and for 500 of the demo's.
-_TEACHER_LATER = 10
+_OUTPUTS_LATER = 10
 #: Values of a weight matrix that are compared from epoch to epoch.
 _SAMPLED = 1024
 
@@ -56,8 +56,8 @@ class HealthHook(Hook):
       measurement, from 0 to 2, of the matrix that has moved most.
 
     A warning says once what is wrong, see :func:`find_problems`: from the second measurement and
-    ``warn_after`` iterations on, or ten times as many for the outputs of a teacher, which are
-    nearly uniform at first. Methods without a pair loss, and models sharded over processes, are
+    ``warn_after`` iterations on, or ten times as many for the outputs of teacher and student, which
+    are nearly uniform at first. Methods without a pair loss, and models sharded over processes, are
     not measured; the log says so.
 
     Args:
@@ -140,8 +140,9 @@ class HealthHook(Hook):
         if self._measured < 2 or iterations < self.warn_after:
             return
         problems = find_problems(found, max(rates), self._largest_rate)
-        if iterations < _TEACHER_LATER * self.warn_after:
-            problems.pop('teacher', None)
+        if iterations < _OUTPUTS_LATER * self.warn_after:
+            for name in ('teacher', 'student'):
+                problems.pop(name, None)
         unit = 'epoch' if self._by_epoch else 'iteration'
         for name in problems.keys() - self._warned:
             self._warned.add(name)

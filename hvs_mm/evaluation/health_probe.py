@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..models.selfsup.dino import DINO, global_views
+from ..selection.output_sums import OutputSums
 from ..utils.state_guard import preserve_state
 from .features import own_model, pool_features
-from .health import OutputSums, alignment, feature_std, rank_me, uniformity
+from .health import OutputEntropy, alignment, feature_std, rank_me, uniformity
 
 #: Fewer images of a batch say too little about the statistics of BatchNorm.
 _MIN_BATCH = 32
@@ -27,9 +28,10 @@ def measure_health(
 ) -> dict[str, float]:
     """Measure the health of a self-supervised model; it needs no labels.
 
-    The model works as in its training, but without dropout, and in float32: BatchNorm normalizes
-    with the statistics of a batch. Its running ones lag behind a network that changes quickly,
-    whose outputs would look alike. Weights, buffers, modes and random states stay as they were.
+    The model works as in its training, but in float32 and, except for the student's outputs,
+    without dropout: BatchNorm normalizes with the statistics of a batch. Its running ones lag
+    behind a network that changes quickly, whose outputs would look alike. Weights, buffers, modes
+    and random states stay as they were.
 
     All processes of a group call this together, each with batches of its own, and get the same
     numbers.
@@ -45,14 +47,16 @@ def measure_health(
         - ``alignment``, ``uniformity``: see there; of the projections, on which the losses act,
         - ``teacher_entropy``, ``teacher_mean_entropy``: mean entropy of the teacher's outputs and
           entropy of their mean, as shares of the largest possible; DINO and iBOT only,
-        - ``teacher_information``, ``student_information``: see :func:`image_information`; likewise,
+        - ``teacher_information``: see :func:`image_information`; likewise,
+        - ``student_information``: the same of the student's outputs for all views, in which image
+          and view can differ; likewise,
         - ``feature_dim``, ``projection_dim``, ``prototypes``, ``images``: the sizes.
 
         Features are those of the network that k-NN evaluates, of DINO and iBOT the teacher's;
         their projections are the bottleneck, of which the outputs are linear functions. Alignment
         compares the first and the last view of the first one's size, which are drawn
-        independently, whatever is selected; all else is of the first. Empty if a process has fewer
-        than two images.
+        independently, whatever is selected; all else but the student's information is of the first.
+        Empty if a process has fewer than two images.
     """
     algorithm, batches = own_model(model), list(batches)
     # As many passes in all processes, which SyncBN waits for.
@@ -60,13 +64,15 @@ def measure_health(
     parts: list[dict[str, Tensor]] = []
     outputs: list[dict[str, OutputSums]] = []
     count = 0
-    with _training_statistics(algorithm):
-        for batch in batches:
-            limit = max(num_images - count, _MIN_BATCH)
-            views = _pair(algorithm.data_preprocessor(batch, True)['inputs'], limit)
-            parts.append(_embed(algorithm, views))
-            outputs.append(_outputs(algorithm, views[0]))
-            count += len(views[0])
+    for batch in batches:
+        limit = max(num_images - count, _MIN_BATCH)
+        views = algorithm.data_preprocessor(batch, True)['inputs']
+        views = [views] if isinstance(views, Tensor) else views
+        views = [view[:limit] for view in views]
+        with _training_statistics(algorithm):
+            parts.append(_embed(algorithm, _pair(views)))
+        outputs.append(_outputs(algorithm, views) if isinstance(algorithm, DINO) else {})
+        count += len(views[0])
     count = _smallest(min(count, num_images))
     if count < 2:
         return {}
@@ -93,11 +99,10 @@ def _training_statistics(module: nn.Module) -> Iterator[None]:
         yield
 
 
-def _pair(views: list[Tensor] | Tensor, limit: int) -> list[Tensor]:
-    """The first and the last view of the first one's size, if there are two, of some images."""
-    views = [views] if isinstance(views, Tensor) else views
+def _pair(views: list[Tensor]) -> list[Tensor]:
+    """The first and the last view of the first one's size, if there are two."""
     large = global_views(views)
-    return [view[:limit] for view in (large[:1] + large[1:][-1:])]
+    return large[:1] + large[1:][-1:]
 
 
 def _embed(algorithm: nn.Module, views: list[Tensor]) -> dict[str, Tensor]:
@@ -122,16 +127,18 @@ def _network(algorithm: nn.Module, images: Tensor) -> tuple[Tensor, Tensor | Non
     return pool_features(output), None if neck is None else neck(output)[0]
 
 
-def _outputs(algorithm: nn.Module, images: Tensor) -> dict[str, OutputSums]:
-    """Outputs over prototypes of teacher and student, where a method has them."""
-    if not isinstance(algorithm, DINO):
-        return {}
+def _outputs(algorithm: DINO, views: list[Tensor]) -> dict[str, OutputSums]:
+    """Outputs over prototypes of teacher and student."""
     head = algorithm.head
-    teacher = algorithm.teacher_logits([images])[:, 0] - head.center
-    student = algorithm.neck(algorithm.backbone(images))[0]
+    with _training_statistics(algorithm):
+        teacher = algorithm.teacher_logits(views[:1])[:, 0] - head.center
+    # As in a step, with all views and stochastic depth. BatchNorm magnifies whatever differs in a
+    # batch: without these the outputs of a student that goes uniform differ up to 400 times more.
+    with preserve_state(algorithm):
+        student = algorithm.student_logits(views)
     return {
         'teacher': OutputSums.of((teacher.float() / head.current_teacher_temp()).softmax(1)),
-        'student': OutputSums.of((student.float() / head.student_temp).softmax(1)),
+        'student': OutputSums.of_logits(student, head.student_temp),
     }
 
 
@@ -161,15 +168,14 @@ def _of_outputs(outputs: list[dict[str, OutputSums]]) -> dict[str, float]:
         return {}
     totals = {}
     for name in outputs[0]:
-        totals[name] = OutputSums(*map(sum, zip(*(sums[name] for sums in outputs))))
-        for total in totals[name]:
-            all_reduce(total)
+        total = OutputSums(*map(sum, zip(*(sums[name] for sums in outputs))))
+        totals[name] = total.over_processes()
     teacher = totals['teacher']
-    entropy = teacher.shares()
+    entropy = OutputEntropy.of(teacher)
     return {
         'teacher_entropy': entropy.of_samples,
         'teacher_mean_entropy': entropy.of_mean,
-        'teacher_information': teacher.information(),
-        'student_information': totals['student'].information(),
+        'teacher_information': teacher.information().item(),
+        'student_information': totals['student'].information().item(),
         'prototypes': len(teacher.probabilities),
     }

@@ -31,7 +31,7 @@ _PLOTS: Sequence[tuple[str, str, Mapping[str, str]]] = (
         'entropy over its maximum',
         {'teacher_mean_entropy': ': of the mean', 'teacher_entropy': ': mean'},
     ),
-    ("Information of the student's outputs about the image", 'nats', {'student_information': ''}),
+    ("Information of the student's outputs", 'nats', {'student_information': ''}),
 )
 _LINES = ('-', ':')
 
