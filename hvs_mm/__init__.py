@@ -1,23 +1,37 @@
-"""Hard View Selection for MMPretrain. Importing the package registers what configs name."""
+"""Hard View Selection for MMPretrain and plain torch.
 
-from .utils.console import hold_back_noise
+Importing the package registers what configs name. Without MMPretrain it has what plain torch can
+use: ``HardViews``, ``CandidateTransform``, losses and selectors.
+"""
 
-with hold_back_noise():
-    from . import datasets, engine, evaluation, losses, models, selection, visualization, weights
-    from .apis import get_config
-    from .datasets import CandidateViews
-    from .hardening import hard_views, harden
-    from .models import HVSAlgorithm
-    from .runs import Embedding, Evaluation, Exported, embed, evaluate, export, train
-    from .selection import PairLoss, Selection, Selector
-    from .version import __version__
+from typing import Any
+
+from .utils.installed import HAS_MMPRETRAIN
+
+if HAS_MMPRETRAIN:
+    from .utils.console import hold_back_noise
+
+    with hold_back_noise():
+        from . import datasets, engine, evaluation, models, weights
+        from .apis import get_config
+        from .datasets import CandidateViews
+        from .hardening import hard_views, harden
+        from .models import HVSAlgorithm
+        from .runs import Embedding, Evaluation, Exported, embed, evaluate, export, train
+
+from . import losses, selection, visualization
+from .plain import CandidateTransform, HardViews
+from .selection import PairLoss, Selection, Selector
+from .version import __version__
 
 __all__ = [
+    'CandidateTransform',
     'CandidateViews',
     'Embedding',
     'Evaluation',
     'Exported',
     'HVSAlgorithm',
+    'HardViews',
     'PairLoss',
     'Selection',
     'Selector',
@@ -38,3 +52,12 @@ __all__ = [
     'visualization',
     'weights',
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        raise ImportError(
+            f'hvs_mm.{name} needs MMPretrain, MMEngine and MMCV, which are not all installed: '
+            'pip install "hvs-mm[onedl]".'
+        )
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

@@ -6,34 +6,21 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, ClassVar
 
-import numpy as np
 from mmpretrain.datasets.base_dataset import BaseDataset
 from mmpretrain.registry import DATASETS
 
 from ..utils.arguments import check_choice, check_whole
-from .drawing.lattice import draw_lattice
+from .drawing.image import LAYOUTS, SPLITS, draw_image
 from .drawing.outlines import CLASSES
-from .drawing.scene import draw_scene
 
-#: Number of a split in the seed of its images, so that splits share no image.
-_SPLITS = {'train': 0, 'val': 1}
 _NUM_SAMPLES = {'train': 4096, 'val': 1024}
-_LAYOUTS = {'lattice': draw_lattice, 'scene': draw_scene}
 
 #: Images that a process keeps, and their largest side in pixels: 48 MiB.
 _KEPT_IMAGES = 4096
 _KEPT_SIZE = 64
 
-
-def _draw(layout: str, seed: int, split: str, number: int, label: int, size: int) -> np.ndarray:
-    """Draw one image (size, size, 3) uint8, BGR, contiguous."""
-    rng = np.random.default_rng([seed, _SPLITS[split], number])
-    image = _LAYOUTS[layout](rng, label, size)
-    return np.clip(np.rint(image), 0, 255).astype(np.uint8)
-
-
 # Drawing takes longer than the augmentation of small images, and epochs repeat them.
-_draw_once = lru_cache(maxsize=_KEPT_IMAGES)(_draw)
+_draw_once = lru_cache(maxsize=_KEPT_IMAGES)(draw_image)
 
 
 @DATASETS.register_module()
@@ -86,8 +73,8 @@ class ShapesDataset(BaseDataset):
         metainfo: Mapping | None = None,
         **kwargs: Any,
     ) -> None:
-        self.split = check_choice('split', split, _SPLITS)
-        self.layout = check_choice('layout', layout, _LAYOUTS)
+        self.split = check_choice('split', split, SPLITS)
+        self.layout = check_choice('layout', layout, LAYOUTS)
         self.num_samples = check_whole(
             'num_samples', _NUM_SAMPLES[split] if num_samples is None else num_samples
         )
@@ -107,7 +94,7 @@ class ShapesDataset(BaseDataset):
     def prepare_data(self, idx: int) -> Any:
         """Draw the image at a position and send it through the pipeline."""
         data_info = self.get_data_info(idx)
-        draw = _draw_once if self.img_size <= _KEPT_SIZE else _draw
+        draw = _draw_once if self.img_size <= _KEPT_SIZE else draw_image
         number, label = data_info['img_id'], data_info['gt_label']
         # A copy: transforms may work in place.
         img = draw(self.layout, self.seed, self.split, number, label, self.img_size).copy()

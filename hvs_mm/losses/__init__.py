@@ -2,6 +2,7 @@
 
 from .barlow_twins import barlow_twins_pair_loss
 from .byol import byol_pair_loss
+from .callables import BYOL, DINO, NTXent, SimSiam
 from .densecl import dense_pair_loss
 from .dino import dino_pair_loss, mean_of_cross_terms
 from .ibot import IBOTOutputs, masked_patch_loss, with_diagonal
@@ -11,7 +12,11 @@ from .simsiam import simsiam_pair_loss
 from .swav import swav_pair_loss
 
 __all__ = [
+    'BYOL',
+    'DINO',
     'IBOTOutputs',
+    'NTXent',
+    'SimSiam',
     'barlow_twins_pair_loss',
     'byol_pair_loss',
     'dense_pair_loss',

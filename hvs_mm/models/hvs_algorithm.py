@@ -10,6 +10,7 @@ import torch
 from mmpretrain.registry import MODELS
 from torch import Tensor, nn
 
+from ..selection.gather import gather_views
 from ..selection.groups import ViewGroups
 from ..selection.pair_losses.base import PairLoss, Samples, build_pair_loss
 from ..selection.record import MAX_LOGGED_COMBINATIONS, Selection
@@ -294,13 +295,7 @@ class HVSAlgorithm(TransparentWrapper):
 
     def gather(self, inputs: list[Tensor], indices: Tensor) -> list[Tensor]:
         """Collect the views (B, 3, H, W) with the ``indices`` (B, kept) of :meth:`select_views`."""
-        samples = torch.arange(len(indices), device=indices.device)
-        kept = []
-        for span, choices in zip(self._groups.spans(), indices.split(self.keep, dim=1)):
-            # (candidates, B, 3, H, W)
-            views = torch.stack(inputs[span.start : span.stop])
-            kept += [views[choice - span.start, samples] for choice in choices.unbind(1)]
-        return kept
+        return gather_views(inputs, indices, self._groups)
 
     def groups(self, inputs: list[Tensor]) -> ViewGroups:
         """The groups that the candidates, one tensor (B, 3, H, W) each, come in.

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-from mmengine.dist import all_reduce
 from torch import Tensor
 
 from ..utils.precision import full_precision
@@ -43,6 +42,9 @@ class OutputSums(NamedTuple):
 
     def over_processes(self) -> OutputSums:
         """The sums over all processes, which call this together."""
+        # Plain torch does without MMEngine.
+        from mmengine.dist import all_reduce
+
         joined = torch.cat(self)
         all_reduce(joined)
         return OutputSums(*joined.split([len(self.probabilities), 1, 1]))

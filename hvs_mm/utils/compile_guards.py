@@ -7,7 +7,6 @@ from functools import wraps
 from typing import ParamSpec, TypeVar
 
 import torch
-from mmcv.cnn.bricks import DropPath
 from torch import nn
 
 P = ParamSpec('P')
@@ -36,6 +35,9 @@ def plain_drop_path(module: nn.Module) -> None:
     MMPretrain (1.2.0, 1.3.6) takes them from ``numpy.linspace``. torch.compile takes a NumPy number
     for a tensor and cannot follow MMCV's ``if drop_prob == 0``.
     """
+    # Plain torch does without MMCV.
+    from mmcv.cnn.bricks import DropPath
+
     for child in module.modules():
         if isinstance(child, DropPath):
             child.drop_prob = float(child.drop_prob)

@@ -2,12 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
-from mmpretrain.registry import TASK_UTILS
+from .installed import HAS_MMPRETRAIN
 
 T = TypeVar('T')
+
+
+class _PlainRegistry:
+    """Stands in for MMPretrain's registry of classes where that is not installed."""
+
+    def __init__(self) -> None:
+        self.module_dict: dict[str, type] = {}
+
+    def register_module(self) -> Callable[[type[T]], type[T]]:
+        def register(cls: type[T]) -> type[T]:
+            self.module_dict[cls.__name__] = cls
+            return cls
+
+        return register
+
+    def get(self, name: str) -> type | None:
+        return self.module_dict.get(name)
+
+
+if HAS_MMPRETRAIN:
+    from mmpretrain.registry import TASK_UTILS
+else:
+    TASK_UTILS = _PlainRegistry()
 
 
 def build_part(

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
-from mmengine.model import BaseAveragedModel
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -72,7 +71,7 @@ class StateGuard:
         for module in self._model.modules():
             if id(module) not in skipped:
                 yield module._buffers
-            if self._averages and isinstance(module, BaseAveragedModel):
+            if self._averages and _is_average(module):
                 for inner in module.modules():
                     yield inner._parameters
 
@@ -141,6 +140,14 @@ def _preserve_random_states(devices: Collection[torch.device] = ()) -> Iterator[
         finally:
             random.setstate(python_state)
             np.random.set_state(numpy_state)
+
+
+def _is_average(module: nn.Module) -> bool:
+    """Whether a module is one of MMEngine's averaged models, such as BYOL's target network."""
+    # There is none where MMEngine is not installed.
+    from mmengine.model import BaseAveragedModel
+
+    return isinstance(module, BaseAveragedModel)
 
 
 def _is_expanded(value: Tensor) -> bool:

@@ -14,10 +14,10 @@ from ..datasets.loading.examples import Examples
 from ..models.photometry.batch import apply_photometry
 from ..selection.record import Selection
 from ..selection.statistics.color import COLOR_CHANGES
-from ..selection.statistics.geometry import pair_ious
 from ..utils.photometry_operations import PHOTOMETRY_FIELD, stack_operations
 from ..utils.state_guard import own_random_numbers, preserve_state
 from .panel import draw_selection
+from .record_panel import kept_iou_captions
 
 #: Short names of color changes that are factors.
 _FACTORS = {'brightness': 'bri', 'contrast': 'con', 'saturation': 'sat'}
@@ -55,17 +55,11 @@ def draw_examples_panel(
     ``selection`` is the result of :func:`select_examples` for the model and the examples.
     """
     number = min(number, len(examples.images))
-    captions = [''] * number
-    if selection.groups.num_kept_targets == 2:
-        choices = selection.groups.target_combinations()
-        ious = pair_ious(torch.from_numpy(examples.boxes), choices).numpy()
-        rows = zip(ious[:number], selection.target_choice.tolist())
-        captions = [f'IoU kept {row[own]:.2f}, mean {row.mean():.2f}' for row, own in rows]
     return draw_selection(
         *_pixels(examples, number),
         examples.boxes[:number],
         selection.indices.cpu().numpy()[:number],
-        captions,
+        kept_iou_captions(selection, torch.from_numpy(examples.boxes[:number])),
         shown_pair_loss(model, selection)[:number],
         num_targets=selection.groups.num_targets,
         pair_title='pair loss' if model.selector.values is None else model.selector.values.title,

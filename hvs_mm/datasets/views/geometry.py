@@ -1,4 +1,4 @@
-"""Where a view lies in its image, and the transforms that move pixels: crop, flip, resize."""
+"""Transforms that move pixels: crop, flip, resize."""
 
 from __future__ import annotations
 
@@ -9,49 +9,12 @@ import numpy as np
 from mmcv.transforms.utils import cache_randomness
 from mmpretrain.datasets import transforms as mmpretrain_transforms
 
+from ...utils.view_geometry import ViewGeometry
 from .pixels.resizing import INTERPOLATIONS, flip, resize
 from .view_transform import Results, ViewTransform, image_size, is_color_image
 
 #: Key of the record of a view's geometry, :class:`ViewGeometry`, in the results of a pipeline.
 GEOMETRY_KEY = 'view_geometry'
-
-
-class ViewGeometry:
-    """The part of the original image that a view shows, in which orientation and size.
-
-    Args:
-        height, width: Size of the original image in pixels.
-
-    Attributes:
-        box: ``[x1, y1, x2, y2]`` in pixels of the original image, upper bounds exclusive, so that
-            the area is ``(x2 - x1) * (y2 - y1)``.
-        flipped: Whether the view is mirrored (horizontally, vertically).
-        size: (height, width) of the view now, in its own pixels.
-    """
-
-    def __init__(self, height: int, width: int) -> None:
-        self.box = [0.0, 0.0, float(width), float(height)]
-        self.flipped = [False, False]
-        self.size = (height, width)
-
-    def crop(self, top: float, left: float, height: int, width: int) -> None:
-        """Cut a window out of the view, in pixels of the view now; it may exceed the borders."""
-        # axis 0 is x, axis 1 is y
-        for axis, (low, extent, whole) in enumerate(
-            ((left, width, self.size[1]), (top, height, self.size[0]))
-        ):
-            start, stop = self.box[axis], self.box[axis + 2]
-            if self.flipped[axis]:
-                start, stop = stop, start
-            step = (stop - start) / whole
-            edges = (start + step * low, start + step * (low + extent))
-            self.box[axis], self.box[axis + 2] = min(edges), max(edges)
-        self.size = (height, width)
-
-    def flip(self, direction: str) -> None:
-        """Mirror the view: ``'horizontal'``, ``'vertical'`` or ``'diagonal'`` (both)."""
-        self.flipped[0] ^= direction in ('horizontal', 'diagonal')
-        self.flipped[1] ^= direction in ('vertical', 'diagonal')
 
 
 class GeometryTransform(ViewTransform):

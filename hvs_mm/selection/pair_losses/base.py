@@ -7,10 +7,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import torch
-from mmpretrain.registry import TASK_UTILS
 from torch import Tensor, nn
 
-from ...utils.registry import build_part
+from ...utils.registry import TASK_UTILS, build_part
 from ..groups import ViewGroups
 from ..output_sums import OutputSums
 from ..scores import ScoreWeights

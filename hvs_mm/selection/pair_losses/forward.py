@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import torch
-from mmengine.model import BaseAveragedModel
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    # Plain torch does without MMEngine.
+    from mmengine.model import BaseAveragedModel
 
 
 def forward_views(forward: Callable[[Tensor], Tensor], views: Sequence[Tensor]) -> Tensor:

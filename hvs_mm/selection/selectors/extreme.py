@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from mmpretrain.registry import TASK_UTILS
-
 from ...utils.arguments import check_choice, check_whole, is_number
+from ...utils.registry import TASK_UTILS
 from ..combinations import Combinations
 from ..score_table import ScoreTable
 from ..scores import rank_key

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mmpretrain.registry import TASK_UTILS
-
-from ...utils.registry import build_part
+from ...utils.registry import TASK_UTILS, build_part
 from ..combinations import Combinations
 from ..recorded_values import RecordedValues
 from ..score_table import ScoreTable

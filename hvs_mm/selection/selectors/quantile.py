@@ -6,11 +6,11 @@ from math import floor
 from typing import Any, ClassVar
 
 import torch
-from mmpretrain.registry import TASK_UTILS
 from torch import Tensor
 
 from ...utils.arguments import check_share
 from ...utils.compile_guards import compile_guards
+from ...utils.registry import TASK_UTILS
 from ..combinations import Combinations
 from ..score_table import MAX_LISTED, ScoreTable
 from ..scores import is_finite

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from mmpretrain.registry import TASK_UTILS
-
+from ...utils.registry import TASK_UTILS
 from ..combinations import Combinations
 from ..score_table import ScoreTable
 from .base import ScoreSelector

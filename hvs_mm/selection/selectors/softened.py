@@ -6,10 +6,10 @@ from math import copysign, isnan
 from typing import Any, ClassVar
 
 import torch
-from mmpretrain.registry import TASK_UTILS
 from torch import Tensor
 
 from ...utils.compile_guards import compile_guards
+from ...utils.registry import TASK_UTILS
 from ..combinations import Combinations
 from ..score_table import ScoreTable
 from ..scores import finite_mean, is_finite

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import torch
-from mmpretrain.registry import TASK_UTILS
 from torch import Tensor
 
 from ...utils.arguments import check_share
 from ...utils.compile_guards import compile_guards
+from ...utils.registry import TASK_UTILS
 from ..combinations import Combinations
 from ..recorded_values import COLOR_DIFFERENCE, NEGATIVE_IOU
 from ..score_table import MAX_LISTED, ScoreTable
