@@ -29,7 +29,7 @@ from hvs_mm.evaluation import KNNEvaluation, choose_network
 from hvs_mm.models import ViewsError
 from hvs_mm.reports import printable
 from hvs_mm.utils.bad_images import BadImagesError
-from hvs_study.config import config_hash, resolve_config
+from hvs_study.config import config_hash, resolve_config, resolve_trunk
 from hvs_study.plan import PlannedRun, Study, read_study
 from hvs_study.processes import BUSY, Job, job_environments, run_jobs
 from hvs_study.results import append_result, key_of, read_results
@@ -67,14 +67,24 @@ def check_study(study: Study, args: argparse.Namespace) -> dict[PlannedRun, str]
     hashes, configs = {}, {}
     for run in study.runs:
         # Runs that differ only by their seed have all else in common.
-        kind = (run.method, run.arm, run.epochs)
+        kind = (run.method, run.arm, run.epochs, run.fork)
         if kind not in configs:
-            configs[kind] = resolve_config(study, run, args.cfg_options)
+            configs[kind] = resolve_configs(study, run, args)
             if not args.list:
-                check_run(study, run, configs[kind], args)
-        configs[kind].randomness.seed = run.seed
-        hashes[run] = config_hash(configs[kind], study)
+                check_run(study, run, configs[kind][0], args)
+        for cfg in filter(None, configs[kind]):
+            cfg.randomness.seed = run.seed
+        cfg, trunk = configs[kind]
+        hashes[run] = config_hash(cfg, study, trunk)
     return hashes
+
+
+def resolve_configs(
+    study: Study, run: PlannedRun, args: argparse.Namespace
+) -> tuple[Config, Config | None]:
+    """The configs of a run, and of what it forks from."""
+    trunk = resolve_trunk(study, run, args.cfg_options) if run.fork else None
+    return resolve_config(study, run, args.cfg_options), trunk
 
 
 def check_run(study: Study, run: PlannedRun, cfg: Config, args: argparse.Namespace) -> None:
@@ -96,8 +106,8 @@ def run_one(study: Study, args: argparse.Namespace) -> None:
     run = next((run for run in study.runs if run.id == args.one), None)
     if run is None:
         raise ValueError(f'--one {args.one}: {study.path} has no such run.')
-    cfg = resolve_config(study, run, args.cfg_options)
-    digest = config_hash(cfg, study)
+    cfg, trunk = resolve_configs(study, run, args)
+    digest = config_hash(cfg, study, trunk)
     folder = run_folder(args.work_dir, run, digest)
     folder.mkdir(parents=True, exist_ok=True)
     cfg.work_dir = str(folder)
@@ -107,9 +117,10 @@ def run_one(study: Study, args: argparse.Namespace) -> None:
         except BlockingIOError:
             sys.exit(BUSY)
         if (study.name, run.id, digest) not in map(key_of, read_results(args.results)):
-            append_result(args.results, perform_run(study, run, cfg, args.jobs, args.trust))
+            result = perform_run(study, run, cfg, args.jobs, args.trust, trunk)
+            append_result(args.results, result)
         if not args.keep_checkpoints:
-            for path in [*folder.glob('epoch_*.pth'), folder / 'last_checkpoint']:
+            for path in [*folder.glob('*.pth'), folder / 'last_checkpoint']:
                 path.unlink(missing_ok=True)
 
 

@@ -7,6 +7,7 @@ import inspect
 import json
 from collections.abc import Mapping
 from copy import deepcopy
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -16,7 +17,7 @@ from mmengine.runner import Runner
 from hvs_mm.engine import merge_options, read_config
 from hvs_mm.recipes.adapt import stretch_schedule
 
-from .plan import PlannedRun, Study
+from .plan import TRUNK, PlannedRun, Study
 from .schema import StudyError, expect
 
 #: Settings that a run reads at the top of its config. Others only help to write it: lists of
@@ -69,7 +70,9 @@ def resolve_config(study: Study, run: PlannedRun, options: Mapping[str, Any]) ->
     try:
         if 'candidates' in arm:
             _set_candidates(cfg, f'arms.{run.arm}.candidates', list(arm['candidates']))
-        stretch_schedule(cfg, run.epochs, with_warmup=False)
+        stretch_schedule(cfg, run.fork + run.epochs, with_warmup=False)
+        if run.fork:
+            fork_schedule(cfg, run.fork)
     except ValueError as error:
         raise StudyError(f'{study.path}: run {run.id}: {error}') from error
     cfg.setdefault('randomness', {})
@@ -80,6 +83,49 @@ def resolve_config(study: Study, run: PlannedRun, options: Mapping[str, Any]) ->
     hooks.checkpoint = dict(type='CheckpointHook', interval=1, max_keep_ckpts=1)
     cfg.runner_type = 'mmpretrain.ReliableRunner'
     return cfg
+
+
+def fork_schedule(cfg: Config, fork: int) -> None:
+    """Let the schedules that end with a run begin after ``fork`` epochs, in place.
+
+    Before that, values stay as warm-ups leave them.
+    """
+    for one in _ending(cfg):
+        one['begin'] = fork
+        if one.get('T_max') is not None:
+            one['T_max'] = cfg.train_cfg.max_epochs - fork
+
+
+def resolve_trunk(study: Study, run: PlannedRun, options: Mapping[str, Any]) -> Config:
+    """The config of what a run forks from: the baseline, without the schedules after its warm-ups.
+
+    Arms share it: their own settings hold after the fork.
+
+    Raises:
+        StudyError: See :func:`resolve_config`.
+    """
+    trunk = replace(study, arms={TRUNK: {'config': TRUNK}})
+    cfg = resolve_config(trunk, replace(run, arm=TRUNK), options)
+    ending = _ending(cfg)
+    cfg.param_scheduler = [one for one in _schedulers(cfg) if one not in ending]
+    cfg.train_cfg.max_epochs = run.fork
+    return cfg
+
+
+def _schedulers(cfg: Config) -> list[Any]:
+    found = cfg.get('param_scheduler') or []
+    return [found] if isinstance(found, dict) else list(found)
+
+
+def _ending(cfg: Config) -> list[Any]:
+    """The schedules that end with the run, as :func:`stretch_schedule` leaves them."""
+    end = cfg.train_cfg.max_epochs
+    return [
+        one
+        for one in _schedulers(cfg)
+        if one.get('by_epoch', True)
+        and (one.get('end', end) == end or one.get('T_max') in (end, end - one.get('begin', 0)))
+    ]
 
 
 def _set_candidates(cfg: Config, where: str, candidates: list[int]) -> None:
@@ -94,11 +140,11 @@ def _set_candidates(cfg: Config, where: str, candidates: list[int]) -> None:
     cfg.model.candidates = steps[0].num_views = candidates
 
 
-def config_hash(cfg: Config, study: Study) -> str:
+def config_hash(cfg: Config, study: Study, trunk: Config | None = None) -> str:
     """SHA-256, in hexadecimal, of the settings that decide a result.
 
     It covers what the run reads of its config and the evaluation of the study, without folders
-    and settings of the machine.
+    and settings of the machine; for a fork also its trunk.
     """
     config = {key: value for key, value in cfg.to_dict().items() if key in _READ}
     hooks = config.get('default_hooks') or {}
@@ -111,6 +157,10 @@ def config_hash(cfg: Config, study: Study) -> str:
         evaluation[name] = 'folder' if isinstance(images, str) else images
     evaluation |= dict(interval=study.interval, linear_c=study.linear_c)
     settings = _portable({'config': config, 'evaluation': evaluation})
+    if study.engine != 'runner':
+        settings['engine'] = study.engine
+    if trunk is not None:
+        settings['trunk'] = config_hash(trunk, study)
     text = json.dumps(settings, sort_keys=True, separators=(',', ':'), default=repr)
     return hashlib.sha256(text.encode()).hexdigest()
 

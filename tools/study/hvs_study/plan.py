@@ -14,6 +14,10 @@ from hvs_mm.evaluation import KNNSettings
 
 from .schema import NAME, NUMBER, OPTIONS, TEXT, Kind, StudyError, check, expect, one_of, whole
 
+#: What trains: MMEngine's Runner, or :mod:`hvs_study.fast`.
+ENGINES = ('runner', 'fast')
+#: The config of a method that is trained up to a fork.
+TRUNK = 'baseline'
 _CONFIG = Kind(TEXT.fits, 'the path of a config; a method has these and cfg_options, nothing else')
 _ARM = {'config': TEXT, 'cfg_options?': OPTIONS, 'candidates?': [whole(1)]}
 _ARM |= {'per_method?': {TEXT: OPTIONS}}
@@ -26,7 +30,16 @@ _STUDY = {
     'methods': {NAME: {'cfg_options?': OPTIONS, TEXT: _CONFIG}},
     'arms': {NAME: _ARM},
     'cfg_options?': OPTIONS,
-    'runs': [{'methods?': [TEXT], 'arms?': [TEXT], 'epochs': [whole(1)], 'seeds': [_SEED]}],
+    'runs': [
+        {
+            'methods?': [TEXT],
+            'arms?': [TEXT],
+            'forks?': [whole(1)],
+            'epochs': [whole(1)],
+            'seeds': [_SEED],
+        }
+    ],
+    'engine?': one_of(ENGINES),
     'evaluation?': {'knn?': _KNN, 'linear?': {'C?': _STRENGTH}},
     'threads?': whole(1),
 }
@@ -34,17 +47,22 @@ _STUDY = {
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """One run of a study; the seed decides weights, order of the images, and views."""
+    """One run of a study; the seed decides weights, order of the images, and views.
+
+    It starts from the baseline after ``fork`` epochs, and trains for ``epochs`` more.
+    """
 
     method: str
     arm: str
     epochs: int
     seed: int
+    fork: int = 0
 
     @property
     def id(self) -> str:
         """The name of the run in results and on the command line."""
-        return f'{self.method}-{self.arm}-e{self.epochs}-s{self.seed}'
+        fork = f'-f{self.fork}' if self.fork else ''
+        return f'{self.method}-{self.arm}{fork}-e{self.epochs}-s{self.seed}'
 
 
 @dataclass(frozen=True)
@@ -60,6 +78,7 @@ class Study:
         knn: Settings of the k-NN classifier, with a single k.
         interval: Epochs from one k-NN evaluation to the next.
         linear_c: Inverse regularization strength of the linear classifier.
+        engine: What trains, one of :data:`ENGINES`.
     """
 
     path: str
@@ -72,6 +91,7 @@ class Study:
     knn: KNNSettings
     interval: int
     linear_c: float
+    engine: str = 'runner'
 
 
 def read_study(path: str, root: str | Path = '') -> Study:
@@ -121,11 +141,12 @@ def _parse(path: str, settings: dict[str, Any], folders: list[Path]) -> Study:
         methods=methods,
         arms=arms,
         options=settings.get('cfg_options', {}),
-        runs=_runs(settings['runs'], methods, arms),
+        runs=_runs(settings['runs'], methods, arms, settings.get('engine', 'runner')),
         threads=settings.get('threads', 1),
         knn=knn,
         interval=interval,
         linear_c=float(evaluation.get('linear', {}).get('C', 1.0)),
+        engine=settings.get('engine', 'runner'),
     )
 
 
@@ -138,12 +159,16 @@ def _find(where: str, config: str, folders: list[Path]) -> str:
 
 
 def _runs(
-    settings: list[dict[str, Any]], methods: dict[str, Any], arms: dict[str, Any]
+    settings: list[dict[str, Any]], methods: dict[str, Any], arms: dict[str, Any], engine: str
 ) -> list[PlannedRun]:
     # A run that is named twice is made once.
     found: dict[PlannedRun, None] = {}
     for number, one in enumerate(settings):
-        one = {'methods': list(methods), 'arms': list(arms), **one}
+        one = {'methods': list(methods), 'arms': list(arms), 'forks': [0], **one}
+        expect(
+            engine == 'fast' or one['forks'] == [0],
+            f"runs.{number}.forks={one['forks']}: only engine='fast' starts runs from others.",
+        )
         check(f'runs.{number}.methods', one['methods'], [one_of(methods)])
         check(f'runs.{number}.arms', one['arms'], [one_of(arms)])
         for method, arm in product(one['methods'], one['arms']):
@@ -153,7 +178,13 @@ def _runs(
                 f'runs.{number}: arm {arm!r} takes config={config!r}, which method {method!r} '
                 'does not have: name it there, or leave one of them out here.',
             )
-        for seed, *others in product(*(one[k] for k in ('seeds', 'methods', 'arms', 'epochs'))):
-            found[PlannedRun(*others, seed)] = None
+            expect(
+                one['forks'] == [0] or TRUNK in methods[method],
+                f'runs.{number}: forks start from the config {TRUNK!r}, which method {method!r} '
+                'does not have: name it there.',
+            )
+        names = ('seeds', 'forks', 'methods', 'arms', 'epochs')
+        for seed, fork, *others in product(*(one[name] for name in names)):
+            found[PlannedRun(*others, seed, fork)] = None
     # A study that is stopped early has all arms of its first seeds.
     return sorted(found, key=lambda run: run.seed)

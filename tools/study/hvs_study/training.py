@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from mmengine.config import Config
@@ -27,6 +27,7 @@ from hvs_mm.evaluation import KNNEvaluation, LabeledFeatures, extract_features
 from . import record
 from .caching import cache_images
 from .config import config_hash
+from .fast.run import FastRun, trunk_checkpoint
 from .plan import PlannedRun, Study
 
 #: More than the solver takes on features of some hundred dimensions.
@@ -128,12 +129,18 @@ def run_folder(work_dir: str | Path, run: PlannedRun, digest: str) -> Path:
 
 
 def perform_run(
-    study: Study, run: PlannedRun, cfg: Config, jobs: int, trust: bool
+    study: Study,
+    run: PlannedRun,
+    cfg: Config,
+    jobs: int,
+    trust: bool,
+    trunk: Config | None = None,
 ) -> dict[str, Any]:
     """Train one run, from its newest checkpoint if it broke off, and evaluate it.
 
     Args:
         cfg: The config of the run, with its work dir.
+        trunk: The config of what it forks from.
         jobs: Runs at a time on this machine, for the record.
         trust: Accept checkpoints even if reading them can run code.
 
@@ -144,11 +151,53 @@ def perform_run(
     # Before training: changes that are made while it runs do not affect it.
     start = record.describe_start(jobs)
     # Before the config says that checkpoints are trusted, which changes no result.
-    digest = config_hash(cfg, study)
+    digest = config_hash(cfg, study, trunk)
     cfg.resume = True
     if trust:
         trust_checkpoints(cfg)
     preflight(cfg, trust)
+    train = _train_fast if study.engine == 'fast' else _train_with_runner
+    trained = train(study, run, cfg, trunk, start)
+    loaders = trained.evaluate.loaders
+    features = [extract_features(trained.model, one, study.knn.network) for one in loaders]
+    linear, converged = linear_accuracy(*features, study.linear_c)
+    curve = record.describe_curve(trained.curve)
+    last = {name: values[-1] for name, values in curve.items()}
+    result = {
+        'study': study.name,
+        'run': run.id,
+        **asdict(run),
+        'config_hash': digest,
+        **start,
+        # Of all its processes: the changes for any of them are in the weights.
+        'dirty': record.any_dirty(trained.starts),
+        'started': trained.starts[0]['started'],
+        'starts': trained.starts,
+        'versions': record.describe_versions(),
+        'threads': study.threads,
+        **{name: last[name] for name in ('seconds', 'cpu_seconds', 'steps', 'knn')},
+        'linear': round(linear, 3),
+        'linear_converged': converged,
+        'curve': curve,
+        **trained.others,
+    }
+    return record.finite(result)
+
+
+class _Trained(NamedTuple):
+    """A trained model, and what was measured along the way."""
+
+    model: nn.Module
+    evaluate: KNNEvaluation
+    curve: dict[str, list[Any]]
+    starts: list[dict[str, Any]]
+    #: Entries of the line that depend on the engine.
+    others: dict[str, Any]
+
+
+def _train_with_runner(
+    study: Study, run: PlannedRun, cfg: Config, trunk: None, start: dict[str, Any]
+) -> _Trained:
     # The images are the same in every epoch.
     evaluate = KNNEvaluation(cfg, study.knn)
     cache_images(evaluate)
@@ -159,30 +208,38 @@ def perform_run(
     runner.register_hook(hook)
     check_batches(runner.train_loop.dataloader)
     runner.train()
-    features = [extract_features(runner.model, one, study.knn.network) for one in evaluate.loaders]
-    linear, converged = linear_accuracy(*features, study.linear_c)
-    curve = record.describe_curve(hook.curve)
-    last = {name: values[-1] for name, values in curve.items()}
-    result = {
-        'study': study.name,
-        'run': run.id,
-        **asdict(run),
-        'config_hash': digest,
-        **start,
-        # Of all its processes: the changes for any of them are in the weights.
-        'dirty': record.any_dirty(hook.starts),
-        'started': hook.starts[0]['started'],
-        'starts': hook.starts,
-        'versions': record.describe_versions(),
-        'threads': study.threads,
-        **{name: last[name] for name in ('seconds', 'cpu_seconds', 'steps', 'knn')},
+    others = {
         'skipped_steps': runner.message_hub.get_info('skipped_steps') or 0,
-        'linear': round(linear, 3),
-        'linear_converged': converged,
-        'curve': curve,
         'selection': record.describe_selection(cfg.work_dir),
     }
-    return record.finite(result)
+    return _Trained(runner.model, evaluate, hook.curve, hook.starts, others)
+
+
+def _train_fast(
+    study: Study, run: PlannedRun, cfg: Config, trunk: Config | None, start: dict[str, Any]
+) -> _Trained:
+    folder = Path(cfg.work_dir)
+    cache, state = folder.parent / 'images', folder / 'state.pth'
+    training = FastRun(study, cfg, run.fork, cache)
+    if state.is_file():
+        training.load(state)
+    elif trunk is not None:
+        forks = {o.fork for o in study.runs if (o.method, o.seed) == (run.method, run.seed)}
+        name = f'{run.method}-s{run.seed}-{config_hash(trunk, study)[:8]}'
+        training.load(
+            trunk_checkpoint(study, trunk, run.fork, forks, folder.parent / 'trunks' / name, cache)
+        )
+    training.starts.append(start)
+    training.train(cfg.train_cfg.max_epochs, lambda one: one.save(state))
+    others = {
+        'skipped_steps': 0,
+        'selection': training.selection(),
+        'health': training.health,
+        'images': len(training.views.images),
+    }
+    return _Trained(
+        training.trainer.model, training.evaluate, training.curve, training.starts, others
+    )
 
 
 def linear_accuracy(
