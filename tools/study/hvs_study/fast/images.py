@@ -18,6 +18,7 @@ from torch import Tensor
 
 from hvs_mm.evaluation import KNNEvaluation
 from hvs_mm.utils.atomic_write import atomic_write
+from hvs_mm.utils.class_name import class_name
 
 from ..schema import expect
 
@@ -33,8 +34,9 @@ def training_images(cfg: Config, cache: Path) -> Tensor:
         StudyError: If they differ in size.
     """
     settings = dict(cfg.train_dataloader.dataset)
-    steps = [step for step in settings['pipeline'] if 'LoadImage' in str(step['type'])]
-    settings['pipeline'] = [_LOAD] if steps else []
+    # Generated images need no loading.
+    is_file = class_name(settings['pipeline'][0]).startswith('Load')
+    settings['pipeline'] = [_LOAD] if is_file else []
     with DefaultScope.overwrite_default_scope('mmpretrain'):
         dataset = DATASETS.build(settings)
     images, _ = _cached(dataset, 'img', cache)
