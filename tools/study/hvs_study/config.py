@@ -34,11 +34,16 @@ _WATCHING = {
 }  # fmt: skip
 
 
+#: Epochs of a trunk, which ends where a run forks from it.
+_FOREVER = 10**6
+
 #: Reading a config takes longer than all else here, and arms share configs.
 _read = cache(read_config)
 
 
-def resolve_config(study: Study, run: PlannedRun, options: Mapping[str, Any]) -> Config:
+def resolve_config(
+    study: Study, run: PlannedRun, options: Mapping[str, Any], is_trunk: bool = False
+) -> Config:
     """The config of a run, without its work dir.
 
     More special settings win: those of the study, the method, the arm, the arm for this method,
@@ -70,11 +75,15 @@ def resolve_config(study: Study, run: PlannedRun, options: Mapping[str, Any]) ->
     try:
         if 'candidates' in arm:
             _set_candidates(cfg, f'arms.{run.arm}.candidates', list(arm['candidates']))
+        ending = _ending(cfg)
         stretch_schedule(cfg, run.fork + run.epochs, with_warmup=False)
-        if run.fork:
-            fork_schedule(cfg, run.fork)
     except ValueError as error:
         raise StudyError(f'{study.path}: run {run.id}: {error}') from error
+    if is_trunk:
+        cfg.param_scheduler = [one for one in _schedulers(cfg) if one not in ending]
+        cfg.train_cfg.max_epochs = _FOREVER
+    elif run.fork:
+        _fork_schedules(cfg, ending, run.fork)
     cfg.setdefault('randomness', {})
     cfg.randomness.seed = run.seed
     hooks = cfg.setdefault('default_hooks', {})
@@ -85,31 +94,27 @@ def resolve_config(study: Study, run: PlannedRun, options: Mapping[str, Any]) ->
     return cfg
 
 
-def fork_schedule(cfg: Config, fork: int) -> None:
-    """Let the schedules that end with a run begin after ``fork`` epochs, in place.
-
-    Before that, values stay as warm-ups leave them.
-    """
-    for one in _ending(cfg):
-        one['begin'] = fork
-        if one.get('T_max') is not None:
-            one['T_max'] = cfg.train_cfg.max_epochs - fork
-
-
 def resolve_trunk(study: Study, run: PlannedRun, options: Mapping[str, Any]) -> Config:
-    """The config of what a run forks from: the baseline, without the schedules after its warm-ups.
+    """The config of what a run forks from: the baseline, without the schedules that end with a run.
 
-    Arms share it: their own settings hold after the fork.
+    It is the same for all arms, whose settings hold after the fork, and for forks at any epoch.
 
     Raises:
         StudyError: See :func:`resolve_config`.
     """
-    trunk = replace(study, arms={TRUNK: {'config': TRUNK}})
-    cfg = resolve_config(trunk, replace(run, arm=TRUNK), options)
-    ending = _ending(cfg)
-    cfg.param_scheduler = [one for one in _schedulers(cfg) if one not in ending]
-    cfg.train_cfg.max_epochs = run.fork
-    return cfg
+    study = replace(study, arms={TRUNK: {'config': TRUNK}})
+    return resolve_config(study, replace(run, arm=TRUNK), options, is_trunk=True)
+
+
+def _fork_schedules(cfg: Config, ending: list[Any], fork: int) -> None:
+    """Let the schedules that end with the run begin after ``fork`` epochs, in place.
+
+    Before that, values stay as warm-ups leave them.
+    """
+    for one in ending:
+        one['begin'] = fork
+        if one.get('T_max') is not None:
+            one['T_max'] = cfg.train_cfg.max_epochs - fork
 
 
 def _schedulers(cfg: Config) -> list[Any]:
@@ -118,8 +123,8 @@ def _schedulers(cfg: Config) -> list[Any]:
 
 
 def _ending(cfg: Config) -> list[Any]:
-    """The schedules that end with the run, as :func:`stretch_schedule` leaves them."""
-    end = cfg.train_cfg.max_epochs
+    """The schedules that end with the run."""
+    end = (cfg.get('train_cfg') or {}).get('max_epochs')
     return [
         one
         for one in _schedulers(cfg)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,8 @@ _PROBE_EPOCH = 2**32
 #: What is shown of ``measure_health``; sizes do not change.
 _HEALTH = ('student_information', 'teacher_information', 'teacher_entropy', 'teacher_mean_entropy')
 _HEALTH += ('feature_std', 'feature_rank', 'projection_std', 'alignment', 'uniformity')
+#: Each training has a logger of its own.
+_NUMBERS = count()
 
 
 class FastRun:
@@ -48,7 +51,7 @@ class FastRun:
 
     def __init__(self, study: Study, cfg: Config, start: int, cache: Path) -> None:
         # Upstream's models say how each weight is initialized.
-        MMLogger.get_instance('fast', log_level='WARNING')
+        MMLogger.get_instance(f'fast_{next(_NUMBERS)}', log_level='WARNING')
         self.study, self.seed = study, cfg.randomness.seed
         images = training_images(cfg, cache)
         if torch.cuda.is_available():
@@ -65,12 +68,17 @@ class FastRun:
         self.health: dict[str, list[Any]] = {'epoch': []}
         self.starts: list[dict[str, Any]] = []
 
-    def train(self, epochs: int, save: Callable[[FastRun], None]) -> None:
+    def train(
+        self, epochs: int, save: Callable[[FastRun], None], evaluated: Collection[int] = ()
+    ) -> None:
         """Train up to an epoch, and call ``save`` after each.
+
+        The network is evaluated as often as the study says, and after the epochs ``evaluated``.
 
         Raises:
             NonFiniteError: If a loss is NaN or infinite.
         """
+        self._evaluated = {epochs, *evaluated}
         if not self.curve['epoch']:
             self._note(0.0, 0.0 if self._counts_cpu else None, None)
         self.trainer.before_training()
@@ -95,7 +103,7 @@ class FastRun:
         """Add an entry to the curve."""
         trainer, epoch = self.trainer, self.trainer.epoch
         knn = None
-        if epoch % self.study.interval == 0 or epoch == trainer.max_epochs:
+        if epoch % self.study.interval == 0 or epoch in self._evaluated:
             (k,) = self.study.knn.k
             knn = self.evaluate(trainer.model).accuracy[k].top1
             self._note_health(epoch)
@@ -173,7 +181,7 @@ def trunk_checkpoint(
             if epoch in forks:
                 run.save(folder / f'epoch_{epoch}.pth')
 
-        run.train(fork, save)
+        run.train(fork, save, forks)
         return path
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
+from itertools import count
 from types import SimpleNamespace
 from typing import Any
 
@@ -30,8 +31,8 @@ from .views import BatchedViews
 _ACTING = {'TeacherHook', 'GradientHook', 'SimSiamHook'}
 #: Hooks that only show something.
 _WATCHING = {'ProgressHook', 'HealthHook', 'KNNHook', 'SelectionStatsHook', 'SelectionPanelHook'}
-#: The order of the images, in the keys of generators.
-_ORDER = 2
+#: Each training has a message hub of its own.
+_NUMBERS = count()
 
 
 class Batches:
@@ -63,19 +64,22 @@ class FastTrainer:
     Args:
         cfg: The config of a run, with the seed in ``randomness``.
         batches: What it trains on.
-        start: Epoch in which the schedules begin. Up to it they keep the values they have after
-            their warm-ups; :func:`hvs_study.config.fork_schedule` does the same to
-            ``param_scheduler``.
+        start: Epoch in which the schedules of hooks begin; up to it they keep their first values.
+            ``param_scheduler`` has its own settings for that.
+        channels_last: Let convolutions have the channels of a pixel together, which is faster and
+            rounds differently. Without it the steps are those of the Runner bit for bit.
 
     Raises:
         StudyError: If a hook of the config is unknown.
     """
 
-    def __init__(self, cfg: Config, batches: Batches, start: int = 0) -> None:
+    def __init__(
+        self, cfg: Config, batches: Batches, start: int = 0, channels_last: bool = True
+    ) -> None:
         self.cfg, self.train_dataloader, self.start = cfg, batches, start
         self.epoch, self.step = 0, 0
         self.max_epochs = cfg.train_cfg.max_epochs
-        self.message_hub = MessageHub.get_instance(f'fast_{id(self)}')
+        self.message_hub = MessageHub.get_instance(f'fast_{next(_NUMBERS)}')
         self.train_loop = self._train_loop = SimpleNamespace(dataloader=batches)
         self.visualizer, self.timestamp = SimpleNamespace(add_scalars=self._collect), ''
         #: What ``SelectionStatsHook`` has shown, an entry for each epoch.
@@ -87,7 +91,7 @@ class FastTrainer:
             self.model = build_model(cfg)
             self.model.init_weights()
             self.model.to(batches.dataset.device)
-            if any(isinstance(one, nn.BatchNorm2d) for one in self.model.modules()):
+            if channels_last and any(isinstance(m, nn.BatchNorm2d) for m in self.model.modules()):
                 self.model.to(memory_format=torch.channels_last)
             self.optim_wrapper = build_optim_wrapper(self.model, deepcopy(cfg.optim_wrapper))
             _merge_groups(self.optim_wrapper.optimizer)
