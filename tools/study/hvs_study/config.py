@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
@@ -60,6 +61,7 @@ def resolve_config(
     expect(loader is not None, needed)
     loader.update(num_workers=0, persistent_workers=False)
     loader.pop('prefetch_factor', None)
+    merged: dict[str, Any] = {}
     for where, overrides in (
         ('cfg_options', study.options),
         (f'methods.{run.method}.cfg_options', method.get('cfg_options', {})),
@@ -72,6 +74,11 @@ def resolve_config(
         except ValueError as error:
             text = str(error).removeprefix('--cfg-options ')
             raise StudyError(f'{study.path}: {where} of run {run.id}: {text}') from error
+        merged |= overrides
+    # Nothing reads it but the line of the run.
+    cfg.study_settings = {'config': Path(method[arm['config']]).name, 'cfg_options': merged}
+    if 'candidates' in arm:
+        cfg.study_settings.candidates = list(arm['candidates'])
     try:
         if 'candidates' in arm:
             _set_candidates(cfg, f'arms.{run.arm}.candidates', list(arm['candidates']))
@@ -143,6 +150,17 @@ def _set_candidates(cfg: Config, where: str, candidates: list[int]) -> None:
         'with HVSAlgorithm.',
     )
     cfg.model.candidates = steps[0].num_views = candidates
+
+
+def describe_settings(cfg: Config) -> dict[str, Any]:
+    """What a study makes of a config, ``config``, ``cfg_options`` and maybe ``candidates``.
+
+    Without folders and settings of the machine.
+    """
+    found = cfg.study_settings.to_dict()
+    options = found['cfg_options'].items()
+    kept = {key: value for key, value in options if key.split('.')[-1] not in _OF_THE_MACHINE}
+    return _portable({**found, 'cfg_options': kept})
 
 
 def config_hash(cfg: Config, study: Study, trunk: Config | None = None) -> str:

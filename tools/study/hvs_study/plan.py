@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass
 from itertools import product
 from math import inf
@@ -79,6 +81,7 @@ class Study:
         interval: Epochs from one k-NN evaluation to the next.
         linear_c: Inverse regularization strength of the linear classifier.
         engine: What trains, one of :data:`ENGINES`.
+        plan: SHA-256, in hexadecimal, of the settings in the file.
     """
 
     path: str
@@ -92,6 +95,7 @@ class Study:
     interval: int
     linear_c: float
     engine: str = 'runner'
+    plan: str = ''
 
 
 def read_study(path: str, root: str | Path = '') -> Study:
@@ -117,6 +121,8 @@ def _parse(path: str, settings: dict[str, Any], folders: list[Path]) -> Study:
     # A name with an underscore in front only helps to write the file.
     settings = {key: value for key, value in settings.items() if not key.startswith('_')}
     check('', settings, _STUDY)
+    # Before the paths of configs become those of this machine.
+    plan = hashlib.sha256(json.dumps(settings, sort_keys=True, default=repr).encode()).hexdigest()
     methods, arms = settings['methods'], settings['arms']
     for key in ('methods', 'arms'):
         expect(settings[key], f'{key}={{}}: expected at least one name.')
@@ -147,6 +153,7 @@ def _parse(path: str, settings: dict[str, Any], folders: list[Path]) -> Study:
         interval=interval,
         linear_c=float(evaluation.get('linear', {}).get('C', 1.0)),
         engine=settings.get('engine', 'runner'),
+        plan=plan,
     )
 
 

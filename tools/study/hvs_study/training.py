@@ -22,12 +22,12 @@ from hvs_mm.engine import (
     preflight,
     trust_checkpoints,
 )
-from hvs_mm.evaluation import KNNEvaluation, LabeledFeatures, extract_features
+from hvs_mm.evaluation import KNNEvaluation, LabeledFeatures
 
 from . import record
 from .caching import cache_images
-from .config import config_hash
-from .fast.run import FastRun, trunk_checkpoint
+from .config import config_hash, describe_settings
+from .fast.run import FastRun, evaluated_features, trunk_checkpoint
 from .plan import PlannedRun, Study
 
 #: More than the solver takes on features of some hundred dimensions.
@@ -158,8 +158,7 @@ def perform_run(
     preflight(cfg, trust)
     train = _train_fast if study.engine == 'fast' else _train_with_runner
     trained = train(study, run, cfg, trunk, start)
-    loaders = trained.evaluate.loaders
-    features = [extract_features(trained.model, one, study.knn.network) for one in loaders]
+    features = trained.features or evaluated_features(trained.model, trained.evaluate)
     linear, converged = linear_accuracy(*features, study.linear_c)
     curve = record.describe_curve(trained.curve)
     last = {name: values[-1] for name, values in curve.items()}
@@ -168,6 +167,8 @@ def perform_run(
         'run': run.id,
         **asdict(run),
         'config_hash': digest,
+        'plan': study.plan,
+        'settings': describe_settings(cfg),
         **start,
         # Of all its processes: the changes for any of them are in the weights.
         'dirty': record.any_dirty(trained.starts),
@@ -193,6 +194,8 @@ class _Trained(NamedTuple):
     starts: list[dict[str, Any]]
     #: Entries of the line that depend on the engine.
     others: dict[str, Any]
+    #: Of bank and queries, if they are known already.
+    features: list[LabeledFeatures] | None = None
 
 
 def _train_with_runner(
@@ -238,7 +241,12 @@ def _train_fast(
         'images': len(training.views.images),
     }
     return _Trained(
-        training.trainer.model, training.evaluate, training.curve, training.starts, others
+        training.trainer.model,
+        training.evaluate,
+        training.curve,
+        training.starts,
+        others,
+        training.features,
     )
 
 

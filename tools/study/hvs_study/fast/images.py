@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -100,12 +101,24 @@ def _read(dataset: Any, key: str) -> tuple[np.ndarray, np.ndarray]:
 def _fingerprint(dataset: Any, key: str) -> str:
     """A hash of the data set, its pipeline, and its files with their times."""
     dataset.full_init()
-    infos = [dataset.get_data_info(number) for number in range(len(dataset))]
-    files = [Path(info['img_path']) for info in infos if 'img_path' in info]
-    stats = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-    labels = [int(info.get('gt_label', -1)) for info in infos]
-    parts = [_VERSION, key, type(dataset).__name__, repr(dataset), repr(dataset.pipeline)]
-    parts += [len(dataset), labels, stats, [info.get('img_id') for info in infos]]
+    parts = [_VERSION, key, type(dataset).__name__, repr(dataset.pipeline), len(dataset)]
     # Generated images have no files.
     parts += [getattr(dataset, name, None) for name in ('layout', 'seed', 'split', 'img_size')]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+    root = getattr(dataset, 'img_prefix', None)
+    parts += sorted(_files(root)) if root else []
+    digest = hashlib.sha256(json.dumps(parts).encode())
+    # MMEngine's serialized list of all samples, with labels and paths.
+    digest.update(
+        dataset.data_bytes if dataset.serialize_data else repr(dataset.data_list).encode()
+    )
+    return digest.hexdigest()[:16]
+
+
+def _files(folder: str) -> Iterator[tuple[str, int, int]]:
+    """Path, size and time of all files below a folder."""
+    for entry in os.scandir(folder):
+        if entry.is_dir():
+            yield from _files(entry.path)
+        else:
+            status = entry.stat()
+            yield entry.path, status.st_size, status.st_mtime_ns

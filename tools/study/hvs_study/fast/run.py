@@ -12,9 +12,16 @@ from typing import Any
 import torch
 from mmengine.config import Config
 from mmengine.logging import MMLogger
+from torch import nn
 
 from hvs_mm.engine import NonFiniteError
-from hvs_mm.evaluation import KNNEvaluation, measure_health
+from hvs_mm.evaluation import (
+    KNNEvaluation,
+    LabeledFeatures,
+    extract_features,
+    knn_accuracy,
+    measure_health,
+)
 from hvs_mm.utils.atomic_write import atomic_write
 
 from ..plan import Study
@@ -47,6 +54,8 @@ class FastRun:
         health: Lists with one entry for each evaluated epoch: ``epoch`` and some of
             :func:`hvs_mm.evaluation.measure_health`.
         starts: Facts about each process that the run had.
+        features: Those of bank and queries after the last epoch; ``None`` if this process has not
+            trained it.
     """
 
     def __init__(self, study: Study, cfg: Config, start: int, cache: Path) -> None:
@@ -67,6 +76,7 @@ class FastRun:
         }
         self.health: dict[str, list[Any]] = {'epoch': []}
         self.starts: list[dict[str, Any]] = []
+        self.features: list[LabeledFeatures] | None = None
 
     def train(
         self, epochs: int, save: Callable[[FastRun], None], evaluated: Collection[int] = ()
@@ -104,8 +114,10 @@ class FastRun:
         trainer, epoch = self.trainer, self.trainer.epoch
         knn = None
         if epoch % self.study.interval == 0 or epoch in self._evaluated:
+            self.features = evaluated_features(trainer.model, self.evaluate)
             (k,) = self.study.knn.k
-            knn = self.evaluate(trainer.model).accuracy[k].top1
+            found = knn_accuracy(*self.features, [k], self.study.knn.temperature)
+            knn = found.accuracy[k].top1
             self._note_health(epoch)
         point = (epoch, trainer.step, seconds, cpu, loss, knn)
         for values, value in zip(self.curve.values(), point):
@@ -183,6 +195,12 @@ def trunk_checkpoint(
 
         run.train(fork, save, forks)
         return path
+
+
+def evaluated_features(model: nn.Module, evaluate: KNNEvaluation) -> list[LabeledFeatures]:
+    """The features of bank and queries of an evaluation."""
+    network = evaluate.settings.network
+    return [extract_features(model, loader, network) for loader in evaluate.loaders]
 
 
 def _clocks() -> tuple[float, float]:
