@@ -39,6 +39,8 @@ ROOT = Path(__file__).resolve().parents[2]
 #: Errors that a user can solve, and those that end a training.
 ERRORS = (ImportError, KeyError, OSError, SyntaxError, TypeError, ValueError)
 ERRORS += (BadImagesError, CheckpointError, NonFiniteError, ViewsError)
+#: Modules that every run needs.
+PRELOADED = ('hvs_study.training', 'sklearn.linear_model', 'sklearn.pipeline')
 #: Names of lines that do not count that are shown.
 SHOWN = 5
 
@@ -165,7 +167,7 @@ def run_study(study: Study, args: argparse.Namespace, argv: Sequence[str]) -> No
     if args.list or not waiting:
         return
     print(f'{args.jobs} at a time, {study.threads} threads each, in {printable(args.work_dir)}')
-    command = [sys.executable, str(Path(__file__).resolve()), *argv, '--jobs', str(args.jobs)]
+    command = [str(Path(__file__).resolve()), *argv, '--jobs', str(args.jobs)]
     folders = {run.id: run_folder(args.work_dir, run, hashes[run]) for run in waiting}
     jobs = [Job(n, [*command, '--one', n], f / 'output.log') for n, f in folders.items()]
     ended: list[tuple[Job, str | None]] = []
@@ -177,7 +179,7 @@ def run_study(study: Study, args: argparse.Namespace, argv: Sequence[str]) -> No
 
     places = job_environments(args.jobs, study.threads, torch.cuda.device_count(), os.environ)
     # Another process may have finished a run since.
-    run_jobs(jobs, places, note, lambda job: find(job) is None)
+    run_jobs(jobs, places, note, lambda job: find(job) is None, PRELOADED)
     failed = [(job, reason) for job, reason in ended if reason is not None]
     if failed:
         job, reason = failed[0]

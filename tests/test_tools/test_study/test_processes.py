@@ -34,16 +34,20 @@ from pathlib import Path
 import pytest
 from hvs_study.processes import Job, run_jobs
 
+folder = Path(sys.argv[1])
 code = 'import os, time; os.fork(); print(os.getpid(), flush=True); time.sleep(600)'
+(folder / 'job.py').write_text(code)
 try:
-    run_jobs([Job('x', [sys.executable, '-c', code], Path(sys.argv[1]) / 'job.log')], [{}], print)
+    run_jobs([Job('x', [str(folder / 'job.py')], folder / 'job.log')], [{}], print)
 except KeyboardInterrupt:
     sys.exit(130)
 """
 
 
 def job(folder: Path, name: str, seconds: float = 0.1, status: int = 0) -> Job:
-    command = [sys.executable, '-c', STAND_IN, str(folder / name), str(seconds), str(status)]
+    script = folder / 'stand_in.py'
+    script.write_text(STAND_IN)
+    command = [str(script), str(folder / name), str(seconds), str(status)]
     return Job(name, command, folder / name / 'output.log')
 
 

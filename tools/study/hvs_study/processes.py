@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import runpy
 import signal
-import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from multiprocessing.forkserver import ensure_running
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 #: Exit status of a process whose run another process is making.
@@ -21,7 +25,7 @@ _THREADS = ('OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'OPENBLAS_NUM_THREADS')
 
 @dataclass(frozen=True)
 class Job:
-    """A process to start; its output is appended to ``log``."""
+    """A Python script to run, with its arguments; its output is appended to ``log``."""
 
     name: str
     command: Sequence[str]
@@ -49,17 +53,20 @@ def run_jobs(
     environments: Sequence[Mapping[str, str]],
     done: Callable[[Job, int, float], None],
     is_needed: Callable[[Job], bool] = lambda job: True,
+    preloaded: Sequence[str] = (),
 ) -> None:
     """Run processes in this order, as many at a time as there are environments.
 
     ``done`` is called with a job, its exit status and the seconds it took; ``is_needed`` right
-    before a job is started. All are ended when this process is interrupted or asked to end.
+    before a job is started. Processes are forked from one that has imported the modules
+    ``preloaded``, which may take longer than a short job. All are ended when this process is
+    interrupted or asked to end.
 
     Raises:
         KeyboardInterrupt: If this process is interrupted or asked to end, after the others have.
     """
     waiting, free = filter(is_needed, jobs), list(environments)[::-1]
-    running: dict[subprocess.Popen, tuple[Job, Mapping[str, str], float]] = {}
+    running: dict[BaseProcess, tuple[Job, Mapping[str, str], float]] = {}
     # A closed terminal ends them as well, unless this process was started to outlive it.
     hangup = [] if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN else [signal.SIGHUP]
     interrupt = signal.default_int_handler
@@ -68,13 +75,13 @@ def run_jobs(
         while True:
             while free and (job := next(waiting, None)):
                 environment = free.pop()
-                running[_start(job, environment)] = (job, environment, time.monotonic())
+                running[_start(job, environment, preloaded)] = (job, environment, time.monotonic())
             if not running:
                 break
-            for process in [process for process in running if process.poll() is not None]:
+            for process in [process for process in running if process.exitcode is not None]:
                 job, environment, started = running.pop(process)
                 free.append(environment)
-                done(job, process.returncode, time.monotonic() - started)
+                done(job, process.exitcode, time.monotonic() - started)
             time.sleep(_PAUSE)
     finally:
         for number, handler in before.items():
@@ -82,22 +89,54 @@ def run_jobs(
         _end(list(running))
 
 
-def _start(job: Job, environment: Mapping[str, str]) -> subprocess.Popen:
+def _start(job: Job, environment: Mapping[str, str], preloaded: Sequence[str]) -> BaseProcess:
     job.log.parent.mkdir(parents=True, exist_ok=True)
-    # Ctrl-C reaches this process alone, which ends the others: theirs is another session.
-    options = {'env': dict(environment), 'stdin': subprocess.DEVNULL, 'start_new_session': True}
-    with open(job.log, 'ab') as log:
-        return subprocess.Popen(job.command, stdout=log, stderr=subprocess.STDOUT, **options)
+    _start_server(environment, preloaded)
+    context = multiprocessing.get_context('forkserver')
+    process = context.Process(target=_run, args=(job, dict(environment)))
+    process.start()
+    return process
 
 
-def _end(processes: Sequence[subprocess.Popen]) -> None:
+def _start_server(environment: Mapping[str, str], preloaded: Sequence[str]) -> None:
+    """Start the process that others are forked from, unless it runs.
+
+    A fork of this process could inherit locks and threads.
+    """
+    multiprocessing.set_forkserver_preload(list(preloaded))
+    before = dict(os.environ)
+    # Libraries read their numbers of threads when they are imported.
+    os.environ.update(environment, PYTHONPATH=os.pathsep.join(filter(None, sys.path)))
+    try:
+        ensure_running()
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def _run(job: Job, environment: Mapping[str, str]) -> None:
+    """Run a script, in a process that was forked for it."""
+    # Ctrl-C reaches the first process alone, which ends the others: theirs is another session.
+    os.setsid()
+    with open(os.devnull, 'rb') as nothing, open(job.log, 'ab') as log:
+        os.dup2(nothing.fileno(), 0)
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.argv = list(job.command)
+    sys.path.insert(0, os.path.dirname(job.command[0]))
+    runpy.run_path(job.command[0], run_name='__main__')
+
+
+def _end(processes: Sequence[BaseProcess]) -> None:
     """End processes with those that they have started, such as workers of a loader."""
     for number, grace in ((signal.SIGTERM, _GRACE), (signal.SIGKILL, None)):
         for process in processes:
             # It may end between the two.
             with suppress(ProcessLookupError):
-                if process.poll() is None:
+                if process.exitcode is None:
                     os.killpg(process.pid, number)
-        with suppress(subprocess.TimeoutExpired):
-            for process in processes:
-                process.wait(grace)
+        deadline = None if grace is None else time.monotonic() + grace
+        for process in processes:
+            process.join(None if deadline is None else max(deadline - time.monotonic(), 0))

@@ -50,15 +50,12 @@ def describe_selection(work_dir: str | Path) -> dict[str, Any] | None:
 def describe_start(jobs: int) -> dict[str, Any]:
     """When, where and with which code a process starts, with ``jobs`` runs at a time.
 
-    ``revision`` of git and ``dirty``, whether the code has changes, are ``None`` where the package
-    is no git checkout.
+    ``revision`` of git and ``dirty``, whether the code has changes, are those of the import, and
+    ``None`` where the package is no git checkout.
     """
-    revision = _git('rev-parse', 'HEAD')
-    changes = _git('status', '--porcelain', '--', *_CODE) if revision else None
     return {
         'started': datetime.now(timezone.utc).isoformat(timespec='seconds'),
-        'revision': revision,
-        'dirty': None if changes is None else bool(changes),
+        **_IMPORTED,
         'device': describe_device(),
         'machine': describe_machine(),
         'jobs': jobs,
@@ -105,6 +102,16 @@ def _git(*arguments: str) -> str | None:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return None
+
+
+def _describe_code() -> dict[str, Any]:
+    revision = _git('rev-parse', 'HEAD')
+    changes = _git('status', '--porcelain', '--', *_CODE) if revision else None
+    return {'revision': revision, 'dirty': None if changes is None else bool(changes)}
+
+
+#: The code that this process has imported: it may be forked from one that is hours old.
+_IMPORTED = _describe_code()
 
 
 def finite(value: Any) -> Any:
