@@ -177,6 +177,7 @@ def perform_run(
         'versions': record.describe_versions(),
         'threads': study.threads,
         **{name: last[name] for name in ('seconds', 'cpu_seconds', 'steps', 'knn')},
+        'process_cpu_seconds': round(time.process_time(), 2),
         'linear': round(linear, 3),
         'linear_converged': converged,
         'curve': curve,

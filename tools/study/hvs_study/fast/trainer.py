@@ -66,16 +66,13 @@ class FastTrainer:
         batches: What it trains on.
         start: Epoch in which the schedules of hooks begin; up to it they keep their first values.
             ``param_scheduler`` has its own settings for that.
-        channels_last: Let convolutions have the channels of a pixel together, which is faster and
-            rounds differently. Without it the steps are those of the Runner bit for bit.
+        exact: Compute steps as the Runner does, bit for bit. Otherwise rounding differs.
 
     Raises:
         StudyError: If a hook of the config is unknown.
     """
 
-    def __init__(
-        self, cfg: Config, batches: Batches, start: int = 0, channels_last: bool = True
-    ) -> None:
+    def __init__(self, cfg: Config, batches: Batches, start: int = 0, exact: bool = False) -> None:
         self.cfg, self.train_dataloader, self.start = cfg, batches, start
         self.epoch, self.step = 0, 0
         self.max_epochs = cfg.train_cfg.max_epochs
@@ -91,9 +88,10 @@ class FastTrainer:
             self.model = build_model(cfg)
             self.model.init_weights()
             self.model.to(batches.dataset.device)
-            if channels_last and any(isinstance(m, nn.BatchNorm2d) for m in self.model.modules()):
-                self.model.to(memory_format=torch.channels_last)
-            self.optim_wrapper = build_optim_wrapper(self.model, deepcopy(cfg.optim_wrapper))
+            settings = deepcopy(cfg.optim_wrapper)
+            if not exact:
+                _make_fast(self.model, settings.optimizer)
+            self.optim_wrapper = build_optim_wrapper(self.model, settings)
             _merge_groups(self.optim_wrapper.optimizer)
             self.param_schedulers = self._build_schedulers(cfg.get('param_scheduler') or [])
             self.hooks = self._build_hooks(cfg.get('custom_hooks') or [])
@@ -202,6 +200,14 @@ class FastTrainer:
         self.model.load_state_dict(state['model'])
         optimizer = self.optim_wrapper.optimizer
         optimizer.load_state_dict({**optimizer.state_dict(), 'state': state['optimizer']})
+
+
+def _make_fast(model: nn.Module, optimizer: dict[str, Any]) -> None:
+    """Change how a model and an optimizer compute, but for rounding not what."""
+    if any(isinstance(one, nn.BatchNorm2d) for one in model.modules()):
+        model.to(memory_format=torch.channels_last)
+    if class_name(optimizer) in ('Adam', 'AdamW', 'SGD'):
+        optimizer.setdefault('fused', True)
 
 
 def _merge_groups(optimizer: torch.optim.Optimizer) -> None:
