@@ -19,7 +19,7 @@ from tests.helpers.tools import ROOT, load_tool
 
 STEPS = EPOCHS * IMAGES // BATCH
 #: What of a record is of the machine and the hour.
-OF_THE_HOUR = ('started', 'starts', 'seconds', 'cpu_seconds', 'jobs')
+OF_THE_HOUR = ('started', 'starts', 'seconds', 'cpu_seconds', 'process_cpu_seconds', 'jobs')
 
 
 def command(study: Path, *arguments: str) -> list[str]:

@@ -57,7 +57,8 @@ def load_runs(paths: Iterable[str | Path]) -> pd.DataFrame:
 
     Returns:
         One row for each run, with the entries of its line as columns. ``cpu_seconds`` is NaN where
-        it was not measured; ``curve`` and ``selection`` are dicts of lists; ``starts`` is a list,
+        it was not measured; runs that fork after 4 epochs have ``_f4`` at the end of ``arm``;
+        ``curve`` and ``selection`` are dicts of lists; ``starts`` is a list,
         empty for lines of earlier revisions.
 
     Raises:
@@ -79,7 +80,10 @@ def load_runs(paths: Iterable[str | Path]) -> pd.DataFrame:
             starts = record.get('starts')
             starts = starts if isinstance(starts, list) else []
             starts = [start for start in starts if isinstance(start, dict)]
-            records.append({**dict.fromkeys(_TOLD), **record, 'starts': starts})
+            # Runs that fork after different epochs are different arms.
+            fork = f'_f{record["fork"]}' if record.get('fork') else ''
+            arm = record['arm'] + fork
+            records.append({**dict.fromkeys(_TOLD), **record, 'arm': arm, 'starts': starts})
     runs = pd.DataFrame(records, columns=None if records else [*_FIT], dtype=object)
     for _, same in runs.groupby([*CELL, 'seed']):
         expect(

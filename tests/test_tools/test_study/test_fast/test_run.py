@@ -38,7 +38,16 @@ evaluation = dict(
 """
 BOTH = pytest.mark.parametrize('method', ['simsiam', pytest.param('dino', marks=pytest.mark.slow)])
 #: What of a record is of the machine and the hour.
-OF_THE_HOUR = ('started', 'starts', 'seconds', 'cpu_seconds', 'jobs', 'revision', 'dirty')
+OF_THE_HOUR = (
+    'started',
+    'starts',
+    'seconds',
+    'cpu_seconds',
+    'process_cpu_seconds',
+    'jobs',
+    'revision',
+    'dirty',
+)
 
 
 @pytest.fixture(scope='module')
@@ -137,7 +146,8 @@ def test_forks_share_a_trunk(study, method):
     assert early['selection']['epoch'] == [2, 3]
     assert late['selection']['epoch'] == [3]
     assert len(early['health']['feature_std']) == 4
-    assert ('student_information' in early['health']) == (method == 'dino')
+    for name in ('student_information', 'local_student_information'):
+        assert (name in early['health']) == (method == 'dino')
     assert early['steps'] == 6
     assert (early['fork'], early['epochs']) == (1, 2)
 

@@ -34,7 +34,8 @@ _PROBE_IMAGES = 512
 #: Where their views are drawn, instead of an epoch: no run is as long.
 _PROBE_EPOCH = 2**32
 #: What is shown of ``measure_health``; sizes do not change.
-_HEALTH = ('student_information', 'teacher_information', 'teacher_entropy', 'teacher_mean_entropy')
+_HEALTH = ('student_information', 'local_student_information', 'teacher_information')
+_HEALTH += ('teacher_entropy', 'teacher_mean_entropy')
 _HEALTH += ('feature_std', 'feature_rank', 'projection_std', 'alignment', 'uniformity')
 #: Each training has a logger of its own.
 _NUMBERS = count()
@@ -129,6 +130,10 @@ class FastRun:
         images = torch.arange(min(_PROBE_IMAGES, len(self.views.images)))
         batch = self.views.draw(images, [self.seed, _PROBE_EPOCH, 0], self.kept)
         found = measure_health(self.trainer.model, [batch], len(images))
+        small = [view for view in batch['inputs'] if view.shape != batch['inputs'][0].shape]
+        if small:
+            of_small = measure_health(self.trainer.model, [{**batch, 'inputs': small}], len(images))
+            found |= {f'local_{name}': value for name, value in of_small.items()}
         self.health['epoch'].append(epoch)
         for name in _HEALTH:
             if name in found:
