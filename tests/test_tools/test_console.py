@@ -32,7 +32,7 @@ SHORT = [
 ]
 LINE = re.compile(
     r'epoch +\d+/\d+ step +\d+  loss +-?\d+\.\d{3}  lr \d\.\de[+-]\d\d  eta +(\d+d\d\dh|[\d:]+)'
-    r'  [ \d.]{5} img/s  gap [+-]\d\.\d{3}  IoU [+-]\d\.\d{3}  low \d+%'
+    r'  [ \d.]{5} img/s  hard -?\d\.\d\d  IoU [+-]\d\.\d{3}  low \d+%'
 )
 
 
@@ -88,7 +88,7 @@ def test_a_run(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     for line in shown:
         assert LINE.fullmatch(line)
         assert len(line) <= 100
-    assert len({line.index('  gap') for line in shown}) == 1
+    assert len({line.index('  hard') for line in shown}) == 1
     assert len(set(lines)) == len(lines), lines
     accuracies = [line for line in lines if line.startswith('k-NN after epoch')]
     assert len(accuracies) == 2

@@ -166,7 +166,7 @@ def test_resume_prefers_the_own_checkpoint_to_the_weights_it_started_from(tmp_pa
         (['configs/hvs_simsiam_100e.py'], "'data/imagenet/' does not exist"),
         ([DEMO, '--cfg-options', 'model.keep=[5]'], 'keeps 5 views of group 0'),
         ([DEMO, '--cfg-options', 'model.kept=[2]'], "did you mean 'keep'"),
-        ([DEMO, '--cfg-options', 'model.algorithm.type=BarlowTwins'], 'has no pair loss'),
+        ([DEMO, '--cfg-options', 'model.algorithm.type=MAE'], 'compares no views'),
         ([DEMO, '--resume', 'nothing.pth'], 'no such checkpoint'),
         ([DEMO, '--auto-scale-lr'], 'auto_scale_lr'),
         ([DEMO, '--cfg-options', 'train_dataloader.batch_size=1'], 'batch size 1 with BatchNorm'),

@@ -37,8 +37,9 @@ TOOLS = sorted(
 )
 #: Tools that initialize no model and read no checkpoint.
 READ_NONE = {
-    'analysis/selection_report', 'benchmarks/communication', 'benchmarks/device_photometry',
-    'benchmarks/loader', 'compare', 'dev/mmcv_ops', 'dev/soak', 'study/report',
+    'analysis/plot_hardness', 'analysis/selection_report', 'benchmarks/communication',
+    'benchmarks/device_photometry', 'benchmarks/loader', 'compare', 'dev/mmcv_ops', 'dev/soak',
+    'study/report',
 }  # fmt: skip
 
 pytestmark = pytest.mark.usefixtures('own_folder')

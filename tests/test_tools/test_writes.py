@@ -47,6 +47,9 @@ COMMANDS: dict[str, tuple[Command, set[str]]] = {
         lambda given, out: [DEMO, given / 'demo.pth', '--images', 24, '--batch-size', 8],
         {'pair_loss_vs_iou.png', 'pair_loss_vs_iou.json'},
     ),
+    'analysis/plot_hardness': (
+        lambda given, out: [given / 'hardness.json', '--out', out / 'x.png'], set()
+    ),
     'analysis/selection_agreement': (
         lambda given, out: [
             DEMO, given / 'demo.pth', '--images', 4, '--batch-size', 2,
@@ -164,6 +167,8 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         model = build_model(Config.fromfile(config))
         torch.save({'state_dict': model.state_dict(), 'meta': {'epoch': 1}}, folder / f'{name}.pth')
     torch.save(published.dino_checkpoint(), folder / 'published.pth')
+    row = {'selector': 'hardest', 'hardness': 1.0, 'hardness_error': 0.0}
+    (folder / 'hardness.json').write_text(json.dumps({'config': DEMO, 'selectors': [row]}))
     for number in range(2):
         Image.fromarray(np.zeros((40, 50, 3), np.uint8)).save(folder / f'images/{number}.jpg')
     return folder
