@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import fcntl
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -135,12 +136,25 @@ def outcome(
     if status != 0:
         output = job.log.read_text(encoding='utf-8', errors='replace').split('\n')
         last = next((line for line in reversed(output) if line.strip()), 'no output')
+        if status < 0:
+            # Such as SIGKILL, if the memory ran out.
+            last = f'ended by {signal.Signals(-status).name} after: {last}'
         return f'failed, see {printable(job.log)}', printable(last.strip())
     if record is None:
         # Its process has read the files again.
         text = 'made with other settings: the study or a config was changed while it ran'
         return text, text
-    return f'k-NN {record["knn"]:.2f} %, linear {record["linear"]:.2f} %, {seconds:.0f} s', None
+    accuracies = f'k-NN {record["knn"]:.2f} %, linear {record["linear"]:.2f} %'
+    return f'{accuracies}, {seconds:.0f} s{_cost(record)}', None
+
+
+def _cost(record: dict[str, Any]) -> str:
+    """The CPU time of training, of runs that say how many images they have."""
+    cpu, images = record.get('cpu_seconds'), record.get('images')
+    if not cpu or not images:
+        return ''
+    thousands = images * (record['fork'] + record['epochs']) / 1000
+    return f', CPU {cpu:.0f} s of training, {cpu / thousands:.2f} s per 1,000 images'
 
 
 def run_study(study: Study, args: argparse.Namespace, argv: Sequence[str]) -> None:

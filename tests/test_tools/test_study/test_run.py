@@ -155,12 +155,15 @@ def test_outcomes_of_processes(tmp_path):
     )  # fmt: skip
     record = {'knn': 61.234, 'linear': 70.0}
     assert tool.outcome(job, 0, 3.2, record) == ('k-NN 61.23 %, linear 70.00 %, 3 s', None)
+    fast = {**record, 'images': 500, 'fork': 1, 'epochs': 3, 'cpu_seconds': 5.0}
+    said, _ = tool.outcome(job, 0, 3.2, fast)
+    assert said.endswith('3 s, CPU 5 s of training, 2.50 s per 1,000 images')
     job.log.write_text('begun\nerror: \x1b[31mred\n\n')
     said, reason = tool.outcome(job, 1, 3.0, record)
     assert said == f'failed, see {job.log}'
     assert reason == r'error: \x1b[31mred'
     job.log.write_text('')
-    assert tool.outcome(job, -9, 3.0, None)[1] == 'no output'
+    assert tool.outcome(job, -9, 3.0, None)[1] == 'ended by SIGKILL after: no output'
 
 
 def test_a_network_that_no_model_has_is_refused(tmp_path):
