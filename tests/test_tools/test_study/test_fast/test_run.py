@@ -25,7 +25,8 @@ methods = dict(
 arms = dict(
     baseline=dict(config='baseline'),
     hardest=dict(config='selection'),
-    late=dict(config='selection', cfg_options={'model.schedule': dict(warmup=1)}))
+    late=dict(config='selection', cfg_options={'model.schedule': dict(warmup=1)}),
+    sparse=dict(config='selection', cfg_options={'model.schedule': dict(interval=2)}))
 cfg_options = {
     'train_dataloader.dataset.num_samples': 16,
     'train_dataloader.dataset.img_size': 48,
@@ -126,6 +127,13 @@ def test_a_run_that_breaks_off_continues_to_the_same_line(study, monkeypatch):
     again = run_one(study, wanted['run'])
     assert len(again['starts']) == 2
     assert without_times(again) == without_times(wanted)
+
+
+def test_a_run_that_has_trained_its_trunk_counts_steps_from_its_start(study):
+    record = run_one(study, 'simsiam-sparse-f1-e2-s0')
+    # Of two steps in an epoch, the first, with 8 images.
+    assert record['selection']['images'] == [8, 8]
+    assert record['selection']['epoch'] == [2, 3]
 
 
 @BOTH

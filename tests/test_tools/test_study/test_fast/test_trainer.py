@@ -138,9 +138,17 @@ def test_arms_have_the_same_weights_images_and_views(images):
     assert (losses[2] > losses[0]).all()
 
 
-@pytest.mark.parametrize('name', ['hvs_simsiam', 'dino'])
-def test_a_resumed_training_is_the_uninterrupted_one(name, images):
-    cfg = config_of(name)
+@pytest.mark.parametrize(
+    ('name', 'options'),
+    [
+        ('hvs_simsiam', {}),
+        ('dino', {}),
+        # The guard has a running mean.
+        ('hvs_dino', {'model.guard': dict()}),
+    ],
+)
+def test_a_resumed_training_is_the_uninterrupted_one(name, options, images):
+    cfg = config_of(name, **options)
     whole, first, second = (trainer_of(cfg, images) for _ in range(3))
     whole.before_training()
     expected = [torch.stack(whole.train_epoch()) for _ in range(EPOCHS)]
@@ -150,6 +158,7 @@ def test_a_resumed_training_is_the_uninterrupted_one(name, images):
     second.before_training()
     assert torch.equal(torch.stack(second.train_epoch()), expected[1])
     assert second.shown == whole.shown
+    assert second.message_hub.runtime_info == whole.message_hub.runtime_info
     for key, value in second.model.state_dict().items():
         assert torch.equal(value, whole.model.state_dict()[key]), key
 

@@ -90,9 +90,9 @@ class FastRun:
             NonFiniteError: If a loss is NaN or infinite.
         """
         self._evaluated = {epochs, *evaluated}
+        self.trainer.before_training()
         if not self.curve['epoch']:
             self._note(0.0, 0.0 if self._counts_cpu else None, None)
-        self.trainer.before_training()
         while self.trainer.epoch < epochs:
             before = _clocks()
             losses = torch.stack(self.trainer.train_epoch()).double()

@@ -76,7 +76,7 @@ class FastTrainer:
         self.cfg, self.train_dataloader, self.start = cfg, batches, start
         self.epoch, self.step = 0, 0
         self.max_epochs = cfg.train_cfg.max_epochs
-        self.message_hub = MessageHub.get_instance(f'fast_{next(_NUMBERS)}')
+        self._info: dict[str, Any] = {}
         self.train_loop = self._train_loop = SimpleNamespace(dataloader=batches)
         self.visualizer, self.timestamp = SimpleNamespace(add_scalars=self._collect), ''
         #: What ``SelectionStatsHook`` has shown, an entry for each epoch.
@@ -136,7 +136,11 @@ class FastTrainer:
 
     def before_training(self) -> None:
         """Get ready; call it once, after a checkpoint was loaded."""
-        hub, iters = self.message_hub, self.max_epochs * len(self.train_dataloader)
+        iters = self.max_epochs * len(self.train_dataloader)
+        # Models read the newest hub, which another training may have made since.
+        self.message_hub = hub = MessageHub.get_instance(f'fast_{next(_NUMBERS)}')
+        for name, value in self._info.items():
+            hub.update_info(name, value)
         hub.update_info('max_epochs', self.max_epochs)
         hub.update_info('max_iters', iters)
         self.optim_wrapper.initialize_count_status(self.model, self.step, iters)
@@ -181,6 +185,8 @@ class FastTrainer:
             'optimizer': self.optim_wrapper.optimizer.state_dict()['state'],
             'epoch': self.epoch,
             'shown': self.shown,
+            # A guard keeps its running mean there.
+            'info': dict(self.message_hub.runtime_info),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -189,6 +195,8 @@ class FastTrainer:
         Schedules depend on the epoch alone and go through the steps before it.
         """
         self.epoch, self.shown = state['epoch'], list(state['shown'])
+        # Checkpoints of earlier revisions have none.
+        self._info = state.get('info', {})
         self.step = self.epoch * len(self.train_dataloader)
         with warnings.catch_warnings():
             # There is no optimizer step before these.
