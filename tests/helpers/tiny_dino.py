@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import count
 from typing import Any
 
 import torch
@@ -15,6 +16,9 @@ from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
 from hvs_mm.models import HVSAlgorithm
+
+#: Numbers of runs; an ``id`` comes again once its object is gone.
+_NUMBERS = count()
 
 PATCH = 8
 #: Side of global and local crops: 4 x 4 and 2 x 2 patches.
@@ -217,4 +221,4 @@ def build_runner(
         **config,
     }
     # A name of its own, or the Runner would find the logs of the one before.
-    return RUNNERS.build(Config({'experiment_name': f'run_{id(config)}', **config}))
+    return RUNNERS.build(Config({'experiment_name': f'run_{next(_NUMBERS)}', **config}))
