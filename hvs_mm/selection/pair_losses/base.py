@@ -45,6 +45,8 @@ class PairLoss(ABC):
     head_loss: ClassVar[str | None] = None
     #: Whether every kept view is a target, whatever its size: the loss is symmetric.
     all_targets: ClassVar[bool] = False
+    #: Whether views of several sizes are refused: the algorithm stacks the kept ones.
+    one_size: ClassVar[bool] = False
     #: Whether :meth:`forward` takes ``first_online``, the online views before which are left out.
     takes_first_online: ClassVar[bool] = False
     #: Whether there is :meth:`student_sums`, which a guard watches.
@@ -79,7 +81,12 @@ class PairLoss(ABC):
 
         They are tensors (B, T, ...) by the name under which :meth:`forward` and the algorithm's
         ``loss`` take them.
+
+        Raises:
+            ValueError: If the views do not fit the algorithm.
         """
+        if self.one_size:
+            _check_one_size(algorithm, views)
         return {}
 
     def fitted(
@@ -145,8 +152,7 @@ def registered_pair_losses() -> dict[str, type[PairLoss]]:
     return found
 
 
-def check_one_size(algorithm: nn.Module, views: Views) -> None:
-    """Raise ``ValueError`` about views of several sizes, for methods that stack the kept ones."""
+def _check_one_size(algorithm: nn.Module, views: Views) -> None:
     sizes = {tuple(view.shape[2:]) for view in views}
     if len(sizes) > 1:
         raise ValueError(

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ...losses.densecl import dense_pair_loss
 from ...losses.moco import moco_pair_loss
-from .base import Samples, Views, check_one_size
+from .base import Views
 from .forward import momentum_modules
 from .moco import MoCoPairLoss, all_views
 
@@ -23,12 +23,7 @@ class DenseCLPairLoss(MoCoPairLoss):
     """Pair loss of ``mmpretrain.models.DenseCL``: its global and its dense term, weighted."""
 
     algorithms = ('DenseCL',)
-
-    def target_inputs(
-        self, algorithm: nn.Module, views: Views, num_targets: int, data_samples: Samples = None
-    ) -> dict[str, Tensor]:
-        check_one_size(algorithm, views)
-        return {}
+    one_size = True
 
     def forward(
         self, algorithm: nn.Module, views: Views, num_targets: int

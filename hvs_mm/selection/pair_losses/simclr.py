@@ -8,7 +8,7 @@ from mmpretrain.registry import TASK_UTILS
 from torch import Tensor, nn
 
 from ...losses.ntxent import ntxent_pair_loss
-from .base import PairLoss, Samples, Views, check_one_size
+from .base import PairLoss, Views
 from .forward import project
 
 
@@ -22,13 +22,7 @@ class SimCLRPairLoss(PairLoss):
     # A sample without negatives has no loss.
     min_samples = 2
     all_targets = True
-
-    def target_inputs(
-        self, algorithm: nn.Module, views: Views, num_targets: int, data_samples: Samples = None
-    ) -> dict[str, Tensor]:
-        # The two kept ones come into one tensor.
-        check_one_size(algorithm, views)
-        return {}
+    one_size = True
 
     def forward(
         self, algorithm: nn.Module, views: Views, num_targets: int
