@@ -1,5 +1,6 @@
-# A first look at the dial of hardness for methods with a teacher: every kind of selector on the
-# built-in shapes. All arms of a seed have the same weights, images and candidates.
+# A first look at the dial of hardness for methods with a teacher: every kind of selector, a late
+# start and the guard, on the built-in shapes. All arms of a seed have the same weights, images and
+# candidates.
 name = 'hardness_dial'
 engine = 'fast'
 methods = dict(
@@ -24,7 +25,6 @@ arms = dict(
     random=_selection(selector='random'),
     hardest=_selection(selector='hardest'),
     best_of_64=_selection(selector=dict(type='hardest', max_comparisons=64)),
-    best_of_4=_selection(selector=dict(type='hardest', max_comparisons=4)),
     softened_4=_selection(selector=dict(type='softened', temperature=4.0)),
     softened_1=_selection(selector=dict(type='softened', temperature=1.0)),
     softened_025=_selection(selector=dict(type='softened', temperature=0.25)),
@@ -32,6 +32,7 @@ arms = dict(
     quantile_09=_selection(selector=dict(type='quantile', quantile=0.9)),
     hard_globals=_selection(selector=dict(type='per_group', global_crops='hardest')),
     late=_selection(schedule__warmup=4),
+    guarded=_selection(guard=dict(low=0.1, high=0.2)),
 )
 runs = [dict(epochs=[8], seeds=[seed]) for seed in (0, 1, 2)]
 evaluation = dict(knn=dict(k=20, interval=2), linear=dict(C=1.0))
