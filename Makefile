@@ -3,14 +3,14 @@
 #   STACK=openmmlab   OpenMMLab's own releases in a second environment, instead of the OneDL forks
 #   PYTHON=python3.11 the interpreter for a new environment (3.10 to 3.12)
 #   VENV=path         where the environment lives
-#   JOBS=N            processes that run tests or compile operators at a time, about 2 GB of memory each; one per core
+#   JOBS=N            processes that run tests at a time, about 2 GB of memory each; one per core
 #   ARGS='...'        passed on to the demo or to pytest: ARGS='-n 0 --pdb tests/test_apis.py' debugs one file
 
 .DEFAULT_GOAL := help
 .ONESHELL:
 SHELL := /bin/sh
 .SHELLFLAGS := -euc
-.PHONY: help demo test test-all soak lint format ops detection setup venv dist clean key
+.PHONY: help demo test test-all soak lint format detection setup venv dist clean key
 
 STACK ?= onedl
 PYTHON ?=
@@ -25,7 +25,7 @@ else ifeq ($(STACK),openmmlab)
   VENV ?= .venv-openmmlab
   MM_REQUIREMENTS := requirements/openmmlab.txt
   INSTALL_COST := about 4 minutes, 6 GB on disk
-  ifneq ($(filter ops detection,$(MAKECMDGOALS)),)
+  ifneq ($(filter detection,$(MAKECMDGOALS)),)
     $(error Detection needs STACK=onedl: mmdet 3.3.0 refuses the mmcv 2.2.0 of STACK=openmmlab)
   endif
 else
@@ -39,9 +39,6 @@ PIP := "$(VENV_PYTHON)" -m pip --disable-pip-version-check
 # What an environment was made from. It is written into the environment last, so a set-up that broke off half-way is
 # never taken for a finished one.
 KEY = $(shell cat $(REQUIREMENTS) $(CONSTRAINTS) | sha256sum | cut -c 1-12)
-DETECTION_REQUIREMENTS := requirements/detection.txt requirements/build-ops.txt
-DETECTION_KEY = $(shell cat $(DETECTION_REQUIREMENTS) $(CONSTRAINTS) | sha256sum | cut -c 1-12)
-WHEELS := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/hvs-mm/wheels
 PACKAGE_KEY = $(CURDIR) $(shell cat setup.py pyproject.toml hvs_mm/version.py | cksum)
 
 help: ## List the targets
@@ -59,60 +56,15 @@ PYTEST := -m pytest -n $(JOBS) --maxprocesses=8 --dist=worksteal
 test: setup ## Run the tests, but for the slow ones (a few minutes; ARGS=... for one file)
 	@exec "$(VENV_PYTHON)" $(PYTEST) -m 'not slow' $(ARGS)
 
-test-all: setup ## Run all tests
+# OpenMMLab's stack has no MMDetection, and skips its tests.
+test-all: setup $(if $(filter onedl,$(STACK)),detection) ## Run all tests
 	@exec "$(VENV_PYTHON)" $(PYTEST) $(ARGS)
 
 soak: setup ## Let a small run meet faults and check that it survives them (3 minutes; ARGS='--minutes 120')
 	@exec "$(VENV_PYTHON)" tools/dev/soak.py $(ARGS)
 
-define detection_fail
-fail() {
-    echo "make $@ failed: $$1. What was there before is still usable; start it again when that is solved." >&2
-    exit 1
-}
-endef
-
-# MMCV's sdist becomes a wheel with operators only if it is built outside of pip's isolation and cache, from its source;
-# --no-deps, or pip would replace torch. The wheel is kept: it depends on MMCV, torch, Python and the GPU alone.
-ops: setup ## Compile MMCV's operators for `make detection`, into the cache (about 15 minutes on 2 cores, once)
-	@$(detection_fail)
-	if [ "$$(cat "$(VENV)/.hvs-mm-detection" 2>/dev/null)" != "$(DETECTION_KEY)" ]; then
-	    $(PIP) install -q -c $(CONSTRAINTS) -r requirements/build-ops.txt || fail 'pip install -r requirements/build-ops.txt'
-	    key=$$("$(VENV_PYTHON)" tools/dev/mmcv_ops.py key) || fail 'tools/dev/mmcv_ops.py key'
-	    if ! "$(VENV_PYTHON)" tools/dev/mmcv_ops.py check-wheel "$(WHEELS)/$$key"/*.whl >/dev/null 2>&1; then
-	        command -v g++ >/dev/null || fail 'there is no g++ (Debian, Ubuntu: apt install g++)'
-	        echo "Compiling MMCV's operators with $(JOBS) jobs: about 15 minutes on 2 cores, once. Log: $(VENV)/mmcv-build.log"
-	        rm -rf "$(VENV)/mmcv-wheel"
-	        version=$$(sed -n 's/^onedl-mmcv==//p' $(CONSTRAINTS))
-	        # Where torch sees a GPU but there is no CUDA compiler, MMCV's setup.py would look for one.
-	        case "$$key" in *-cpu) export CUDA_VISIBLE_DEVICES= ;; esac
-	        # Python's own flags have -g, and what a debugger would want takes more than half of the time.
-	        PATH="$$(cd "$(VENV)/bin" && pwd):$$PATH" CFLAGS="$${CFLAGS:-} -g0" MMCV_WITH_OPS=1 MAX_JOBS=$(JOBS) \
-	            $(PIP) wheel -v --no-build-isolation \
-	            --no-cache-dir --no-deps --no-binary onedl-mmcv --wheel-dir "$(VENV)/mmcv-wheel" "onedl-mmcv==$$version" \
-	            > "$(VENV)/mmcv-build.log" 2>&1 || fail "the build, see $(VENV)/mmcv-build.log"
-	        "$(VENV_PYTHON)" tools/dev/mmcv_ops.py check-wheel "$(VENV)"/mmcv-wheel/*.whl || fail 'the wheel has no operators'
-	        # In two steps: the cache may be on another disk, where moving takes time and may be interrupted.
-	        mkdir -p "$(WHEELS)"
-	        rm -rf "$(WHEELS)/$$key" "$(WHEELS)/$$key.tmp"
-	        mv "$(VENV)/mmcv-wheel" "$(WHEELS)/$$key.tmp"
-	        mv "$(WHEELS)/$$key.tmp" "$(WHEELS)/$$key"
-	    fi
-	fi
-
-detection: ops ## Add MMDetection and MMCV's compiled operators
-	@$(detection_fail)
-	if [ "$$(cat "$(VENV)/.hvs-mm-detection" 2>/dev/null)" != "$(DETECTION_KEY)" ]; then
-	    key=$$("$(VENV_PYTHON)" tools/dev/mmcv_ops.py key) || fail 'tools/dev/mmcv_ops.py key'
-	    echo "Installing MMCV's operators from $(WHEELS)/$$key, and MMDetection ..."
-	    $(PIP) install -q --no-deps --force-reinstall "$(WHEELS)/$$key"/*.whl || fail 'pip install of the wheel'
-	    $(PIP) install -q --build-constraint $(CONSTRAINTS) -c $(CONSTRAINTS) -r requirements/detection.txt ||
-	        fail 'pip install -r requirements/detection.txt'
-	    "$(VENV_PYTHON)" -W ignore tools/dev/mmcv_ops.py self-check || fail 'the self-check of the operators'
-	    echo "$(DETECTION_KEY)" > "$(VENV)/.hvs-mm-detection"
-	else
-	    "$(VENV_PYTHON)" -W ignore tools/dev/mmcv_ops.py self-check || fail 'the self-check of the operators'
-	fi
+detection: setup ## Add MMDetection (about 2 minutes, 400 MB)
+	@$(PIP) install -q --build-constraint $(CONSTRAINTS) -c $(CONSTRAINTS) -r requirements/detection.txt
 
 lint: setup ## Check style and formatting
 	@"$(VENV_PYTHON)" -m ruff check .

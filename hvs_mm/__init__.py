@@ -10,7 +10,9 @@ from .utils.installed import HAS_MMPRETRAIN
 
 if HAS_MMPRETRAIN:
     from .utils.console import hold_back_noise
+    from .utils.torchvision_ops import provide_operators
 
+    provide_operators()
     with hold_back_noise():
         from . import datasets, engine, evaluation, models, weights
         from .apis import get_config

@@ -304,7 +304,8 @@ def run(args: argparse.Namespace, session: TrainingSession, then: str) -> None:
     try:
         check_batches(runner.train_loop.dataloader)
         runner.train()
-    except (BadImagesError, CheckpointError, NonFiniteError, ViewsError) as error:
+    # An operator that torchvision does not have is an ImportError.
+    except (BadImagesError, CheckpointError, ImportError, NonFiniteError, ViewsError) as error:
         sys.exit(f'error: {error}')
     if is_main_process():
         session.finish(then or next_command(cfg))

@@ -1,7 +1,7 @@
 # Mask R-CNN on COCO from a pretrained ViT-S/16 with the simple feature pyramid of ViTDet
 # (arXiv 2203.16527), 1x schedule, 8 GPUs with 2 images each. Optimizer as iBOT's detection code.
 _base_ = 'mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py'
-custom_imports = dict(imports=['hvs_mm', 'mmpretrain.models'], allow_failed_imports=False)
+custom_imports = dict(imports=['hvs_mm.detection', 'mmpretrain.models'], allow_failed_imports=False)
 
 model = dict(
     backbone=dict(

@@ -22,7 +22,7 @@ NOISE = (
     # mmpretrain/datasets/__init__.py prints it in every process: an optional package is missing.
     r'^Could not import OneDL',
     # mmcv/cnn/bricks/transformer.py, when MMCV was installed without compiled operators. Only
-    # detection needs them, and says so itself.
+    # detection needs some, and gets them from torchvision.
     r'^Fail to import ``MultiScaleDeformableAttention``',
     # setuptools below 81, which MMEngine 0.10.7 imports.
     r'^pkg_resources is deprecated',

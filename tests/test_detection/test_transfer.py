@@ -19,11 +19,9 @@ from tests.helpers.coco import write_coco
 ROOT = Path(__file__).parents[2]
 CONFIGS = ROOT / 'configs' / 'detection'
 CUSTOM = CONFIGS / 'faster-rcnn_r50_fpn_custom.py'
-HAS_OPS = all(importlib.util.find_spec(name) for name in ('mmdet', 'mmcv._ext'))
 
 pytestmark = pytest.mark.skipif(
-    not HAS_OPS,
-    reason='needs MMDetection and compiled operators: runs after make detection, as in .ci/run',
+    importlib.util.find_spec('mmdet') is None, reason='needs MMDetection: make detection'
 )
 
 VIT = dict(type='VisionTransformer', arch='deit-small', img_size=224, patch_size=16)
@@ -154,6 +152,7 @@ def test_options_are_those_of_mmdetections_own_classes():
         check_overrides(cfg, {'model.backbone.dcm': None})
 
 
+@pytest.mark.slow
 def test_faster_rcnn_from_hvs_simsiam_trains_evaluates_and_tests(coco, resnet_checkpoint, tmp_path):
     work_dir = tmp_path / 'run'
     process = train(
@@ -187,6 +186,7 @@ def test_faster_rcnn_from_hvs_simsiam_trains_evaluates_and_tests(coco, resnet_ch
     assert json.loads(path.read_text())['coco/bbox_mAP'] == pytest.approx(trained_map)
 
 
+@pytest.mark.slow
 def test_mask_rcnn_with_a_vit_takes_the_teacher(coco, vit_checkpoint, tmp_path):
     process = train(
         CONFIGS / 'mask-rcnn_vit-small_1x_coco.py',
@@ -205,17 +205,19 @@ def test_mask_rcnn_with_a_vit_takes_the_teacher(coco, vit_checkpoint, tmp_path):
     assert (after['backbone.cls_token'] - 1).abs().max() < 0.01
 
 
+@pytest.mark.slow
 def test_mim_trains_it(coco, resnet_checkpoint, tmp_path):
     process = run(
-        sys.executable, '-m', 'mim', 'train', 'onedl-mmdetection', CUSTOM,
+        sys.executable, '-m', 'mim', 'train', 'hvs-mm', CUSTOM,
         '--work-dir', tmp_path, '--gpus', '0',
-        '--cfg-options', f'model.backbone.init_cfg.checkpoint={resnet_checkpoint}', *small(),
+        '--pretrained', resnet_checkpoint, '--cfg-options', *small(),
         DATASET_ROOT=str(coco), CLASSES='red,blue',
     )  # fmt: skip
     assert process.returncode == 0, process.stdout + process.stderr
     assert any('coco/bbox_mAP' in entry for entry in scalars(tmp_path))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('arguments', 'dataset', 'classes', 'message'),
     [

@@ -38,7 +38,7 @@ TOOLS = sorted(
 #: Tools that initialize no model and read no checkpoint.
 READ_NONE = {
     'analysis/plot_hardness', 'analysis/selection_report', 'benchmarks/communication',
-    'benchmarks/device_photometry', 'benchmarks/loader', 'compare', 'dev/mmcv_ops', 'dev/soak',
+    'benchmarks/device_photometry', 'benchmarks/loader', 'compare', 'dev/soak',
     'study/report',
 }  # fmt: skip
 

@@ -8,8 +8,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from importlib.metadata import PackageNotFoundError
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +81,6 @@ COMMANDS: dict[str, tuple[Command, set[str]]] = {
     'benchmarks/device_photometry': (
         lambda given, out: [DEMO, '--batch-size', 2, '--batches', 1], set()
     ),
-    'dev/mmcv_ops': (lambda given, out: ['key'], set()),
     'benchmarks/selection_stats': (
         lambda given, out: [
             DEMO, '--iterations', 7, '--interval', 2, '--cfg-options', *TRAINING[:2],
@@ -191,7 +189,6 @@ def snapshot(folder: Path) -> dict[str, tuple[int, int]]:
 
 WRITE_NOTHING = {
     'benchmarks/communication', 'benchmarks/device_photometry', 'benchmarks/selection_stats',
-    'dev/mmcv_ops',
 }  # fmt: skip
 
 #: Tools that CI also runs in full.
@@ -270,9 +267,7 @@ def test_where_tools_write(
         # The server of its processes lives as long as this process, and so does its folder.
         forkserver()
     module = load_tool(tool)
-    # mmcv_ops is for the OneDL stack alone.
-    missing = PackageNotFoundError if tool == 'dev/mmcv_ops' else ()
-    with watched() as written, suppress(missing):
+    with watched() as written:
         module.main(arguments)
     assert snapshot(given) == before
     assert set(snapshot(here)) == own

@@ -190,6 +190,6 @@ def error_line(error: Exception) -> str:
     """The line with which a tool stops at an error that a user can solve."""
     # str() of a KeyError is its repr: quoted, with escaped newlines.
     text = str(error.args[0] if isinstance(error, KeyError) else error)
-    if isinstance(error, ImportError) and ('mmdet' in text or 'mmcv' in text):
-        text += ': detection needs MMDetection and compiled MMCV operators, run "make detection".'
+    if isinstance(error, ImportError) and 'mmdet' in text:
+        text += ': detection needs MMDetection, run "make detection".'
     return f'error: {printable(" ".join(text.split()))}'

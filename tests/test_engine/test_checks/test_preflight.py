@@ -68,7 +68,7 @@ def test_what_a_tool_prints():
     assert error_line(KeyError('a\n  b')) == 'error: a b'
     assert error_line(ValueError('no')) == 'error: no'
     assert error_line(ImportError('no module x')) == 'error: no module x'
-    assert error_line(ImportError("No module named 'mmcv._ext'")).endswith('run "make detection".')
+    assert error_line(ImportError("No module named 'mmdet'")).endswith('run "make detection".')
 
 
 def dino_config(**extra) -> Config:
