@@ -1,4 +1,4 @@
-"""Our baselines of DINO and iBOT, which upstream lacks, have the published settings."""
+"""Our baselines of DINO, iBOT and VICReg, which upstream lacks, have the published settings."""
 
 from __future__ import annotations
 
@@ -102,7 +102,8 @@ def linear(start: float, end: float, warm_up: int, steps: int) -> np.ndarray:
 
 
 def test_every_baseline_is_tested():
-    assert {path.stem for path in (CONFIGS / 'baselines').glob('*.py')} == PUBLISHED.keys()
+    tested = {*PUBLISHED, 'vicreg_resnet50_100e'}
+    assert {path.stem for path in (CONFIGS / 'baselines').glob('*.py')} == tested
 
 
 @of_baseline
@@ -351,3 +352,36 @@ def test_the_log_averages_over_its_window(entry):
     assert re.match(pattern, f'train/{entry}')
     assert not re.match(pattern, 'train/lr')
     assert not re.match(pattern, 'train/teacher_momentum')
+
+
+def test_vicreg():
+    """The command of its authors for 100 epochs: batch 512, 0.3 per 256 images, rate by step."""
+    cfg = deepcopy(load_baseline('vicreg_resnet50_100e'))
+    assert cfg.train_cfg.max_epochs == 100
+    assert cfg.auto_scale_lr.base_batch_size == 512 == 8 * cfg.train_dataloader.batch_size
+    optimizer = torch.optim.SGD([nn.Parameter(torch.ones(1))], cfg.optim_wrapper.optimizer.lr)
+    schedulers = [
+        PARAM_SCHEDULERS.build(config, default_args=dict(optimizer=optimizer, epoch_length=LENGTH))
+        for config in cfg.param_scheduler
+    ]
+    seen = []
+    for _ in range(100 * LENGTH):
+        seen.append(optimizer.param_groups[0]['lr'])
+        optimizer.step()
+        for scheduler in schedulers:
+            scheduler.step()
+    warm_up = 0.6 * np.arange(10 * LENGTH) / (10 * LENGTH)
+    expected = np.concatenate([warm_up, cosine(0.6, 0.6e-3, 90 * LENGTH)])
+    # The published warm-up reaches the peak a step later.
+    np.testing.assert_allclose(seen, expected, atol=0.6 / (10 * LENGTH - 1))
+    cfg.model.backbone.depth, cfg.model.neck.in_channels = 18, 512
+    cfg.model.neck.hid_channels = cfg.model.neck.out_channels = 16
+    model = MODELS.build(cfg.model)
+    assert model.head.weights == {'invariance': 25.0, 'variance': 25.0, 'covariance': 1.0}
+    groups = build_optim_wrapper(model, deepcopy(cfg.optim_wrapper)).optimizer.param_groups
+    for group in groups:
+        (parameter,) = group['params']
+        is_weight = parameter.ndim > 1
+        assert group['weight_decay'] == (1e-6 if is_weight else 0)
+        assert bool(group.get('lars_exclude')) == (not is_weight)
+        assert group['lr'] == 0.6

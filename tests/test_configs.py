@@ -208,6 +208,7 @@ def test_there_are_configs():
         'hvs_barlowtwins_300e.py',
         'hvs_swav_200e.py',
         'hvs_densecl_200e.py',
+        'hvs_vicreg_100e.py',
         'hvs_simsiam.py',
         'hvs_dino_100e.py',
         'hvs_dino_300e.py',
@@ -219,6 +220,12 @@ def test_there_are_configs():
         'hvs_dino.py',
         'hvs_ibot.py',
         'hvs_simclr.py',
+        'hvs_mocov2.py',
+        'hvs_mocov3.py',
+        'hvs_densecl.py',
+        'hvs_barlowtwins.py',
+        'hvs_swav.py',
+        'hvs_vicreg.py',
     }
 
 

@@ -82,6 +82,12 @@ FLOAT32 = (
             marks=pytest.mark.slow,
         ),
         pytest.param(
+            'hvs_vicreg_100e',
+            small_network(),
+            {'backbone', 'neck'},
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
             'hvs_swav_200e',
             [*small_network(*SWAV), *SWAV_HOOK, 'train_dataloader.dataset.ann_file='],
             {'backbone', 'neck', 'head'},

@@ -10,6 +10,7 @@ from .moco import moco_pair_loss, mocov3_pair_loss
 from .ntxent import ntxent_pair_loss
 from .simsiam import simsiam_pair_loss
 from .swav import swav_pair_loss
+from .vicreg import vicreg_loss, vicreg_pair_loss
 
 __all__ = [
     'BYOL',
@@ -28,5 +29,7 @@ __all__ = [
     'ntxent_pair_loss',
     'simsiam_pair_loss',
     'swav_pair_loss',
+    'vicreg_loss',
+    'vicreg_pair_loss',
     'with_diagonal',
 ]

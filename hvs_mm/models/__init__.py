@@ -6,6 +6,7 @@ from .cheap_pass.selection_pass import SelectionPass
 from .checks import ViewsError
 from .heads.dino_head import DINOHead
 from .heads.ibot_head import IBOTHead
+from .heads.vicreg_head import VICRegHead
 from .hvs_algorithm import HVSAlgorithm
 from .information_guard import InformationGuard
 from .necks.dino_neck import DINONeck
@@ -16,6 +17,7 @@ from .selection_schedule import SelectionSchedule
 from .selfsup.dino import DINO
 from .selfsup.ibot import IBOT
 from .selfsup.teacher import is_random
+from .selfsup.vicreg import VICReg
 
 __all__ = [
     'DINO',
@@ -33,6 +35,8 @@ __all__ = [
     'SelectionPass',
     'SelectionSchedule',
     'SimpleFeaturePyramid',
+    'VICReg',
+    'VICRegHead',
     'ViTTruncNormal',
     'ViewsError',
     'is_random',

@@ -42,6 +42,7 @@ if HAS_MMPRETRAIN:
     from .pair_losses.simclr import SimCLRPairLoss
     from .pair_losses.simsiam import SimSiamPairLoss
     from .pair_losses.swav import SwAVPairLoss
+    from .pair_losses.vicreg import VICRegPairLoss
 
 __all__ = [
     'COLOR_CHANGES',
@@ -68,6 +69,7 @@ __all__ = [
     'SimSiamPairLoss',
     'SoftenedSelector',
     'SwAVPairLoss',
+    'VICRegPairLoss',
     'ViewGroups',
     'build_pair_loss',
     'build_selector',

@@ -15,8 +15,10 @@ BATCH_NORM = {'type': 'SyncBN'}
 GROUP_NORM = {'type': 'GN', 'num_groups': 2}
 
 
-#: Upstream's algorithms that have a pair loss.
-METHODS = ('SimSiam', 'SimCLR', 'BYOL', 'MoCoV3', 'MoCo', 'DenseCL', 'BarlowTwins', 'SwAV')
+#: Upstream's algorithms that have a pair loss, and VICReg.
+METHODS = (
+    *('SimSiam', 'SimCLR', 'BYOL', 'MoCoV3', 'MoCo', 'DenseCL', 'BarlowTwins', 'SwAV', 'VICReg'),
+)
 #: Where they keep their momentum network.
 MOMENTUM = {
     'BYOL': 'target_net',
@@ -46,6 +48,8 @@ def algorithm_config(name: str, norm: dict[str, Any] = BATCH_NORM, **backbone: A
     elif name == 'BarlowTwins':
         loss = {'type': 'CrossCorrelationLoss'}
         head = {'type': 'LatentCrossCorrelationHead', 'in_channels': 16, 'loss': loss}
+    elif name == 'VICReg':
+        head = {'type': 'VICRegHead'}
     elif name == 'SwAV':
         neck = {'type': 'SwAVNeck', **widths, 'norm_cfg': norm}
         loss = {'type': 'SwAVLoss', 'feat_dim': 16, 'num_prototypes': 24, 'num_crops': [2]}

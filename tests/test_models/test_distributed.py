@@ -77,6 +77,7 @@ CASES = {
     'MoCoV3, BatchNorm': Case('MoCoV3', batch_norm=True),
     'MoCo': Case('MoCo'),
     'DenseCL, half of the samples': Case('DenseCL', schedule={'prob': 0.5}),
+    'VICReg': Case('VICReg'),
     'DINO': Case('DINO'),
     'DINO, BatchNorm': Case('DINO', batch_norm=True),
     'DINO, every other step': Case('DINO', schedule={'interval': 2}),

@@ -1,1 +1,1 @@
-"""The losses of DINO and iBOT as modules with temperatures and centers."""
+"""The losses of DINO, iBOT and VICReg as modules."""

@@ -1,1 +1,1 @@
-"""DINO and iBOT, which MMPretrain lacks."""
+"""DINO, iBOT and VICReg, which MMPretrain lacks."""

@@ -1,0 +1,7 @@
+_base_ = 'densecl.py'
+
+from hvs_mm import hard_views
+
+globals().update(hard_views(_base_, candidates=[4], keep=[2]))
+default_hooks.update(
+    selection=dict(type='SelectionStatsHook', interval=16), panel=dict(type='SelectionPanelHook'))

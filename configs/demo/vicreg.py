@@ -1,0 +1,4 @@
+# VICReg on the built-in shapes: Barlow Twins' demo with another loss.
+_base_ = 'barlowtwins.py'
+
+model = dict(type='VICReg', head=dict(_delete_=True, type='VICRegHead'))
