@@ -377,6 +377,9 @@ def test_vicreg():
     cfg.model.backbone.depth, cfg.model.neck.in_channels = 18, 512
     cfg.model.neck.hid_channels = cfg.model.neck.out_channels = 16
     model = MODELS.build(cfg.model)
+    model.init_weights()
+    # Torch's initial weights.
+    assert model.neck.fc0.weight.abs().max() <= 512**-0.5
     assert model.head.weights == {'invariance': 25.0, 'variance': 25.0, 'covariance': 1.0}
     groups = build_optim_wrapper(model, deepcopy(cfg.optim_wrapper)).optimizer.param_groups
     for group in groups:

@@ -6,7 +6,10 @@ _base_ = [
     '../_base_/hvs.py',
 ]
 
-model = dict(type='VICReg', head=dict(_delete_=True, type='VICRegHead'))
+# Torch's initial weights, as published: with Barlow Twins' larger ones the covariance, which is not
+# normalized, makes the first steps diverge.
+model = dict(
+    type='VICReg', neck=dict(init_cfg=None), head=dict(_delete_=True, type='VICRegHead'))
 
 train_dataloader = dict(batch_size=64)
 # No decay and no adaptive rate for biases and norms, whose rate is that of the weights.

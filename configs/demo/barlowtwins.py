@@ -16,3 +16,5 @@ model = dict(
         type='LatentCrossCorrelationHead',
         in_channels=256,
         loss=dict(type='CrossCorrelationLoss')))
+# 0.03 gave lower k-NN accuracy.
+optim_wrapper = dict(optimizer=dict(lr=0.01))
