@@ -12,7 +12,10 @@ import sys
 from typing import Any
 
 #: As in hvs_mm.recipes, whose import takes seconds; a test compares them.
-METHODS = ('simsiam', 'simclr', 'byol', 'moco', 'mocov3', 'barlowtwins', 'dino', 'ibot')
+METHODS = (
+    *('simsiam', 'simclr', 'byol', 'moco', 'mocov3', 'densecl', 'barlowtwins', 'vicreg', 'swav'),
+    *('dino', 'ibot'),
+)
 MODELS = ('resnet18', 'resnet50', 'vit-tiny', 'vit-small', 'vit-base')
 
 

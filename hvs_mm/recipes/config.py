@@ -19,12 +19,16 @@ from .recipe import METHODS, Recipe
 _KNN_IMAGES = {True: (20000, 5000), False: (2000, 500)}
 #: Keys in the published queue of MoCo.
 MOCO_QUEUE = 65536
+#: Images in the published queue of SwAV.
+SWAV_QUEUE = 3840
+#: Methods that draw their two large crops alike.
+_ONE_PIPELINE = ('simsiam', 'simclr', 'moco', 'densecl', 'swav')
 #: Entries of a config that MMEngine's Runner or this package reads; the rest are helpers of files.
 _ENTRIES = (
     'auto_scale_lr', 'custom_hooks', 'custom_imports', 'data_preprocessor', 'default_hooks',
-    'default_scope', 'env_cfg', 'knn_pipeline', 'load_from', 'log_level', 'log_processor', 'model',
-    'optim_wrapper', 'param_scheduler', 'randomness', 'resume', 'runner_type', 'train_cfg',
-    'train_dataloader', 'vis_backends', 'visualizer',
+    'default_scope', 'env_cfg', 'find_unused_parameters', 'knn_pipeline', 'load_from', 'log_level',
+    'log_processor', 'model', 'optim_wrapper', 'param_scheduler', 'randomness', 'resume',
+    'runner_type', 'train_cfg', 'train_dataloader', 'vis_backends', 'visualizer',
 )  # fmt: skip
 
 
@@ -144,17 +148,16 @@ def _knn_list(folder: Path, name: str) -> Path:
 def _groups(recipe: Recipe) -> tuple[list[int], list[int]]:
     """Candidates and kept views per view pipeline."""
     kept = _num_views(recipe)
-    if len(kept) == 1:
-        return [recipe.views], kept
     # Of local crops no more are drawn than kept: docs/results.md has the reason.
+    if kept[0] == 2:
+        return [recipe.views, *kept[1:]], kept
     large = [recipe.views - recipe.views // 2, recipe.views // 2]
     return [*large, *kept[2:]], kept
 
 
 def _num_views(recipe: Recipe) -> list[int]:
-    if recipe.method in ('simsiam', 'simclr', 'moco'):
-        return [2]
-    return [1, 1, recipe.local_crops] if recipe.local_crops else [1, 1]
+    large = [2] if recipe.method in _ONE_PIPELINE else [1, 1]
+    return [*large, recipe.local_crops] if recipe.local_crops else large
 
 
 def _model(model: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
@@ -176,7 +179,8 @@ def _model(model: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
             model.head[f'warmup_{name}teacher_temp'] = 0.04
         model.head.warmup_teacher_temp_epochs = recipe.epochs // 10 if is_long else 0
         return model
-    model.neck.with_avg_pool = not network.is_vit
+    if recipe.method != 'densecl':
+        model.neck.with_avg_pool = not network.is_vit
     if recipe.method == 'simclr':
         model.neck.hid_channels = network.channels
         model.head.temperature = 0.5 if recipe.is_small else 0.1
@@ -185,16 +189,20 @@ def _model(model: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
     if recipe.method == 'mocov3' and network.is_vit:
         # As published for transformers; upstream's base is a ResNet's.
         model.head.temperature, model.head.loss.loss_weight = 0.2, 0.4
-    if recipe.method == 'moco':
+    if recipe.method in ('moco', 'densecl'):
         model.neck.hid_channels = network.channels
         model.momentum = recipe.momentum
         # At most one key per image, in whole batches.
         batches = min(recipe.steps_per_epoch, MOCO_QUEUE // recipe.batch_size)
         model.queue_len = recipe.batch_size * max(batches, 1)
-    if recipe.method == 'barlowtwins':
+    if recipe.method in ('barlowtwins', 'vicreg'):
         # The published 8192 of a ResNet-50.
-        width = 4 * network.channels
-        model.neck.hid_channels = model.neck.out_channels = model.head.in_channels = width
+        model.neck.hid_channels = model.neck.out_channels = 4 * network.channels
+    if recipe.method == 'barlowtwins':
+        model.head.in_channels = model.neck.out_channels
+    if recipe.method == 'swav':
+        model.neck.hid_channels = network.channels
+        model.head.loss.update(num_crops=_num_views(recipe), num_prototypes=recipe.prototypes)
     return model
 
 
@@ -204,9 +212,7 @@ def _loader(loader: dict[str, Any], recipe: Recipe, images: ImageSource) -> dict
     views = dict(
         type='CandidateViews',
         num_views=_num_views(recipe),
-        transforms=[
-            _fit_view(view, recipe, number) for number, view in enumerate(views.transforms)
-        ],
+        transforms=[_fit_view(view, recipe) for view in views.transforms],
     )
     masks = [dict(step) for step in pipeline if step.type == 'BlockMasks']
     for step in masks:
@@ -223,12 +229,13 @@ def _loader(loader: dict[str, Any], recipe: Recipe, images: ImageSource) -> dict
     )
 
 
-def _fit_view(view: list[dict[str, Any]], recipe: Recipe, number: int) -> list[dict[str, Any]]:
-    """Fit the transforms of a view to the size of the images; the third view is DINO's local."""
+def _fit_view(view: list[dict[str, Any]], recipe: Recipe) -> list[dict[str, Any]]:
+    """Fit the transforms of a view to the size of the images."""
     fitted = []
     for step in deepcopy(view):
         if step.type == 'RandomResizedCrop':
-            step.scale = recipe.local_size if number == 2 else recipe.image_size
+            # The large ones have 224 pixels.
+            step.scale = recipe.local_size if step.scale < 224 else recipe.image_size
         if recipe.is_small and step.type == 'GaussianBlur':
             continue
         if recipe.is_small and step.type == 'RandomApply':
@@ -285,6 +292,22 @@ def _hooks(recipe: Recipe) -> list[dict[str, Any]]:
                 fix_pred_lr=True,
                 lr=recipe.lr,
                 adjust_by_epoch=False,
+            )
+        ]
+    if recipe.method == 'swav':
+        batch, steps = recipe.batch_size, recipe.steps_per_epoch
+        return [
+            dict(
+                type='SwAVHook',
+                priority='VERY_HIGH',
+                batch_size=batch // recipe.devices,
+                # Published: from the 16th of 200 epochs on.
+                epoch_queue_starts=max(15 * recipe.epochs // 200, 1),
+                crops_for_assign=[0, 1],
+                feat_dim=128,
+                queue_length=batch * min(SWAV_QUEUE // batch, steps),
+                # In the first epoch, where there are enough of them.
+                frozen_layers_cfg=dict(prototypes=steps) if recipe.epochs >= 10 else {},
             )
         ]
     if recipe.method in ('dino', 'ibot'):

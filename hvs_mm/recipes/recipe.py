@@ -19,16 +19,23 @@ METHODS = {
     'byol': 'mmpretrain::byol/byol_resnet50_16xb256-coslr-200e_in1k.py',
     'moco': 'mmpretrain::mocov2/mocov2_resnet50_8xb32-coslr-200e_in1k.py',
     'mocov3': 'mmpretrain::mocov3/mocov3_resnet50_8xb512-amp-coslr-100e_in1k.py',
+    'densecl': 'mmpretrain::densecl/densecl_resnet50_8xb32-coslr-200e_in1k.py',
     'barlowtwins': 'mmpretrain::barlowtwins/barlowtwins_resnet50_8xb256-coslr-300e_in1k.py',
+    'vicreg': 'hvs_mm::baselines/vicreg_resnet50_100e.py',
+    'swav': 'mmpretrain::swav/swav_resnet50_8xb32-mcrop-coslr-200e_in1k-224px-96px.py',
     'dino': 'hvs_mm::baselines/dino_vit-small_100e.py',
     'ibot': 'hvs_mm::baselines/ibot_vit-small_100e.py',
 }
 #: Methods that need patch tokens.
 VIT_ONLY = ('ibot',)
+#: Methods that need a map of features.
+CNN_ONLY = ('densecl', 'swav')
 #: Methods that start from a vision transformer unless the user asks for another network.
 VIT_FIRST = ('dino', 'ibot')
 #: Methods with a teacher or another momentum network.
-WITH_TEACHER = ('byol', 'moco', 'mocov3', *VIT_FIRST)
+WITH_TEACHER = ('byol', 'moco', 'mocov3', 'densecl', *VIT_FIRST)
+#: Small crops per image; of small images at most 4.
+LOCAL_CROPS = {'dino': 8, 'swav': 6}
 #: Fewer cannot fill a batch whose statistics mean something.
 MIN_IMAGES = 16
 #: From this batch size on convolutional networks train with LARS, which is made for large batches.
@@ -43,7 +50,7 @@ class Recipe:
 
     Attributes:
         method, model: Names in :data:`METHODS` and :data:`NETWORKS`.
-        image_size: Side of the crops, in pixels; ``local_size`` of DINO's small ones.
+        image_size: Side of the crops, in pixels; ``local_size`` of the small ones.
         batch_size: Images per step, over all devices.
         devices: Processes, one per GPU.
         steps_per_epoch: Optimizer steps in which the run sees every image once.
@@ -54,8 +61,8 @@ class Recipe:
         optimizer: ``'SGD'``, ``'LARS'`` or ``'AdamW'``, with ``lr`` and ``weight_decay``.
         warmup: Steps of the linear warm-up of the learning rate.
         momentum: Share of the student in the first update of a teacher.
-        prototypes: Of DINO and iBOT.
-        local_crops: Small crops per image of DINO.
+        prototypes: Of DINO, iBOT and SwAV.
+        local_crops: Small crops per image of DINO and SwAV.
         amp: Whether to train in mixed precision.
         num_workers: Loader processes per device.
         reasons: Five lines for the user, by topic.
@@ -149,7 +156,7 @@ def choose_recipe(
     warmup = warmup if warmup > 1 else 0
     # 30 half-lives or so: a teacher that averages over a tenth of a short run would lag behind.
     momentum = min(max(30 / steps, 0.004), 0.02)
-    prototypes = 2 ** min(max((len(images) // 4).bit_length(), 10), 16)
+    local_crops = LOCAL_CROPS.get(method, 0)
     recipe = Recipe(
         method=method,
         model=model,
@@ -166,8 +173,8 @@ def choose_recipe(
         weight_decay=weight_decay,
         warmup=warmup,
         momentum=momentum,
-        prototypes=prototypes if method == 'dino' else min(prototypes, 8192),
-        local_crops=0 if method != 'dino' else 4 if size <= SMALL_IMAGES else 8,
+        prototypes=_choose_prototypes(len(images), method),
+        local_crops=min(local_crops, 4) if size <= SMALL_IMAGES else local_crops,
         local_size=_local_size(size, network),
         amp=on_gpu if amp is None else amp,
         num_workers=min(max((os.cpu_count() or 1) // devices - 1, 1), 12),
@@ -207,6 +214,12 @@ def _choose_network(method: str, model: str | None) -> tuple[Network, str]:
         raise ValueError(
             f'--method {method} masks patches, which --model {model} does not have: take one of '
             f'{vits}, or --method dino.'
+        )
+    if method in CNN_ONLY and network.is_vit:
+        others = ', '.join(name for name, other in NETWORKS.items() if not other.is_vit)
+        raise ValueError(
+            f'--method {method} needs a map of features, which --model {model} does not give: take '
+            f'one of {others}.'
         )
     return network, model
 
@@ -296,7 +309,7 @@ def _choose_optimizer(
     if method == 'simsiam':
         lr = 0.05 * batch_size / 256
         return 'SGD', lr, 1e-4, f'0.05 * {batch_size}/256 as published, fixed for the predictor'
-    if method == 'moco':
+    if method in ('moco', 'densecl'):
         lr = 0.03 * batch_size / 256
         return 'SGD', lr, 1e-4, f'0.03 * {batch_size}/256 as published'
     if method == 'dino':
@@ -305,6 +318,13 @@ def _choose_optimizer(
     if batch_size >= LARS_BATCH:
         return 'LARS', 0.3 * batch_size / 256, 1e-6, f'0.3 * {batch_size}/256 as published'
     return 'SGD', 0.2 * batch_size / 256, 1e-4, f'0.2 * {batch_size}/256, below LARS batches'
+
+
+def _choose_prototypes(number: int, method: str) -> int:
+    """A power of two near a quarter of the images; SwAV fills each of its prototypes alike."""
+    if method == 'swav':
+        return 2 ** min(max((number // 16).bit_length(), 7), 11)
+    return 2 ** min(max((number // 4).bit_length(), 10), 16 if method == 'dino' else 13)
 
 
 def _local_size(size: int, network: Network) -> int:

@@ -70,8 +70,8 @@ def train(
             ``val``; or a text file with a path a line. Labels are never needed. May be left out
             with ``resume``.
         out: Folder of the run. It must hold no other run.
-        method: ``'simsiam'``, ``'simclr'``, ``'byol'``, ``'moco'``, ``'mocov3'``,
-            ``'barlowtwins'``, ``'dino'`` or ``'ibot'``.
+        method: ``'simsiam'``, ``'simclr'``, ``'byol'``, ``'moco'``, ``'mocov3'``, ``'densecl'``,
+            ``'barlowtwins'``, ``'vicreg'``, ``'swav'``, ``'dino'`` or ``'ibot'``.
         model: ``'resnet18'``, ``'resnet50'``, ``'vit-tiny'``, ``'vit-small'`` or ``'vit-base'``;
             by default what fits the method and the machine.
         epochs: Passes over the images, 100 by default.

@@ -85,10 +85,13 @@ def test_teachers_are_quicker_in_short_runs():
     assert long.momentum == 0.004
 
 
-@pytest.mark.parametrize(('number', 'prototypes'), [(364, 1024), (10000, 4096), (1281167, 65536)])
-def test_prototypes_follow_the_number_of_images(number, prototypes):
+@pytest.mark.parametrize(('number', 'prototypes', 'of_swav'), [
+    (364, 1024, 128), (10000, 4096, 1024), (1281167, 65536, 2048),
+])  # fmt: skip
+def test_prototypes_follow_the_number_of_images(number, prototypes, of_swav):
     assert choose_recipe(images(number), 'dino').prototypes == prototypes
     assert choose_recipe(images(number), 'ibot').prototypes == min(prototypes, 8192)
+    assert choose_recipe(images(number), 'swav').prototypes == of_swav
 
 
 def test_reasons_are_five_lines():
@@ -102,6 +105,7 @@ def test_reasons_are_five_lines():
     (100, dict(method='simsam'), "--method 'simsam' is unknown: did you mean 'simsiam'"),
     (100, dict(model='resnet-50'), "--model 'resnet-50' is unknown: did you mean 'resnet50'"),
     (100, dict(method='ibot', model='resnet50'), '--method ibot masks patches'),
+    (100, dict(method='swav', model='vit-tiny'), '--method swav needs a map of .* of resnet18'),
     (100, dict(views=1), '--views 1 leaves no choice'),
     (100, dict(views=2), '--views 2 leaves no choice'),
     (100, dict(epochs=0), '--epochs 0 must be at least 1'),
