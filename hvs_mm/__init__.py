@@ -1,7 +1,7 @@
 """Hard View Selection for MMPretrain and plain torch.
 
 Importing the package registers what configs name. Without MMPretrain it has what plain torch can
-use: ``HardViews``, ``CandidateTransform``, losses and selectors.
+use: ``HardViews``, ``CandidateTransform``, ``SelectionLog``, losses and selectors.
 """
 
 from typing import Any
@@ -22,7 +22,7 @@ if HAS_MMPRETRAIN:
         from .runs import Embedding, Evaluation, Exported, embed, evaluate, export, train
 
 from . import losses, selection, visualization
-from .plain import CandidateTransform, HardViews
+from .plain import CandidateTransform, HardViews, SelectionLog
 from .selection import PairLoss, Selection, Selector
 from .version import __version__
 
@@ -36,6 +36,7 @@ __all__ = [
     'HardViews',
     'PairLoss',
     'Selection',
+    'SelectionLog',
     'Selector',
     '__version__',
     'datasets',

@@ -6,5 +6,6 @@ Nothing here imports MMEngine or MMPretrain.
 from .candidate_transform import CandidateBatch, CandidateTransform
 from .hard_views import HardViews
 from .per_pair import PerPair
+from .selection_log import SelectionLog
 
-__all__ = ['CandidateBatch', 'CandidateTransform', 'HardViews', 'PerPair']
+__all__ = ['CandidateBatch', 'CandidateTransform', 'HardViews', 'PerPair', 'SelectionLog']

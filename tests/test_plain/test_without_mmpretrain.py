@@ -91,7 +91,8 @@ def is_module(name: str) -> bool:
 
 
 def test_what_is_always_imported_needs_none_of_them():
-    todo, seen = {'hvs_mm', 'hvs_mm.visualization', 'hvs_mm.datasets.shape_images'}, set()
+    todo, seen = {'hvs_mm', 'hvs_mm.datasets.shape_images'}, set()
+    todo |= {'hvs_mm.reports', 'hvs_mm.visualization'}
     while todo:
         name = todo.pop()
         seen.add(name)

@@ -17,9 +17,9 @@ from mmpretrain.registry import HOOKS
 from torch import Tensor
 
 from ...models.hvs_algorithm import selecting_model
-from ...selection.record import MAX_LOGGED_COMBINATIONS, Selection, join_selections
+from ...selection.record import Selection, join_selections
 from ...selection.recorded_values import view_records
-from ...selection.statistics.choice import choice_entropy, image_statistics
+from ...selection.statistics.totals import mean_statistics, sum_statistics
 from ...utils.arguments import check_whole
 
 #: Entries of the log line. The visualizer gets everything.
@@ -27,8 +27,6 @@ _LINE = ('iou', 'lowest_iou', 'masked', 'score_gap', 'choice_entropy')
 _COLOR_LINE = ('color', 'strongest_color')
 #: Records of ``CandidateViews``, as ``image_statistics`` calls them.
 _RECORDED = ('boxes', 'flips', 'colors')
-#: Statistics whose standard deviation is logged, too.
-_GAPS = ('iou_gap', 'score_gap')
 #: Name of the sums since the last log entry in the message hub, which checkpoints contain.
 _WINDOW = 'selection_since_log'
 
@@ -100,7 +98,7 @@ class SelectionStatsHook(Hook):
         )
         # In a warm-up no process selects views.
         if is_due and (self._batches or self._earlier):
-            self._log(runner, _scalars(**self._sums()))
+            self._log(runner, mean_statistics(**self._sums()))
             self._earlier = None
 
     def before_checkpoint(self, runner: Runner) -> None:
@@ -113,9 +111,7 @@ class SelectionStatsHook(Hook):
         """Sums over the images of all processes since the last log entry.
 
         Returns:
-            ``names`` of N statistics of an image; ``choices``, the C admissible combinations of
-            target views; 2 N + C ``values``: sums of the statistics over the images that have them,
-            the numbers of these images, and the number of images that keep each of the choices.
+            ``names``, ``choices`` and ``values`` of :func:`sum_statistics`, the latter as a list.
         """
         batches, earlier = self._batches, self._earlier
         if not batches:
@@ -126,15 +122,7 @@ class SelectionStatsHook(Hook):
             for name in batches[0][1]
         }
         self._batches = []
-        per_image = image_statistics(selection, **views)
-        for name in _GAPS:
-            if name in per_image:
-                per_image[f'{name}_square'] = per_image[name].square()
-        names, choices = list(per_image), selection.groups.target_combinations()
-        counts = (selection.choice_shares() * len(selection.indices)).round()
-        # (N, n)
-        values = torch.stack(list(per_image.values())).double()
-        values = torch.cat([values.nansum(1), (~values.isnan()).sum(1), counts]).cpu()
+        names, choices, values = sum_statistics(selection, **views)
         all_reduce(values, 'sum')
         if earlier and (names, choices) == (earlier['names'], earlier['choices']):
             values += torch.tensor(earlier['values'], dtype=torch.float64)
@@ -161,34 +149,6 @@ class SelectionStatsHook(Hook):
             entry['epoch'] = runner.epoch + 1
         entry['iter'] = step = runner.iter + 1
         runner.visualizer.add_scalars(entry, step=step, file_path=f'{runner.timestamp}.json')
-
-
-def _scalars(
-    names: list[str], choices: list[tuple[int, ...]], values: list[float]
-) -> dict[str, float]:
-    """The log entries for sums."""
-    totals, numbers = values[: len(names)], values[len(names) : 2 * len(names)]
-    counts = values[2 * len(names) :]
-    scalars = {
-        # NaN also in the log line, which would otherwise repeat the last number.
-        name: total / number if number else float('nan')
-        for name, total, number in zip(names, totals, numbers)
-    }
-    for name in _GAPS:
-        square = scalars.pop(f'{name}_square', None)
-        if square is not None:
-            scalars[f'{name}_std'] = max(square - scalars[name] ** 2, 0.0) ** 0.5
-    images = int(sum(counts))
-    if len(choices) <= MAX_LOGGED_COMBINATIONS:
-        for kept, count in zip(choices, counts):
-            scalars['kept_' + '-'.join(map(str, kept))] = count / images
-    return {
-        **scalars,
-        'choice_entropy': choice_entropy(torch.tensor(counts, dtype=torch.float64)),
-        'images': images,
-        # Without images that have no finite score.
-        'score_gap_images': int(numbers[names.index('score_gap')]),
-    }
 
 
 def recorded_views(data_samples: Sequence[Any]) -> dict[str, np.ndarray]:

@@ -95,7 +95,8 @@ def image_statistics(
 
     Args:
         selection: Selection for B images with S candidate views.
-        boxes: (B, S, 4) crop boxes ``x1, y1, x2, y2`` in pixels of the original images.
+        boxes: (B, S, 4) crop boxes ``x1, y1, x2, y2`` in pixels of the original images. What is
+            measured by them is NaN for images of which a box is NaN.
         flips: (B, S, 2) bool, mirrored horizontally, vertically.
         colors: (B, S, 7) as recorded by ``CandidateViews``.
         masked: (B, T) share of masked patches of the T target views, from 0 to 1.
@@ -131,20 +132,23 @@ def image_statistics(
     kept_views = (selection.indices[..., None] == views).any(1).float()
     for view, kept in enumerate(kept_views.unbind(1)):
         found[f'kept_view_{view}'] = kept
+    by_box: dict[str, Tensor] = {}
     if groups.num_kept_targets > 1:
         pairs = pairs_within(choices)
         for name, values in pair_geometry(boxes, pairs, flips)._asdict().items():
             of_combinations = mean_over_pairs(values, pairs, choices)
             compared = compare_choice(of_combinations, choice)
-            found[f'{name}_kept'], found[f'{name}_all'] = compared.kept, compared.all
+            by_box[f'{name}_kept'], by_box[f'{name}_all'] = compared.kept, compared.all
             if name == 'iou':
-                found['iou_gap'] = compared.kept - compared.all
-                found['lowest_iou'], found['lowest_iou_chance'] = compared[2:]
+                by_box['iou_gap'] = compared.kept - compared.all
+                by_box['lowest_iou'], by_box['lowest_iou_chance'] = compared[2:]
                 for bins, shown in (('kept', compared.kept[:, None]), ('all', of_combinations)):
                     for number, share in enumerate(_shares_in_tenths(shown).unbind(1)):
-                        found[f'iou_{bins}_bin_{number}'] = share
+                        by_box[f'iou_{bins}_bin_{number}'] = share
     if groups.num_kept > groups.num_kept_targets:
-        found['local_iou_kept'], found['local_iou_all'] = _local_ious(selection, boxes)
+        by_box['local_iou_kept'], by_box['local_iou_all'] = _local_ious(selection, boxes)
+    unknown = boxes.isnan().flatten(1).any(1)
+    found.update({name: value.masked_fill(unknown, torch.nan) for name, value in by_box.items()})
     if colors is not None:
         deviations = dict(zip(COLOR_CHANGES, color_deviation(colors).unbind(-1)))
         for name, values in {'color': color_strength(colors), **deviations}.items():
