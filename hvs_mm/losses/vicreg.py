@@ -49,6 +49,7 @@ def vicreg_pair_loss(
     covariance: float = 1.0,
     rank: int = 0,
     gathered: Tensor | None = None,
+    eps: float = EPS,
 ) -> Tensor:
     """Loss of the batch plus the influence of sample ``b`` on it, for the pair of views ``(s, t)``.
 
@@ -70,6 +71,7 @@ def vicreg_pair_loss(
         rank: Which block of ``gathered`` holds the samples of this process.
         gathered: (G, S, D) embeddings of the samples of all processes, rank after rank; ``None``
             if there is a single one.
+        eps: Added to the variances.
 
     Returns:
         (B, S, S) in float32, or float64 if the input is; symmetric.
@@ -82,7 +84,7 @@ def vicreg_pair_loss(
     # g, n = samples everywhere, s = views, d = dim
     squares = centered.square() * (count / free)  # (G, S, D)
     variances = squares.mean(0)
-    std = (variances + EPS).sqrt()
+    std = (variances + eps).sqrt()
     hinge = (1 - std).relu()
     slope = (hinge > 0) / (2 * std)
     spread = hinge.mean(-1) - torch.einsum('gsd,sd->gs', squares - variances, slope) / dim

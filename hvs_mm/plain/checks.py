@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from inspect import signature
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 from ..selection.groups import ViewGroups
 from ..selection.selectors import Selector
 from ..utils.arguments import is_list
+from ..utils.precision import full_precision
 
 
 def check_candidates(views: Any, groups: ViewGroups) -> ViewGroups:
@@ -85,6 +87,55 @@ def check_output(
                 'HardViews(select=...).'
             )
     return tuple(parts)
+
+
+def check_settings(pair_loss: Any, select: Any) -> None:
+    """Raise ``TypeError`` unless both can be called, with embeddings and with outputs."""
+    if isinstance(pair_loss, type):
+        name = pair_loss.__name__
+        raise TypeError(f'pair_loss={name} is a class: pass an instance, {name}(...).')
+    if not callable(pair_loss):
+        raise TypeError(
+            f'pair_loss={pair_loss!r} must be one of hvs_mm.losses, such as NTXent(0.1), a '
+            'function from embeddings (B, S, D) to losses (B, T, S), or a criterion.'
+        )
+    if select is not None and not callable(select):
+        raise TypeError(
+            f'select={select!r} must be a function that picks the embeddings (N, D) from what the '
+            'model returns, such as lambda output: output[0].'
+        )
+
+
+def call_pair_loss(
+    pair_loss: Callable[..., Any], outputs: Sequence[Tensor], arguments: dict[str, Any]
+) -> Any:
+    """Call a pair loss with embeddings (B, S, D), and (B, T, D) if there are targets.
+
+    Raises:
+        TypeError: If it takes other arguments.
+        ValueError: If it does not fit the shapes.
+    """
+    name = getattr(pair_loss, '__name__', type(pair_loss).__name__)
+    shapes = ' and '.join(str(tuple(output.shape)) for output in outputs)
+    try:
+        signature(pair_loss).bind(*outputs, **arguments)
+    except TypeError as error:
+        raise TypeError(
+            f'pair_loss {name} is called with the embeddings of all views, and what they have to '
+            f'match where that differs: here {len(outputs)} tensors of shape {shapes}, and the '
+            f'arguments {sorted(arguments)}. But: {error}. Wrap a criterion of two batches in '
+            'hvs_mm.plain.PerPair.'
+        ) from error
+    try:
+        return full_precision(pair_loss)(*outputs, **arguments)
+    except torch.OutOfMemoryError:
+        raise
+    except (IndexError, RuntimeError) as error:
+        message = str(error).partition('\n')[0]
+        raise ValueError(
+            f'pair_loss {name} fails on embeddings of shape {shapes}: {message}. Check the widths '
+            'of the network, its target and what the loss holds, such as a center.'
+        ) from error
 
 
 def check_pair_loss(pair_loss: Any, num_samples: int, groups: ViewGroups) -> Tensor:

@@ -18,7 +18,14 @@ from ..selection.selectors import Selector, build_selector
 from ..utils.compile_guards import compile_guards
 from ..utils.precision import full_precision
 from ..utils.state_guard import preserve_state
-from .checks import check_candidates, check_output, check_pair_loss, check_record
+from .checks import (
+    call_pair_loss,
+    check_candidates,
+    check_output,
+    check_pair_loss,
+    check_record,
+    check_settings,
+)
 from .lightly_criteria import lightly_pair_loss
 from .per_pair import PerPair
 
@@ -36,8 +43,8 @@ class HardViews:
         pair_loss: One of ``hvs_mm.losses``: ``NTXent``, ``SimSiam``, ``BYOL``, ``DINO``; a function
             from embeddings (B, S, D) to losses (B, T, S); or a criterion, a module that compares
             two batches of embeddings, such as those of Lightly. ``NTXentLoss``,
-            ``NegativeCosineSimilarity`` and ``DINOLoss`` have a closed form, others are evaluated
-            on each pair, see :class:`PerPair`.
+            ``NegativeCosineSimilarity``, ``DINOLoss`` and ``VICRegLoss`` have a closed form, others
+            are evaluated on each pair, see :class:`PerPair`.
         candidates: Views drawn per group; those of full size first.
         keep: Views kept per group, at most as many as drawn.
         selector: As for :class:`hvs_mm.HVSAlgorithm`: ``'hardest'``, ``'random'``, a dict, or a
@@ -48,7 +55,8 @@ class HardViews:
             returns embeddings.
 
     Raises:
-        TypeError: If ``pair_loss`` cannot be called, or another argument has a wrong type.
+        TypeError: If ``pair_loss`` or ``select`` cannot be called, or another argument has a wrong
+            type.
         ValueError: If an argument has a wrong value.
 
     Examples:
@@ -65,11 +73,7 @@ class HardViews:
         selector: str | dict[str, Any] | Selector = 'hardest',
         select: Callable[[Any], Tensor | tuple[Tensor, Tensor]] | None = None,
     ) -> None:
-        if not callable(pair_loss):
-            raise TypeError(
-                f'pair_loss={pair_loss!r} must be one of hvs_mm.losses, such as NTXent(0.1), a '
-                'function from embeddings (B, S, D) to losses (B, T, S), or a criterion.'
-            )
+        check_settings(pair_loss, select)
         self._pair_loss = pair_loss
         if isinstance(pair_loss, nn.Module):
             self._pair_loss = lightly_pair_loss(pair_loss) or PerPair(pair_loss)
@@ -107,7 +111,8 @@ class HardViews:
             The kept views, tensors (B, 3, H, W), and the record of the selection.
 
         Raises:
-            TypeError: If the model is no module, or the views are no list of tensors.
+            TypeError: If the model is no module, the views are no list of tensors, or the pair loss
+            takes other arguments.
             ValueError: If the views do not fit ``candidates``, the outputs of the model or the
                 pair loss have a wrong shape, or the selector lacks a record of the views.
         """
@@ -147,7 +152,7 @@ class HardViews:
             outputs = [
                 output.to(torch.promote_types(output.dtype, torch.float32)) for output in outputs
             ]
-            pair_loss = full_precision(self._pair_loss)(*outputs, **arguments)
+            pair_loss = call_pair_loss(self._pair_loss, outputs, arguments)
             pair_loss = check_pair_loss(pair_loss, len(views[0]), groups)
         # Autocast remembers the weights it has cast. Those it cast here have no gradient history,
         # so the training step must not find them (torch 2.10: gradients would be None).

@@ -11,13 +11,16 @@ from ..losses.callables import NTXent
 from ..losses.dino import dino_pair_loss
 from ..losses.moco import moco_pair_loss
 from ..losses.simsiam import simsiam_pair_loss
+from ..losses.vicreg import vicreg_pair_loss
+from ..utils.gathering import gather_ranks
 
 
 def lightly_pair_loss(criterion: nn.Module) -> Callable[..., Tensor] | None:
     """The pair loss of a criterion of Lightly, or ``None`` if none is known.
 
-    Known are ``NTXentLoss``, with and without its memory bank, ``NegativeCosineSimilarity`` and
-    ``DINOLoss``. Temperatures, bank and center are read at every call, and nothing is changed.
+    Known are ``NTXentLoss``, with and without its memory bank, ``NegativeCosineSimilarity``,
+    ``DINOLoss`` and ``VICRegLoss``. Temperatures, bank and center are read at every call, and
+    nothing is changed.
     """
     for cls in type(criterion).__mro__:
         # A subclass with a loss of its own is another criterion.
@@ -67,8 +70,20 @@ def _dino(
     return dino_pair_loss(online, target, center, criterion.student_temp, teacher_temp)
 
 
+def _vicreg(criterion: nn.Module, online: Tensor, target: Tensor | None = None) -> Tensor:
+    if target is not None:
+        raise ValueError(
+            'VICRegLoss compares the views of one network with each other and takes no targets: '
+            'leave out target=..., and let select return one tensor.'
+        )
+    gathered, rank = gather_ranks(online) if criterion.gather_distributed else (online, 0)
+    weights = criterion.lambda_param, criterion.mu_param, criterion.nu_param
+    return vicreg_pair_loss(online, *weights, rank, gathered, criterion.eps)
+
+
 _PAIR_LOSSES = {
     'DINOLoss': _dino,
+    'VICRegLoss': _vicreg,
     'NTXentLoss': _ntxent,
     'NegativeCosineSimilarity': _negative_cosine,
 }

@@ -76,7 +76,7 @@ class PerPair:
     def _evaluate_once(self, online: Tensor, target: Tensor, arguments: dict[str, Any]) -> Tensor:
         try:
             loss = self._evaluate(online, target, arguments)
-        except TypeError as error:
+        except (AttributeError, IndexError, KeyError, TypeError) as error:
             raise TypeError(
                 f'{self._name} cannot be called as criterion(online, target), two tensors (n, D), '
                 f'with the arguments {sorted(arguments)}: {error}'

@@ -121,6 +121,14 @@ def test_dino_loss(arguments):
     assert torch.equal(criterion.center, center)
 
 
+def test_vicreg_loss():
+    z, criterion = embeddings(), VICRegLoss(20.0, 5.0, 3.0, eps=1e-3)
+    ours = lightly_pair_loss(criterion)(z)
+    torch.testing.assert_close(ours[:, 1, 2].mean(), criterion(z[:, 1], z[:, 2]), **EXACT)
+    with pytest.raises(ValueError, match='takes no targets'):
+        lightly_pair_loss(criterion)(z, z)
+
+
 @pytest.mark.parametrize('criterion', [NTXentLoss(0.1), NegativeCosineSimilarity()], ids=repr)
 def test_criteria_are_recognized(criterion):
     z = embeddings()

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.distributed.nn.functional import all_gather
 
 from ...losses.vicreg import vicreg_loss
+from ...utils.arguments import is_number
 
 
 @MODELS.register_module()
@@ -18,6 +19,9 @@ class VICRegHead(BaseModule):
 
     Args:
         invariance, variance, covariance: Weights of the terms; the defaults are the paper's.
+
+    Raises:
+        ValueError: If a weight is negative or no number.
     """
 
     def __init__(
@@ -25,6 +29,9 @@ class VICRegHead(BaseModule):
     ) -> None:
         super().__init__()
         self.weights = dict(invariance=invariance, variance=variance, covariance=covariance)
+        for name, weight in self.weights.items():
+            if not is_number(weight) or weight < 0:
+                raise ValueError(f'head.{name}={weight!r} must be a number of at least 0.')
 
     def loss(self, input: Tensor, target: Tensor) -> Tensor:
         """Loss of the embeddings (B, D) of two views, B the same in all processes."""

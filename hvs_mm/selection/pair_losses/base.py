@@ -41,7 +41,7 @@ class PairLoss(ABC):
     algorithms: ClassVar[tuple[str, ...]] = ()
     #: How many views the algorithm trains on, ``None`` for any number.
     num_kept: ClassVar[int | None] = None
-    #: Class name of the only ``head.loss_module`` that this describes, ``None`` for any.
+    #: Class name of the only ``head.loss_module``, or head, that this describes, ``None`` for any.
     head_loss: ClassVar[str | None] = None
     #: Whether every kept view is a target, whatever its size: the loss is symmetric.
     all_targets: ClassVar[bool] = False
@@ -63,7 +63,8 @@ class PairLoss(ABC):
                 f'{self.num_kept}.'
             )
         if self.head_loss is not None:
-            found = type(algorithm.head.loss_module).__name__
+            # A head without a loss module is the loss itself.
+            found = type(getattr(algorithm.head, 'loss_module', algorithm.head)).__name__
             if found != self.head_loss:
                 raise ValueError(
                     f'head.loss is {found}: {type(self).__name__} describes only {self.head_loss}. '

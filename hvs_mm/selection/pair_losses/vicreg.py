@@ -17,6 +17,7 @@ class VICRegPairLoss(PairLoss):
 
     algorithms = ('VICReg',)
     num_kept = 2
+    head_loss = 'VICRegHead'
     # A sample has no variance.
     min_samples = 2
     all_targets = True

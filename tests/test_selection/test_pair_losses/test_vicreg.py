@@ -7,12 +7,14 @@ from itertools import combinations
 import pytest
 import torch
 from lightly.loss import VICRegLoss
+from mmpretrain.registry import MODELS
 from torch.nn import functional as F
 
 from hvs_mm.losses import vicreg_loss, vicreg_pair_loss
 from hvs_mm.losses.vicreg import EPS
+from hvs_mm.models import HVSAlgorithm
 from hvs_mm.selection import build_pair_loss
-from tests.helpers.tiny import GROUP_NORM, build_algorithm, random_views
+from tests.helpers.tiny import GROUP_NORM, algorithm_config, build_algorithm, random_views
 
 #: Of the three terms; the paper's, and each alone.
 WEIGHTS = [(25.0, 25.0, 1.0), (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)]
@@ -81,6 +83,16 @@ def test_the_mean_is_the_loss_of_the_algorithm():
     for a, b in combinations(range(4), 2):
         expected = algorithm.loss([views[a], views[b]], None)['loss']
         torch.testing.assert_close(pair_loss[:, a, b].mean(), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_heads_that_it_does_not_describe():
+    other = algorithm_config('BarlowTwins')['head']
+    with pytest.raises(ValueError, match=r'head\.loss is CrossCorrelationLoss: VICRegPair'):
+        HVSAlgorithm({**algorithm_config('VICReg'), 'head': other}, [4], [2])
+    with pytest.raises(ValueError, match=r'head\.loss is VICRegHead: BarlowTwinsPairLoss'):
+        HVSAlgorithm({**algorithm_config('BarlowTwins'), 'head': {'type': 'VICRegHead'}}, [4], [2])
+    with pytest.raises(ValueError, match=r"head\.variance='x' must be a number of at least 0"):
+        MODELS.build({'type': 'VICRegHead', 'variance': 'x'})
 
 
 def test_autocast_does_not_reach_the_maths():
