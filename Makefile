@@ -10,7 +10,7 @@
 .ONESHELL:
 SHELL := /bin/sh
 .SHELLFLAGS := -euc
-.PHONY: help demo test test-all soak lint format detection setup venv dist clean key
+.PHONY: help demo test test-all soak lint format docs detection setup venv dist clean key
 
 STACK ?= onedl
 PYTHON ?=
@@ -74,6 +74,22 @@ format: setup ## Format the code and fix what can be fixed
 	@"$(VENV_PYTHON)" -m ruff check --fix .
 	"$(VENV_PYTHON)" -m ruff format .
 
+# An environment of its own: the site reads the sources without importing them, so it needs neither torch nor MM*.
+DOCS_VENV ?= .venv-docs
+DOCS_CONSTRAINTS := requirements/constraints-docs.txt
+DOCS_KEY = $(shell cat requirements/docs.txt $(DOCS_CONSTRAINTS) | sha256sum | cut -c 1-12)
+
+docs: ## Build the site into site/, strictly: no broken link, anchor or reference (30 s, then offline)
+	@if [ "$$(cat "$(DOCS_VENV)/.hvs-mm" 2>/dev/null)" != "$(DOCS_KEY)" ]; then
+	    $(find_python)
+	    "$$python" -m venv "$(DOCS_VENV)"
+	    "$(DOCS_VENV)/bin/python" -m pip --disable-pip-version-check install -q \
+	        -c $(DOCS_CONSTRAINTS) -r requirements/docs.txt
+	    echo "$(DOCS_KEY)" > "$(DOCS_VENV)/.hvs-mm"
+	fi
+	# The theme would advertise its successor.
+	NO_MKDOCS_2_WARNING=true "$(DOCS_VENV)/bin/python" -m mkdocs build $(ARGS)
+
 dist: setup ## Build the sdist, and the wheel from it, into dist/
 	@rm -rf dist
 	"$(VENV_PYTHON)" -c "from setuptools import build_meta; build_meta.build_sdist('dist')" >/dev/null
@@ -81,10 +97,10 @@ dist: setup ## Build the sdist, and the wheel from it, into dist/
 	ls dist
 
 clean: ## Remove the environments, caches and build output of this checkout
-	@for venv in .venv .venv-openmmlab; do
+	@for venv in .venv .venv-openmmlab .venv-docs; do
 	    if [ -f "$$venv/.hvs-mm" ]; then rm -rf "$$venv"; fi
 	done
-	rm -rf build dist hvs_mm.egg-info hvs_mm/.mim .pytest_cache .ruff_cache .hypothesis
+	rm -rf build dist site hvs_mm.egg-info hvs_mm/.mim .pytest_cache .ruff_cache .hypothesis
 	find hvs_mm configs tools tests -type d -name __pycache__ -prune -exec rm -rf {} +
 
 # Prints the interpreter to use, or says what was found and how to go on.
