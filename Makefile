@@ -10,7 +10,7 @@
 .ONESHELL:
 SHELL := /bin/sh
 .SHELLFLAGS := -euc
-.PHONY: help demo test test-all soak lint format docs detection setup venv dist clean key
+.PHONY: help demo test test-all soak lint format docs detection setup venv dist release clean key
 
 STACK ?= onedl
 PYTHON ?=
@@ -96,11 +96,35 @@ dist: setup ## Build the sdist, and the wheel from it, into dist/
 	$(PIP) wheel -q --no-deps --no-build-isolation --wheel-dir dist dist/*.tar.gz
 	ls dist
 
+# In a bare environment, as a user has it: what the wheel itself asks for must be enough. twine comes after the trial.
+RELEASE_VENV := .venv-release
+
+release: dist ## Check the packages, try them in a bare environment, say how to release (10 minutes; uploads nothing)
+	@git ls-files > dist/tracked
+	"$(VENV_PYTHON)" tools/dev/release.py dist --tracked dist/tracked
+	rm -rf dist/tracked "$(RELEASE_VENV)"
+	$(find_python)
+	"$$python" -m venv "$(RELEASE_VENV)"
+	pip="$(RELEASE_VENV)/bin/python -m pip --disable-pip-version-check"
+	$$pip install -q -c $(CONSTRAINTS) pip
+	echo "Installing $$(echo dist/*.whl)[$(STACK),export] into $(RELEASE_VENV) ..."
+	$$pip install -q --build-constraint $(CONSTRAINTS) -c $(CONSTRAINTS) "$$(echo dist/*.whl)[$(STACK),export]"
+	tools/dev/smoke_test.sh "$(RELEASE_VENV)"
+	$$pip install -q twine
+	"$(RELEASE_VENV)/bin/python" -m twine check --strict dist/*
+	version=$$(sed -n "s/^__version__ = '\(.*\)'/\1/p" hvs_mm/version.py)
+	echo "dist/ is ready, and nothing was uploaded. To release $$version:"
+	echo "  1. bash .ci/run                                 # everything a change must pass"
+	echo "  2. replace 'unreleased' in CHANGELOG.md by the date, and commit"
+	echo "  3. git tag -a v$$version -m 'hvs-mm $$version' && git push origin v$$version"
+	echo "  4. .github/workflows/release.yml builds, checks and publishes what the tag names;"
+	echo "     without it: $(RELEASE_VENV)/bin/python -m twine upload dist/*"
+
 clean: ## Remove the environments, caches and build output of this checkout
-	@for venv in .venv .venv-openmmlab .venv-docs; do
+	@for venv in .venv .venv-openmmlab .venv-docs .venv-upgrade; do
 	    if [ -f "$$venv/.hvs-mm" ]; then rm -rf "$$venv"; fi
 	done
-	rm -rf build dist site hvs_mm.egg-info hvs_mm/.mim .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(RELEASE_VENV) build dist site hvs_mm.egg-info hvs_mm/.mim .pytest_cache .ruff_cache .hypothesis
 	find hvs_mm configs tools tests -type d -name __pycache__ -prune -exec rm -rf {} +
 
 # Prints the interpreter to use, or says what was found and how to go on.
