@@ -10,7 +10,7 @@
 .ONESHELL:
 SHELL := /bin/sh
 .SHELLFLAGS := -euc
-.PHONY: help demo test test-all soak lint format docs detection setup venv dist release clean key
+.PHONY: help demo test test-all soak lint format docs detection setup venv dist release upgrade clean key
 
 STACK ?= onedl
 PYTHON ?=
@@ -120,8 +120,39 @@ release: dist ## Check the packages, try them in a bare environment, say how to 
 	echo "  4. .github/workflows/release.yml builds, checks and publishes what the tag names;"
 	echo "     without it: $(RELEASE_VENV)/bin/python -m twine upload dist/*"
 
+# What all versions must fit: everything that `make` installs, under the oldest Python.
+RESOLVED := pip $(REQUIREMENTS:%=-r %)
+ifeq ($(STACK),onedl)
+  RESOLVED += -r requirements/detection.txt
+endif
+
+upgrade: ## Pin the newest versions that fit together, run the tests on them, write upgrade.diff (half an hour)
+	@oldest=$(or $(PYTHON),python3.10)
+	"$$oldest" -c 'import sys, venv; sys.exit(sys.version_info[:2] != (3, 10))' || {
+	    echo "make upgrade resolves under Python 3.10, the oldest: make upgrade PYTHON=/path/to/python3.10" >&2
+	    exit 1
+	}
+	work=$$(mktemp -d)
+	trap 'rm -rf "$$work"' EXIT
+	"$$oldest" -m venv "$$work/venv"
+	"$$work/venv/bin/python" -m pip install -q --upgrade pip
+	# resolve <name of the constraints> <requirements>
+	resolve() {
+	    name=$$1; shift
+	    echo "Resolving requirements/constraints-$$name.txt ..."
+	    "$$work/venv/bin/python" -m pip install -q --dry-run --ignore-installed --report "$$work/$$name.json" \
+	        -c "requirements/caps-$$name.txt" --build-constraint "requirements/caps-$$name.txt" "$$@"
+	    "$$oldest" tools/dev/upgrade.py "$$work/$$name.json" "requirements/constraints-$$name.txt"
+	}
+	resolve docs -r requirements/docs.txt
+	resolve $(STACK) $(RESOLVED)
+	git diff -- requirements > upgrade.diff
+	echo "The difference is in upgrade.diff. Now the tests; 'git checkout requirements' goes back."
+	$(MAKE) --no-print-directory docs DOCS_VENV=.venv-upgrade-docs
+	$(MAKE) --no-print-directory test STACK=$(STACK) PYTHON="$$oldest" VENV=.venv-upgrade
+
 clean: ## Remove the environments, caches and build output of this checkout
-	@for venv in .venv .venv-openmmlab .venv-docs .venv-upgrade; do
+	@for venv in .venv .venv-openmmlab .venv-docs .venv-upgrade .venv-upgrade-docs; do
 	    if [ -f "$$venv/.hvs-mm" ]; then rm -rf "$$venv"; fi
 	done
 	rm -rf $(RELEASE_VENV) build dist site hvs_mm.egg-info hvs_mm/.mim .pytest_cache .ruff_cache .hypothesis
