@@ -8,7 +8,6 @@ import pytest
 
 from tests.helpers.tools import ROOT, load_tool
 
-#: Texts that the check looks for stand in two parts: it reads this file, too.
 WHEEL = {
     'hvs_mm/__init__.py': b'"""Ours."""',
     'hvs_mm/.mim/model-index.yml': b'',
@@ -29,6 +28,7 @@ def test_a_good_wheel_has_no_problems(release) -> None:
     assert release.content_problems(WHEEL) == release.wheel_problems(WHEEL, b'Apache') == []
 
 
+# What is looked for stands in two parts: the check reads this file, too.
 @pytest.mark.parametrize(
     ('name', 'content', 'problem'),
     [
