@@ -16,7 +16,7 @@ ORIGINS = {
     'docs/images/selection.png': 'our run; two photographs under CC BY 2.0, credited in README.md',
     'docs/images/': 'our runs',
     'tests/test_published/data/': 'numbers that published code computed, no code of it',
-    'tests/data/': 'our runs',
+    'tests/data/': 'our runs, and results of MMCV operators',
 }
 #: What a package holds that runs or is read as text.
 TEXT = ('.cff', '.cfg', '.css', '.in', '.ipynb', '.j2', '.js', '.jsonl', '.md', '.py', '.sh',
