@@ -10,7 +10,7 @@
 .ONESHELL:
 SHELL := /bin/sh
 .SHELLFLAGS := -euc
-.PHONY: help demo test test-all soak lint format detection setup venv dist clean key
+.PHONY: help demo test test-all soak lint format docs detection setup venv dist release upgrade clean key
 
 STACK ?= onedl
 PYTHON ?=
@@ -74,17 +74,88 @@ format: setup ## Format the code and fix what can be fixed
 	@"$(VENV_PYTHON)" -m ruff check --fix .
 	"$(VENV_PYTHON)" -m ruff format .
 
+# An environment of its own: the site reads the sources without importing them, so it needs neither torch nor MM*.
+DOCS_VENV ?= .venv-docs
+DOCS_CONSTRAINTS := requirements/constraints-docs.txt
+DOCS_KEY = $(shell cat requirements/docs.txt $(DOCS_CONSTRAINTS) | sha256sum | cut -c 1-12)
+
+docs: ## Build the site into site/, strictly: no broken link, anchor or reference (30 s, then offline)
+	@if [ "$$(cat "$(DOCS_VENV)/.hvs-mm" 2>/dev/null)" != "$(DOCS_KEY)" ]; then
+	    $(find_python)
+	    "$$python" -m venv "$(DOCS_VENV)"
+	    "$(DOCS_VENV)/bin/python" -m pip --disable-pip-version-check install -q \
+	        -c $(DOCS_CONSTRAINTS) -r requirements/docs.txt
+	    echo "$(DOCS_KEY)" > "$(DOCS_VENV)/.hvs-mm"
+	fi
+	# The theme would advertise its successor.
+	NO_MKDOCS_2_WARNING=true "$(DOCS_VENV)/bin/python" -m mkdocs build $(ARGS)
+
 dist: setup ## Build the sdist, and the wheel from it, into dist/
 	@rm -rf dist
 	"$(VENV_PYTHON)" -c "from setuptools import build_meta; build_meta.build_sdist('dist')" >/dev/null
 	$(PIP) wheel -q --no-deps --no-build-isolation --wheel-dir dist dist/*.tar.gz
 	ls dist
 
+# In a bare environment, as a user has it: what the wheel itself asks for must be enough. twine comes after the trial.
+RELEASE_VENV := .venv-release
+
+release: dist ## Check the packages, try them in a bare environment, say how to release (10 minutes; uploads nothing)
+	@git ls-files > dist/tracked
+	"$(VENV_PYTHON)" tools/dev/release.py dist --tracked dist/tracked
+	rm -rf dist/tracked "$(RELEASE_VENV)"
+	$(find_python)
+	"$$python" -m venv "$(RELEASE_VENV)"
+	pip="$(RELEASE_VENV)/bin/python -m pip --disable-pip-version-check"
+	$$pip install -q -c $(CONSTRAINTS) pip
+	echo "Installing $$(echo dist/*.whl)[$(STACK),export] into $(RELEASE_VENV) ..."
+	$$pip install -q --build-constraint $(CONSTRAINTS) -c $(CONSTRAINTS) "$$(echo dist/*.whl)[$(STACK),export]"
+	tools/dev/smoke_test.sh "$(RELEASE_VENV)"
+	$$pip install -q twine
+	"$(RELEASE_VENV)/bin/python" -m twine check --strict dist/*
+	version=$$(sed -n "s/^__version__ = '\(.*\)'/\1/p" hvs_mm/version.py)
+	echo "dist/ is ready, and nothing was uploaded. To release $$version:"
+	echo "  1. bash .ci/run                                 # everything a change must pass"
+	echo "  2. replace 'unreleased' in CHANGELOG.md by the date, and commit"
+	echo "  3. git tag -a v$$version -m 'hvs-mm $$version' && git push origin v$$version"
+	echo "  4. .github/workflows/release.yml builds, checks and publishes what the tag names;"
+	echo "     without it: $(RELEASE_VENV)/bin/python -m twine upload dist/*"
+
+# What all versions must fit: everything that `make` installs, under the oldest Python.
+RESOLVED := pip $(REQUIREMENTS:%=-r %)
+ifeq ($(STACK),onedl)
+  RESOLVED += -r requirements/detection.txt
+endif
+
+upgrade: ## Pin the newest versions that fit together, run the tests on them, write upgrade.diff (half an hour)
+	@oldest=$(or $(PYTHON),python3.10)
+	"$$oldest" -c 'import sys, venv; sys.exit(sys.version_info[:2] != (3, 10))' || {
+	    echo "make upgrade resolves under Python 3.10, the oldest: make upgrade PYTHON=/path/to/python3.10" >&2
+	    exit 1
+	}
+	work=$$(mktemp -d)
+	trap 'rm -rf "$$work"' EXIT
+	"$$oldest" -m venv "$$work/venv"
+	"$$work/venv/bin/python" -m pip install -q --upgrade pip
+	# resolve <name of the constraints> <requirements>
+	resolve() {
+	    name=$$1; shift
+	    echo "Resolving requirements/constraints-$$name.txt ..."
+	    "$$work/venv/bin/python" -m pip install -q --dry-run --ignore-installed --report "$$work/$$name.json" \
+	        -c "requirements/caps-$$name.txt" --build-constraint "requirements/caps-$$name.txt" "$$@"
+	    "$$oldest" tools/dev/upgrade.py "$$work/$$name.json" "requirements/constraints-$$name.txt"
+	}
+	resolve docs -r requirements/docs.txt
+	resolve $(STACK) $(RESOLVED)
+	git diff -- requirements > upgrade.diff
+	echo "The difference is in upgrade.diff. Now the tests; 'git checkout requirements' goes back."
+	$(MAKE) --no-print-directory docs DOCS_VENV=.venv-upgrade-docs
+	$(MAKE) --no-print-directory test STACK=$(STACK) PYTHON="$$oldest" VENV=.venv-upgrade
+
 clean: ## Remove the environments, caches and build output of this checkout
-	@for venv in .venv .venv-openmmlab; do
+	@for venv in .venv .venv-openmmlab .venv-docs .venv-upgrade .venv-upgrade-docs; do
 	    if [ -f "$$venv/.hvs-mm" ]; then rm -rf "$$venv"; fi
 	done
-	rm -rf build dist hvs_mm.egg-info hvs_mm/.mim .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(RELEASE_VENV) build dist site hvs_mm.egg-info hvs_mm/.mim .pytest_cache .ruff_cache .hypothesis
 	find hvs_mm configs tools tests -type d -name __pycache__ -prune -exec rm -rf {} +
 
 # Prints the interpreter to use, or says what was found and how to go on.
