@@ -51,14 +51,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Train."""
-    from mmengine.config import DictAction
-
     from hvs_mm.engine import one_line_errors
     from hvs_mm.runs.training import RunError, train
+    from hvs_mm.utils.option_values import OptionValues
 
     arguments: dict[str, Any] = vars(args)
     parser = argparse.ArgumentParser()
-    parser.add_argument('--set', nargs='+', action=DictAction, default={})
+    parser.add_argument('--set', nargs='+', action=OptionValues, default={})
     settings = arguments.pop('settings')
     try:
         with one_line_errors():

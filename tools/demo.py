@@ -13,12 +13,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from _demo_run import Outcome, train
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from rich.console import Console
 from rich.table import Table
 from scipy.stats import bootstrap
 
 from hvs_mm.engine import add_trust_option, build_trusted_model, one_line_errors, tool_parser
+from hvs_mm.utils.option_values import OptionValues
 
 ROOT = Path(__file__).resolve().parents[1]
 BASELINE, HARD = 'baseline', 'hard views'
@@ -33,7 +34,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument('--seed', type=int, help="seed of both runs; the config's by default")
     parser.add_argument('--work-dir', default='work_dirs/demo')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={})
+    parser.add_argument('--cfg-options', nargs='+', action=OptionValues, default={})
     add_trust_option(parser)
     return parser.parse_args(argv)
 

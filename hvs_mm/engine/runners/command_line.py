@@ -13,10 +13,11 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from torch import nn
 
 from ...utils.class_name import class_name
+from ...utils.option_values import OptionValues
 from ...utils.printable import printable
 from ..checks.overrides import check_overrides
 from ..checks.trust_checks import check_trust
@@ -41,7 +42,7 @@ def add_config_options(parser: argparse.ArgumentParser, example: str) -> None:
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=OptionValues,
         default={},
         metavar='KEY=VALUE',
         help=f'override settings of the config, e.g. {example}; only keys that exist are taken',
