@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations, product
-from math import comb, prod
+from math import comb, lgamma, log, prod
 
 from ..utils.arguments import is_list, is_whole
+
+#: Most choices of target views, each of which is scored; choices of local views are not listed.
+MAX_TARGET_CHOICES = 2**17
 
 
 def _counts(name: str, value: Sequence[int]) -> tuple[int, ...]:
@@ -37,8 +40,9 @@ class ViewGroups:
 
     Raises:
         TypeError: If an argument is not a sequence of integers.
-        ValueError: If the lengths differ, a group keeps more views than it has, or fewer than
-            two views are kept in all.
+        ValueError: If the lengths differ, a group keeps more views than it has, fewer than two
+            views are kept in all, or there are more than :data:`MAX_TARGET_CHOICES` choices of
+            target views.
     """
 
     candidates: tuple[int, ...]
@@ -69,6 +73,25 @@ class ViewGroups:
             raise ValueError(
                 f'keep={list(self.keep)} keeps a single view: a pair loss needs at least two.'
             )
+        self._check_target_choices()
+
+    def _check_target_choices(self) -> None:
+        targets = list(zip(self.candidates, self.keep))[: self.num_target_groups]
+        # By logarithms: the numbers themselves may have more digits than there is memory.
+        exponent = sum(lgamma(n + 1) - lgamma(k + 1) - lgamma(n - k + 1) for n, k in targets)
+        exponent /= log(10)
+        number = f'about 10^{exponent:.0f}'
+        if exponent < 12:
+            exact = prod(comb(n, k) for n, k in targets)
+            if exact <= MAX_TARGET_CHOICES:
+                return
+            number = f'{exact:,}'
+        raise ValueError(
+            f'candidates={list(self.candidates)} and keep={list(self.keep)}: the first '
+            f'{self.num_target_groups} group(s), which are targets, have {number} combinations, '
+            f'and at most {MAX_TARGET_CHOICES:,} can be compared. Draw or keep fewer views of '
+            'them; further groups may have any number.'
+        )
 
     @property
     def num_views(self) -> int:

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
-import pytest
+import re
 
-from hvs_mm.selection import ViewGroups
+import pytest
+import torch
+
+from hvs_mm.selection import ViewGroups, build_selector
 from tests.helpers.brute_force import admissible_by_hand
 
 GROUPS = [
@@ -62,3 +65,29 @@ def test_wrong_types(value):
 def test_wrong_number_of_target_groups(count):
     with pytest.raises(ValueError, match=f'num_target_groups={count}'):
         ViewGroups([2, 2], [1, 1], count)
+
+
+@pytest.mark.parametrize(
+    ('candidates', 'keep', 'number'),
+    [([40], [20], '137,846,528,820'), ([20], [10], '184,756'), ([10**6], [10**5], 'about 10^1411')],
+)
+def test_more_target_choices_than_memory(candidates, keep, number):
+    with pytest.raises(ValueError, match=f'have {re.escape(number)}.* at most 131,072 can be'):
+        ViewGroups(candidates, keep)
+    # Not as local views, whose combinations are not listed.
+    assert ViewGroups([2, *candidates], [1, *keep]).num_targets == 2
+
+
+def test_local_groups_of_any_size_are_exact():
+    """More than 2**63 combinations: the best local views are those with the highest losses."""
+    groups = ViewGroups([2, 80], [1, 40])
+    assert groups.num_combinations() > 2**63
+    loss = torch.rand(3, 2, 82, dtype=torch.float64)
+    local, order = loss[:, :, 2:].sort(dim=2, descending=True)
+    scores = local[:, :, :40].mean(2)
+    target = scores.argmax(1)
+    selection = build_selector('hardest')(loss, groups)
+    torch.testing.assert_close(selection.score, scores.max(1).values)
+    best = order[torch.arange(3), target, :40].sort(1).values + 2
+    assert torch.equal(selection.indices, torch.cat([target[:, None], best], 1))
+    torch.testing.assert_close(selection.mean_score, loss[:, :, 2:].mean((1, 2)))
