@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from mmengine.runner import Runner
 from mmpretrain.registry import HOOKS
 from torch import Tensor, nn
 
-from ...utils.arguments import check_whole
+from ...utils.arguments import check_share, check_whole
 from ...utils.state_guard import StateGuard
 from ...utils.unwrap_model import unwrap_model
 from ..optim.finiteness import finite_gradients, finite_values, first_nonfinite
@@ -51,18 +52,29 @@ class FiniteStepHook(Hook):
         max_consecutive: Stop the run with a :class:`NonFiniteError` after so many skipped steps
             in a row. The default is above the 16 that torch's ``GradScaler`` may skip at the
             start: halving its first scale of 65536 as often makes it 1.
+        max_share: Stop it as well if more than this share of the last ``window`` steps was skipped;
+            1 for never.
+        window: Optimizer steps that ``max_share`` is of, counted from the start or the resume.
 
     Raises:
-        ValueError: If ``max_consecutive`` is below 1.
+        ValueError: If ``max_consecutive`` or ``window`` is below 1, or ``max_share`` is not a
+            number from 0 to 1.
     """
 
     # Ahead of all others: they find no trace of a skipped step, either. Its check of gradients
     # comes before GradientHook changes them, in the order in which both are set up.
     priority = 'HIGHEST'
 
-    def __init__(self, max_consecutive: int = 20) -> None:
+    def __init__(
+        self, max_consecutive: int = 20, max_share: float = 0.25, window: int = 100
+    ) -> None:
         hint = 'the number of optimizer steps skipped in a row that stops a run.'
         self.max_consecutive = check_whole('max_consecutive', max_consecutive, hint=hint)
+        hint = 'the share of the last optimizer steps whose skipping stops a run.'
+        self.max_share = check_share('max_share', max_share, hint=hint)
+        hint = 'the number of optimizer steps that max_share is of.'
+        #: Whether each of the last steps was skipped.
+        self._last: deque[bool] = deque(maxlen=check_whole('window', window, hint=hint))
         self._model: nn.Module | None = None
         #: Whether the iteration that hooks are called for ended in a skipped step.
         self.was_skipped = False
@@ -92,6 +104,7 @@ class FiniteStepHook(Hook):
                 'checkpoint.'
             )
         self._consecutive = 0
+        self._last.clear()
         self._is_first_of_step = True
         self._is_listening = False
         self._handles = [
@@ -152,6 +165,7 @@ class FiniteStepHook(Hook):
             scaler = getattr(runner.optim_wrapper, 'loss_scaler', None)
             scale = '' if scaler is None else f' (the loss scale becomes {scaler.get_scale():g})'
             self._causes.append(f'gradients{scale}')
+        self._last.append(bool(self._causes))
         if self._causes:
             self._skip(runner, outputs)
         else:
@@ -202,20 +216,25 @@ class FiniteStepHook(Hook):
             f'iteration {runner.iter + 1}: not finite: {causes}. The optimizer step is skipped '
             f'({self._consecutive} in a row, {total} in this run).'
         )
-        if self._consecutive >= self.max_consecutive:
-            raise NonFiniteError(self._final_message(runner, causes))
-
-    def _final_message(self, runner: Runner, causes: str) -> str:
         steps = 'step' if self._consecutive == 1 else f'{self._consecutive} steps in a row'
+        if self._consecutive >= self.max_consecutive:
+            why = f'the last {steps}', f'max_consecutive={self.max_consecutive}'
+            raise NonFiniteError(self._final_message(runner, causes, *why))
+        skipped, window = sum(self._last), self._last.maxlen
+        if skipped > self.max_share * window:
+            why = f'{skipped} of the last {window} steps', f'max_share={self.max_share:g}'
+            raise NonFiniteError(self._final_message(runner, causes, *why))
+
+    def _final_message(self, runner: Runner, causes: str, steps: str, limit: str) -> str:
         bad = first_nonfinite(self._model.named_parameters())
         weights = '' if bad is None else f'The weights themselves are not finite, first {bad}. '
         return (
-            f'the last {steps} up to iteration {runner.iter + 1} were skipped because of numbers '
-            f'that are not finite (max_consecutive={self.max_consecutive} of FiniteStepHook). In '
-            f'the last one: {causes}. {weights}{_last_checkpoint(runner)} Before training on, '
-            'lower optim_wrapper.optimizer.lr or lengthen its warm-up, clip gradients '
-            '(GradientHook, or optim_wrapper.clip_grad), train without --amp or in bfloat16 '
-            '(optim_wrapper.dtype=bfloat16), and look at the images of these iterations.'
+            f'{steps} up to iteration {runner.iter + 1} were skipped because of numbers that are '
+            f'not finite ({limit} of FiniteStepHook). In the last one: {causes}. {weights}'
+            f'{_last_checkpoint(runner)} Before training on, lower optim_wrapper.optimizer.lr '
+            'or lengthen its warm-up, clip gradients (GradientHook, or optim_wrapper.clip_grad), '
+            'train without --amp or in bfloat16 (optim_wrapper.dtype=bfloat16), and look at the '
+            'images of these iterations.'
         )
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:

@@ -449,6 +449,20 @@ def test_the_run_stops(tmp_path):
     assert_same(recorder.states[-1], recorder.states[2])
 
 
+def test_the_run_stops_if_many_steps_are_skipped_but_not_in_a_row(tmp_path):
+    runner, _ = build(
+        tmp_path,
+        model_config('SimSiam'),
+        [dict(iterations=[0, 2, 3, 5, 6, 8, 9])],
+        guard=dict(max_share=0.5, window=6),
+        num_batches=12,
+    )
+    # Of the last six: 1, 1, 2, 3, 3, 4 and so on.
+    message = r'^4 of the last 6 steps up to iteration 6 were .*max_share=0.5 of FiniteStepHook'
+    with pytest.raises(NonFiniteError, match=message):
+        runner.train()
+
+
 def test_skipped_steps_are_counted_over_a_resume(tmp_path):
     def go(faults, epochs):
         runner, _ = train(
