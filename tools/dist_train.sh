@@ -15,10 +15,15 @@ config=$1
 processes=$2
 shift 2
 
+# torchrun hands these on to the processes, which save and end. Releases that do not know the variable
+# end at SIGUSR1, and the processes with them.
+export PET_SIGNALS_TO_HANDLE=SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1
+
 exec "${PYTHON:-python}" -m torch.distributed.run \
     --nnodes="${NNODES:-1}" \
     --node_rank="${NODE_RANK:-0}" \
     --master_addr="${MASTER_ADDR:-127.0.0.1}" \
     --master_port="${PORT:-29500}" \
     --nproc_per_node="$processes" \
-    "$(dirname "$0")/train.py" "$config" --launcher pytorch "$@"
+    --max_restarts="${MAX_RESTARTS:-1}" \
+    "$(dirname "$0")/train.py" "$config" --resume auto --launcher pytorch "$@"

@@ -4,6 +4,10 @@
 #   tools/slurm_train.sh PARTITION JOB_NAME CONFIG WORK_DIR [flags of tools/train.py]
 #
 # GPUS in all (8), GPUS_PER_NODE (8), CPUS_PER_TASK (5) and SRUN_ARGS come from the environment.
+#
+# Two minutes before its time limit the run saves and ends with the exit code 75; the same command
+# continues it. With BATCH=1 the job is submitted by sbatch, and goes back into the queue by itself:
+# then, when it is preempted, and when its node fails. SBATCH_ARGS are further options of sbatch.
 set -euo pipefail
 
 if [ $# -lt 4 ]; then
@@ -22,15 +26,25 @@ if [ "$gpus" -lt "$gpus_per_node" ]; then
     gpus_per_node=$gpus
 fi
 
-# SRUN_ARGS holds several arguments and is split into them on purpose.
-# shellcheck disable=SC2086
-exec srun --partition="$partition" \
-    --job-name="$job_name" \
-    --gres="gpu:$gpus_per_node" \
-    --ntasks="$gpus" \
-    --ntasks-per-node="$gpus_per_node" \
-    --cpus-per-task="${CPUS_PER_TASK:-5}" \
-    --kill-on-bad-exit=1 \
-    ${SRUN_ARGS:-} \
-    "${PYTHON:-python}" -u "$(dirname "$0")/train.py" "$config" \
-    --work-dir "$work_dir" --launcher slurm "$@"
+resources=(
+    --partition="$partition"
+    --job-name="$job_name"
+    --gres="gpu:$gpus_per_node"
+    --ntasks="$gpus"
+    --ntasks-per-node="$gpus_per_node"
+    --cpus-per-task="${CPUS_PER_TASK:-5}"
+    # To the processes of the run, not to the shell around them.
+    --signal=USR1@120
+)
+# SRUN_ARGS and SBATCH_ARGS hold several arguments and are split into them on purpose.
+# shellcheck disable=SC2206
+step=(srun "${resources[@]}" --kill-on-bad-exit=1 ${SRUN_ARGS:-})
+step+=("${PYTHON:-python}" -u "$(dirname "$0")/train.py" "$config"
+    --work-dir "$work_dir" --resume auto --launcher slurm "$@")
+
+if [ "${BATCH:-0}" = 1 ]; then
+    # shellcheck disable=SC2086
+    exec sbatch "${resources[@]}" --requeue --open-mode=append ${SBATCH_ARGS:-} \
+        --wrap="exec $(printf '%q ' "${step[@]}")"
+fi
+exec "${step[@]}"

@@ -38,6 +38,7 @@ from hvs_mm.engine import (
     TrainingSession,
     build_runner,
     check_batches,
+    describe_loader_failure,
     merge_options,
     one_line_errors,
     parse_launched,
@@ -89,7 +90,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         '--resume',
         nargs='?',
         const='auto',
-        help='resume from this checkpoint, or without a value from the latest of the work dir',
+        help='resume from this checkpoint, or without a value, or with "auto", from the latest of '
+        'the work dir, where there is one',
     )
     parser.add_argument(
         '--pretrained',
@@ -307,6 +309,11 @@ def run(args: argparse.Namespace, session: TrainingSession, then: str) -> None:
     # An operator that torchvision does not have is an ImportError.
     except (BadImagesError, CheckpointError, ImportError, NonFiniteError, ViewsError) as error:
         sys.exit(f'error: {error}')
+    except RuntimeError as error:
+        failure = describe_loader_failure(error)
+        if failure is None:
+            raise
+        sys.exit(f'error: {failure}')
     if is_main_process():
         session.finish(then or next_command(cfg))
 

@@ -9,6 +9,7 @@ from .hooks.console_hook import ConsoleHook
 from .hooks.equal_batches_hook import EqualBatchesHook, check_batches
 from .hooks.finite_step_hook import FiniteStepHook, NonFiniteError, step_was_skipped
 from .hooks.gradient_hook import GradientHook, clip_each_gradient
+from .hooks.preemption_hook import PREEMPTED, Preempted, PreemptionHook
 from .hooks.progress_hook import ProgressHook
 from .hooks.safe_checkpoint_hook import SafeCheckpointHook
 from .hooks.scalar_history_hook import ScalarHistoryHook
@@ -45,6 +46,7 @@ from .runners.command_line import (
     write_json,
 )
 from .runners.cpu_distributed import CPUDistributedDataParallel, prepare_cpu_distributed
+from .runners.loader_workers import describe_loader_failure
 from .runners.reliable_runner import ReliableRunner
 from .runners.resumable_loop import ResumableEpochLoop
 from .runners.training_session import TrainingSession

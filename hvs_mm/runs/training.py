@@ -6,22 +6,25 @@ import os
 import runpy
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Mapping
 from copy import deepcopy
 from inspect import signature
 from pathlib import Path
 from statistics import median
 from time import perf_counter
+from types import FrameType
 from typing import Any
 
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from ..engine import build_runner, merge_options
+from ..engine import PREEMPTED, Preempted, build_runner, merge_options
 from ..recipes import ImageSource, Recipe, choose_recipe, find_images, recipe_config
 from ..recipes.config import write_knn_lists
 
@@ -95,6 +98,8 @@ def train(
         FileNotFoundError: If images or the checkpoint are missing.
         OSError: If the folder of the run cannot be written.
         RunError: If the training ends early.
+        SystemExit: With the code 75 if a signal of a batch system has stopped the training, which
+            has saved.
         ValueError: If settings are unknown, out of range, or do not fit each other or the images.
 
     Examples:
@@ -248,12 +253,10 @@ def _start(folder: Path, resume: bool, devices: int, threads: int | None) -> Non
     argv += ['--resume'] * resume + ([] if threads is None else [f'--threads={threads}'])
     if devices > 1:
         launcher = [sys.executable, '-m', 'torch.distributed.run', '--standalone']
-        launched = subprocess.run(
-            [*launcher, f'--nproc-per-node={devices}', str(_TOOL), *argv, '--launcher=pytorch'],
-            check=False,
+        code = _launch(
+            [*launcher, f'--nproc-per-node={devices}', str(_TOOL), *argv, '--launcher=pytorch']
         )
-        if launched.returncode:
-            code = launched.returncode
+        if code:
             raise RunError(f'a process of the training ended with exit code {code}, see above.')
         return
     recorded = Config.fromfile(folder / CONFIG).recipe.arguments
@@ -265,11 +268,39 @@ def _start(folder: Path, resume: bool, devices: int, threads: int | None) -> Non
     try:
         main = runpy.run_path(str(_TOOL), run_name='hvs_mm_train')['main']
         main(argv, command=f'hvs-mm train --out {run}', then=f'hvs-mm {command}')
+    except Preempted as stop:
+        if stop.code == _INTERRUPTED:
+            raise KeyboardInterrupt from stop
+        # A batch system reads its exit code.
+        raise
     except SystemExit as stop:
         if stop.code == _INTERRUPTED:
             raise KeyboardInterrupt from stop
         if stop.code:
             raise RunError(str(stop.code).removeprefix('error: ')) from stop
+
+
+def _launch(command: list[str]) -> int:
+    """Run torchrun and return its exit code. What stops this process stops torchrun."""
+    environment = {**os.environ, 'PET_SIGNALS_TO_HANDLE': 'SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1'}
+    process, received = subprocess.Popen(command, env=environment), []
+
+    def hand_on(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        process.send_signal(number)
+
+    is_main = threading.current_thread() is threading.main_thread()
+    numbers = (signal.SIGTERM, signal.SIGUSR1) if is_main else ()
+    handlers = {number: signal.signal(number, hand_on) for number in numbers}
+    try:
+        code = process.wait()
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    if received:
+        # Its processes have said what they saved; torchrun itself ends with 1.
+        sys.exit(PREEMPTED)
+    return code
 
 
 def _shown(path: Path) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,12 +20,13 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     """Write a file next to its final path, and move it there when it is complete and on disk.
 
     If writing fails, an older file at the path stays, and nothing else is left. The folder exists.
+    The name of the unfinished file is unique: two processes do not write into each other's.
 
     Yields:
         The path to write to.
     """
     path = Path(path)
-    unfinished = path.with_name(f'.{path.name}{UNFINISHED}')
+    unfinished = path.with_name(f'.{secrets.token_hex(4)}.{path.name}{UNFINISHED}')
     try:
         yield unfinished
         _flush(unfinished)

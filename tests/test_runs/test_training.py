@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import sys
+import threading
+import time
+
 import pytest
 from mmengine.config import Config
 
@@ -94,3 +100,30 @@ def test_the_command(images, tmp_path):
     cfg = Config.fromfile(tmp_path / 'run' / 'config.py')
     assert cfg.model.type == 'SimCLR'
     assert (cfg.train_dataloader.num_workers, cfg.randomness.seed) == (0, 3)
+
+
+def test_a_signal_reaches_the_launcher(tmp_path):
+    """A stand-in for torchrun, which ends as that does when a signal has stopped it."""
+    code = (
+        'import signal, sys, time\n'
+        'def stop(number, frame):\n'
+        f'    open({str(tmp_path / "got")!r}, "w").write(str(number))\n'
+        '    sys.exit(1)\n'
+        'signal.signal(signal.SIGUSR1, stop)\n'
+        f'open({str(tmp_path / "ready")!r}, "w")\n'
+        'time.sleep(60)\n'
+    )
+
+    def send():
+        while not (tmp_path / 'ready').exists():
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGUSR1)
+
+    before = signal.getsignal(signal.SIGUSR1)
+    threading.Thread(target=send).start()
+    with pytest.raises(SystemExit) as stopped:
+        training._launch([sys.executable, '-S', '-c', code])
+    assert stopped.value.code == 75
+    assert (tmp_path / 'got').read_text() == str(int(signal.SIGUSR1))
+    assert signal.getsignal(signal.SIGUSR1) is before
+    assert training._launch([sys.executable, '-S', '-c', 'raise SystemExit(3)']) == 3

@@ -91,7 +91,25 @@ def start_ranks(tmp_path: Path) -> Iterator[Callable[..., list[ToolProcess]]]:
         rank.kill()
 
 
-def test_a_killed_rank_ends_torchrun(tmp_path: Path) -> None:
+def a_rank(torchrun: int) -> int:
+    (rank,) = (
+        pid
+        for pid, parent in processes().items()
+        if parent == torchrun and b'\0RANK=1\0' in Path(f'/proc/{pid}/environ').read_bytes()
+    )
+    return rank
+
+
+@pytest.mark.parametrize(
+    ('number', 'to_rank', 'said', 'saves'),
+    [
+        (signal.SIGKILL, True, 'SIGKILL', False),
+        # As a batch system stops a job: the loader workers are in the process group that gets it.
+        (signal.SIGTERM, False, 'SIGTERM: stopping after iteration', True),
+        (signal.SIGKILL, False, 'has died, which started this one', False),
+    ],
+)
+def test_torchrun(tmp_path: Path, number: int, to_rank: bool, said: str, saves: bool) -> None:
     path = tmp_path / 'output.txt'
     # A pipe that nobody reads would stop them.
     with path.open('w') as output:
@@ -111,15 +129,11 @@ def test_a_killed_rank_ends_torchrun(tmp_path: Path) -> None:
         # Launcher, ranks and their workers.
         started = below(torchrun.pid)
         assert len(started) >= 5
-        (rank,) = (
-            pid
-            for pid, parent in processes().items()
-            if parent == torchrun.pid and b'\0RANK=1\0' in Path(f'/proc/{pid}/environ').read_bytes()
-        )
-        os.kill(rank, signal.SIGKILL)
+        os.kill(a_rank(torchrun.pid) if to_rank else torchrun.pid, number)
         assert torchrun.wait(BOUND) != 0
         wait_until(lambda: not started & processes().keys(), BOUND)
-        assert 'SIGKILL' in path.read_text()
+        assert said in path.read_text()
+        assert bool(list(tmp_path.glob('interim_iter_*.pth'))) == saves
     finally:
         for pid in (started | below(torchrun.pid)) & processes().keys():
             os.kill(pid, signal.SIGKILL)

@@ -26,6 +26,8 @@ _OTHER_RUNNER_KEYS = {
     'activation_checkpointing', 'compile', 'custom_imports', 'efficient_conv_bn_eval',
     'find_unused_parameters', 'model_wrapper_cfg', 'runner_type', 'sync_bn',
 }  # fmt: skip
+#: Entries of a config that a run reads; others are helpers of the file.
+RUNNER_KEYS = _arguments(Runner) | _OTHER_RUNNER_KEYS
 _LOADER_KEYS = _arguments(DataLoader) | {'num_batch_per_epoch'}
 #: Dicts without a ``type``, and the keys they may have.
 _UNTYPED = {
@@ -60,8 +62,11 @@ def check_overrides(cfg: Config, overrides: dict[str, Any]) -> None:
     cfg = Config(cfg.to_dict())
     if class_name({'type': cfg.get('runner_type')}) == 'ReliableRunner' and 'default_hooks' in cfg:
         # It has these hooks by default.
-        cfg.default_hooks.setdefault('console', dict(type='ConsoleHook'))
-        cfg.default_hooks.setdefault('threads', dict(type='ThreadsHook'))
+        for name in ('Console', 'Threads', 'Preemption'):
+            cfg.default_hooks.setdefault(name.lower(), dict(type=f'{name}Hook'))
+        checkpoint = cfg.default_hooks.get('checkpoint')
+        if checkpoint and class_name(checkpoint) == 'CheckpointHook':
+            checkpoint.type = 'SafeCheckpointHook'
     for key, value in types.items():
         _check_key(cfg, key, is_new_type=True)
         cfg.merge_from_dict({key: value})
@@ -98,7 +103,7 @@ def _check_key(cfg: Config, key: str, is_new_type: bool = False) -> None:
 def _known_keys(node: dict[str, Any], path: str, scope: str) -> set[str] | None:
     """The keys a dict may have, ``None`` if any."""
     if not path:
-        return {*node, *_arguments(Runner), *_OTHER_RUNNER_KEYS}
+        return {*node, *RUNNER_KEYS}
     if path == 'default_hooks':
         return set(node)
     if path in _UNTYPED:

@@ -228,12 +228,16 @@ def duration(seconds: float) -> str:
     return f'{hours // 24}d{hours % 24:02}h'
 
 
-def position(runner: Runner) -> str:
-    """Where a training run is: its epoch and the steps of it that are done."""
+def position(runner: Runner, done: int | None = None) -> str:
+    """Where a training run is: its epoch and the steps of it that are done.
+
+    Within a step the Runner does not count it yet: ``done`` is the number of all steps then.
+    """
+    done = runner.iter if done is None else done
     if not isinstance(runner.train_loop, EpochBasedTrainLoop):
-        return f'step {runner.iter} of {runner.max_iters}'
+        return f'step {done} of {runner.max_iters}'
     length = len(runner.train_dataloader)
-    done = runner.iter - runner.epoch * length
+    done -= runner.epoch * length
     if runner.epoch and not done:
         return f'the end of epoch {runner.epoch} of {runner.max_epochs}'
     return f'epoch {runner.epoch + 1} (step {done} of {length})'

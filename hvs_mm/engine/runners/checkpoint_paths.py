@@ -7,8 +7,8 @@ import os
 import os.path as osp
 import re
 import zipfile
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -19,12 +19,15 @@ from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.logging import print_log
 from mmengine.runner import Runner
 
+from ...utils.atomic_write import atomic_write
 from ...weights.checkpoint_files import load_checkpoint
 
 #: File in the work dir that names the last checkpoint.
 POINTER = 'last_checkpoint'
 #: Names that MMEngine gives by default.
 _DEFAULT_NAMES = ('epoch_{}.pth', 'iter_{}.pth')
+#: Name of a checkpoint between those that the settings ask for.
+INTERIM = 'interim_iter_{}.pth'
 
 
 class CheckpointError(Exception):
@@ -52,7 +55,8 @@ class CheckpointPaths:
             # CheckpointHook adds the name of the work dir, so that runs do not mix.
             folder = osp.join(folder, osp.basename(work_dir.rstrip(osp.sep)))
         template = hook.get('filename_tmpl')
-        return cls(work_dir, str(folder or work_dir), (template,) if template else _DEFAULT_NAMES)
+        names = (template,) if template else _DEFAULT_NAMES
+        return cls(work_dir, str(folder or work_dir), (*names, INTERIM))
 
     def parse(self, path: str | Path) -> tuple[str, int] | None:
         """Return the template and the number of a checkpoint's name, ``None`` for other files."""
@@ -79,8 +83,9 @@ class CheckpointPaths:
         if not text:
             return None
         # The second: after the work dir was moved, or copied from another machine.
-        paths = Path(text), Path(self.folder, Path(text).name)
-        return next((path for path in paths if path.is_file()), None)
+        paths = text, osp.join(self.folder, osp.basename(text))
+        # Whatever stands there is a name or none: isfile answers no where Path.is_file may raise.
+        return next((Path(path) for path in paths if osp.isfile(path)), None)
 
 
 def latest_readable_checkpoint(paths: CheckpointPaths) -> str | None:
@@ -121,6 +126,26 @@ def last_good_checkpoint(runner: Runner) -> str | None:
     with suppress(ValueError):
         return latest_readable_checkpoint(CheckpointPaths.from_config(runner.cfg, runner.work_dir))
     return None
+
+
+@contextmanager
+def writing_checkpoint(runner: Runner, path: Path) -> Iterator[Path]:
+    """:func:`atomic_write` of a checkpoint, whose folder is made.
+
+    Raises:
+        CheckpointError: If it cannot be written. It names the last good one.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(path) as unfinished:
+            yield unfinished
+    except OSError as error:
+        last = last_good_checkpoint(runner)
+        last = f'The last good checkpoint is {last}.' if last else 'There is none before it.'
+        raise CheckpointError(
+            f'{path} cannot be written ({error.strerror or error}). {last} Make room, or name '
+            'another folder with default_hooks.checkpoint.out_dir, and continue with --resume.'
+        ) from error
 
 
 def agreed_checkpoint(paths: CheckpointPaths) -> str | None:

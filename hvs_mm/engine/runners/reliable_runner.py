@@ -13,18 +13,16 @@ from mmengine.optim import OptimWrapper
 from mmengine.runner import BaseLoop, Runner
 from mmpretrain.engine import SimSiamHook
 from mmpretrain.registry import RUNNERS
+from torch import nn
+from torch.utils.data import DataLoader
 
-from ...utils.atomic_write import atomic_write
 from ...utils.class_name import class_name
 from ...utils.console import hold_back_noise, log_to_console, quiet_logger
 from ..optim.hardness_schedule import connect_hardness_schedules
 from ..optim.resumed_schedules import resumed_differences, schedule_settings
-from .checkpoint_paths import (
-    CheckpointError,
-    CheckpointPaths,
-    agreed_checkpoint,
-    last_good_checkpoint,
-)
+from .checkpoint_paths import CheckpointPaths, agreed_checkpoint, writing_checkpoint
+from .end_with_launcher import end_with_launcher
+from .loader_workers import shield_workers, with_timeout
 
 #: Default hooks of MMEngine (0.10.7 and 0.10.12).
 _MMENGINE_HOOKS = {
@@ -42,7 +40,11 @@ class ReliableRunner(Runner):
     - ``resume=True`` without ``load_from`` takes the newest checkpoint that can be read.
     - A resumed run warns if its schedules are not those of the config.
     - ``default_hooks`` have ``trust``, a :class:`CheckpointTrustHook`, ``scalar_history``, a
-      :class:`ScalarHistoryHook`, and ``threads``, a :class:`ThreadsHook`; None leaves one out.
+      :class:`ScalarHistoryHook`, ``threads``, a :class:`ThreadsHook`, and ``preemption``, a
+      :class:`PreemptionHook`; None leaves one out.
+    - However a training ends, ``finally_train`` of the hooks is called.
+    - A loader with workers has a timeout, and its workers get no signals of the training.
+    - Processes that torchrun has started end when it dies.
     - The console gets short lines and warnings, see :class:`ConsoleHook`. MMEngine's log goes only
       to its file, unless ``default_hooks.console`` is ``None`` or has ``verbose=True``.
 
@@ -51,6 +53,10 @@ class ReliableRunner(Runner):
 
     #: The last checkpoint that this run saved or resumed from, and the iterations done by then.
     last_saved: tuple[str, int] | None = None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        end_with_launcher()
+        super().__init__(*args, **kwargs)
 
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
         """Build the logger, and keep all but warnings out of the console."""
@@ -63,6 +69,17 @@ class ReliableRunner(Runner):
         console = (self.cfg.get('default_hooks') or {}).get('console', _CONSOLE)
         return console is not None and not console.get('verbose')
 
+    @staticmethod
+    def build_dataloader(
+        dataloader: DataLoader | dict[str, Any], *args: Any, **kwargs: Any
+    ) -> DataLoader:
+        """Build a loader whose workers may not hang, and get no signals of the training."""
+        if isinstance(dataloader, dict):
+            dataloader = with_timeout(dataloader)
+        loader = Runner.build_dataloader(dataloader, *args, **kwargs)
+        shield_workers(loader)
+        return loader
+
     def build_train_loop(self, loop: BaseLoop | dict[str, Any]) -> BaseLoop:
         # Both a type and by_epoch are an error, which MMEngine raises.
         if isinstance(loop, dict) and ('type' in loop) != ('by_epoch' in loop):
@@ -71,6 +88,18 @@ class ReliableRunner(Runner):
                 loop = {**loop, 'type': 'mmpretrain.ResumableEpochLoop'}
                 loop.pop('by_epoch', None)
         return super().build_train_loop(loop)
+
+    def register_hooks(
+        self,
+        default_hooks: dict[str, Hook | dict[str, Any]] | None = None,
+        custom_hooks: list[Hook | dict[str, Any]] | None = None,
+    ) -> None:
+        """Register all hooks, and the one that ends the run behind those of its priority."""
+        default_hooks = dict(default_hooks or {})
+        preemption = default_hooks.pop('preemption', dict(type='mmpretrain.PreemptionHook'))
+        super().register_hooks(default_hooks, custom_hooks)
+        if preemption is not None:
+            self.register_hook(preemption)
 
     def register_default_hooks(self, hooks: dict[str, Hook | dict[str, Any]] | None = None) -> None:
         hooks = {
@@ -116,6 +145,13 @@ class ReliableRunner(Runner):
         built = super().build_param_scheduler(scheduler)
         connect_hardness_schedules(built, self.model)
         return built
+
+    def train(self) -> nn.Module:
+        """Train; however that ends, call ``finally_train`` of the hooks."""
+        try:
+            return super().train()
+        finally:
+            self.call_hook('finally_train')
 
     def load_or_resume(self) -> None:
         """Load or resume; raise ``ValueError`` if there are checkpoints but none can be read."""
@@ -167,17 +203,8 @@ class ReliableRunner(Runner):
         path = Path(out_dir, filename)
         # MMEngine saves by epochs after it has counted the iteration, by iterations before that.
         done = self.iter if kwargs.get('by_epoch', True) else self.iter + 1
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with atomic_write(path) as unfinished:
-                super().save_checkpoint(str(unfinished.parent), unfinished.name, *args, **kwargs)
-        except OSError as error:
-            last = last_good_checkpoint(self)
-            last = f'The last good checkpoint is {last}.' if last else 'There is none before it.'
-            raise CheckpointError(
-                f'{path} cannot be written ({error.strerror or error}). {last} Make room, or name '
-                'another folder with default_hooks.checkpoint.out_dir, and continue with --resume.'
-            ) from error
+        with writing_checkpoint(self, path) as unfinished:
+            super().save_checkpoint(str(unfinished.parent), unfinished.name, *args, **kwargs)
         if kwargs.get('save_optimizer', True):
             # Without the optimizer, as the best one is saved, nothing resumes from it.
             self.last_saved = str(path), done

@@ -8,13 +8,16 @@ from itertools import islice
 from math import ceil
 from typing import Any
 
-from mmengine.dist import broadcast_object_list
+from mmengine.dist import broadcast_object_list, get_world_size
 from mmengine.runner import EpochBasedTrainLoop, Runner
 from mmpretrain.registry import LOOPS
 from torch.utils.data import DataLoader
 
+from .loader_workers import within_timeout
 from .seeded_draws import SeededDataset, SeededSampler, seed_all
 
+#: Sizes of the run in MMEngine's hub.
+_SIZES = 'loader_sizes'
 #: Variable that ends every epoch after so many steps, to try commands out quickly.
 SHORTENED = 'HVS_MM_STEPS_PER_EPOCH'
 
@@ -73,6 +76,7 @@ class ResumableEpochLoop(EpochBasedTrainLoop):
         """Train, from the position of the checkpoint."""
         if self._iter:
             self._adapt_to_length()
+        self._compare_sizes()
         # A checkpoint has restored the seed of its run.
         seed = _common_seed(self.runner)
         if self._sampler is not None:
@@ -89,6 +93,27 @@ class ResumableEpochLoop(EpochBasedTrainLoop):
             # The last checkpoint is saved before the last validation, which may have been killed.
             self.runner.val_loop.run()
         return model
+
+    def _compare_sizes(self) -> None:
+        """Warn if a resumed run has other processes, batches or images than the saved one."""
+        dataset, hub = self.dataloader.dataset, self.runner.message_hub
+        now = {
+            'processes': get_world_size(),
+            'images a process and step': getattr(self.dataloader, 'batch_size', None),
+            'images': len(dataset) if hasattr(dataset, '__len__') else None,
+        }
+        saved = hub.runtime_info.get(_SIZES) if self._iter else None
+        hub.update_info(_SIZES, now)
+        if not isinstance(saved, dict):
+            return
+        changed = [name for name, size in now.items() if saved.get(name, size) != size]
+        if changed:
+            texts = [f'{saved[name]} {name} (now {now[name]})' for name in changed]
+            self.runner.logger.warning(
+                f'The checkpoint is of a run with {", ".join(texts)}: from here on batches hold '
+                'other images, or are divided otherwise, and losses differ from those of the '
+                'first run.'
+            )
 
     def _adapt_to_length(self) -> None:
         """Find the position in an epoch that had another number of batches before the resume."""
@@ -126,11 +151,12 @@ class ResumableEpochLoop(EpochBasedTrainLoop):
         self.runner.call_hook('before_train_epoch')
         self.runner.model.train()
         done = self._iter - self._epoch * len(self.dataloader)
+        batches = within_timeout(self.dataloader, getattr(self.dataloader, 'timeout', 0))
         if self._sampler is None:
-            batches = islice(enumerate(self.dataloader), done, None)
+            batches = islice(enumerate(batches), done, None)
         else:
             self._sampler.start = done * self.dataloader.batch_size
-            batches = enumerate(self.dataloader, done)
+            batches = enumerate(batches, done)
         for number, batch in batches:
             self.run_iter(number, batch)
             if self._iter >= self._max_iters or number + 1 == self._max_steps:

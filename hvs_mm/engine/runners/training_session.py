@@ -18,6 +18,7 @@ from mmengine.runner import BaseLoop, EpochBasedTrainLoop, Runner
 
 from ...utils.console import forget_shown, print_held_back, quiet_logger, short_warnings
 from ..hooks.console_hook import duration, numeric, plural, position
+from ..hooks.preemption_hook import Preempted
 from .checkpoint_paths import POINTER
 
 #: Exit code of a command that Ctrl-C (SIGINT) ends, as shells give it.
@@ -27,10 +28,11 @@ _INTERRUPTED = 128 + signal.SIGINT
 class TrainingSession:
     """A command that trains, from its start to its last line.
 
-    Within it Ctrl-C ends the process with the exit code 130. Instead of a traceback the first
-    process says where training stopped, what is lost, and with which command it continues; worker
-    processes that are forked in it ignore Ctrl-C and end with their parent. Warnings of Python take
-    one line. Use it in the main thread.
+    Within it Ctrl-C ends the process with the exit code 130; in a training with
+    :class:`PreemptionHook` the first one saves before, and the second one does not. Instead of a
+    traceback the first process says where training stopped, what is lost, and with which command
+    it continues; worker processes that are forked in it ignore Ctrl-C and end with their parent.
+    Warnings of Python take one line. Use it in the main thread.
 
     Args:
         resume_command: Continues the run from its last checkpoint. ``{work_dir}`` stands for the
@@ -75,6 +77,8 @@ class TrainingSession:
         traceback: TracebackType | None,
     ) -> None:
         self._stack.close()
+        if isinstance(error, Preempted) and is_main_process():
+            print('\n' + '\n'.join(self._stopped(error.done)), flush=True)
         if kind is not None and issubclass(kind, KeyboardInterrupt):
             # A second Ctrl-C ends the process at once, without a traceback either.
             signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -88,16 +92,18 @@ class TrainingSession:
         if os.getpid() == self._process:
             raise KeyboardInterrupt
 
-    def _stopped(self) -> list[str]:
+    def _stopped(self, done: int | None = None) -> list[str]:
         """Where the run stopped, and how it continues."""
         runner = self.runner
         if runner is None or not isinstance(runner._train_loop, BaseLoop):
             return ['stopped before training began']
-        where = f'stopped at {position(runner)}'
+        done = runner.iter if done is None else done
+        where = f'stopped at {position(runner, done)}'
         saved = getattr(runner, 'last_saved', None)
         if saved is not None:
-            path, done = saved
-            lost = runner.iter - done
+            path, saved_steps = saved
+            # A step that was not finished counts in neither, unless it was saved in its last hook.
+            lost = max(done - saved_steps, 0)
             lost = f'lost since then: {plural(lost, "step")}' if lost else 'nothing is lost'
             return [
                 f'{where}; continue with --resume:',

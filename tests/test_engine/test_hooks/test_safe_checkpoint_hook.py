@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import shutil
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -258,3 +260,93 @@ def test_a_failed_write_leaves_nothing_and_names_the_last_good_one(tmp_path, mon
     assert f'The last good checkpoint is {tmp_path / "epoch_2.pth"}.' in str(raised.value)
     assert names(runner) == ['epoch_2.pth']
     assert torch.load(tmp_path / 'epoch_2.pth', weights_only=False)['meta']['epoch'] == 2
+
+
+def interims(folder):
+    return sorted(path.name for path in folder.glob('interim_*'))
+
+
+class Stop(Hook):
+    """Ends a run, as a kill does, before it saves the checkpoint of an epoch."""
+
+    priority = 'LOWEST'
+
+    def __init__(self, after):
+        self.after = after
+
+    def after_train_iter(self, runner, *args, **kwargs):
+        if runner.iter + 1 == self.after:
+            raise KeyboardInterrupt
+
+
+def test_by_time_between_the_epochs(tmp_path):
+    """A run that is killed in every epoch advances, and ends as one that was not killed."""
+    settings = dict(interval=1, max_keep_ckpts=2, minutes=1e-9)
+    whole = build(tmp_path / 'whole', 2, interval=1, minutes=None)
+    whole.train()
+    for after in (1, 3):
+        runner = build(tmp_path / 'parts', 2, **settings)
+        runner._resume = True
+        runner.register_hook(Stop(after))
+        with pytest.raises(KeyboardInterrupt):
+            runner.train()
+        saver = next(hook for hook in runner.hooks if isinstance(hook, SafeCheckpointHook))
+        saver.wait_until_saved()
+        # One at a time, and as the last one.
+        assert interims(tmp_path / 'parts') == [f'interim_iter_{after}.pth']
+        pointer = (tmp_path / 'parts' / 'last_checkpoint').read_text()
+        assert pointer == str(tmp_path / 'parts' / f'interim_iter_{after}.pth')
+    runner = build(tmp_path / 'parts', 2, **settings)
+    runner._resume = True
+    runner.train()
+    assert names(runner) == ['epoch_1.pth', 'epoch_2.pth']
+    state = runner.model.state_dict()
+    assert all(torch.equal(v, state[name]) for name, v in whole.model.state_dict().items())
+
+
+def test_the_training_does_not_wait_for_the_disk(tmp_path, monkeypatch):
+    written, write = threading.Event(), Path.write_bytes
+    done = []
+
+    def write_slowly(path, content):
+        # The disk is slow until two more steps are done.
+        assert written.wait(60)
+        write(path, content)
+
+    class Steps(Hook):
+        def after_train_iter(self, runner, *args, **kwargs):
+            done.append(len(interims(tmp_path)))
+            if len(done) == 3:
+                written.set()
+
+    monkeypatch.setattr(Path, 'write_bytes', write_slowly)
+    runner = build(tmp_path, max_epochs=2, interval=100, minutes=0.5)
+    saver = next(hook for hook in runner.hooks if isinstance(hook, SafeCheckpointHook))
+    runner.register_hook(Steps())
+    clock = iter([0.0, 31.0, *[32.0] * 50])
+    monkeypatch.setattr(time, 'monotonic', lambda: next(clock, 32.0))
+    runner.train()
+    assert done[:3] == [0, 0, 0]
+    assert saver.last_ckpt == str(tmp_path / 'epoch_2.pth')
+    assert not interims(tmp_path)
+
+
+def test_no_interim_one_beside_another(tmp_path):
+    build(tmp_path, 1, interval=1, by_epoch=False, minutes=1e-9).train()
+    assert names_in(tmp_path) == ['iter_1.pth', 'iter_2.pth']
+
+
+def test_an_interim_one_that_cannot_be_written(tmp_path, monkeypatch):
+    def refuse(path, content):
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    monkeypatch.setattr(Path, 'write_bytes', refuse)
+    with pytest.raises(CheckpointError, match=r'interim_iter_1\.pth cannot be written .No space'):
+        build(tmp_path, interval=1, minutes=1e-9).train()
+    assert not list(tmp_path.glob('*.pth'))
+
+
+@pytest.mark.parametrize('minutes', [0, -1, 'often'])
+def test_bad_minutes(minutes):
+    with pytest.raises(ValueError, match=r'minutes=.* must be a number above 0'):
+        SafeCheckpointHook(minutes=minutes)

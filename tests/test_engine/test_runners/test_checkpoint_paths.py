@@ -167,3 +167,10 @@ def test_the_format_before_torch_1_6(tmp_path):
     assert why_unreadable(path) is None
     cut(path)
     assert why_unreadable(path) is not None
+
+
+@pytest.mark.parametrize('content', [bytes(range(255, 0, -1)), b'a\0b', b'/' + b'x' * 5000, b'\n'])
+def test_a_pointer_that_is_no_text(tmp_path, content):
+    newest = save(tmp_path / 'epoch_2.pth')
+    (tmp_path / 'last_checkpoint').write_bytes(content)
+    assert latest(tmp_path) == str(newest)

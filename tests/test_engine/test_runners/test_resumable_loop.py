@@ -15,6 +15,7 @@ from mmpretrain.registry import DATA_SAMPLERS, DATASETS
 from hvs_mm.datasets import ShapesDataset
 from hvs_mm.engine import ResumableEpochLoop
 from hvs_mm.engine.hooks.equal_batches_hook import LoaderSizes, loader_sizes
+from hvs_mm.engine.runners import resumable_loop
 from hvs_mm.engine.runners.seeded_draws import SeededSampler
 from tests.helpers.tiny_dino import build_runner, dino_config
 
@@ -239,6 +240,24 @@ def test_with_other_batches_it_continues_at_the_same_place(
     assert runner.optim_wrapper.inner_count == 3 * length
     said = capfd.readouterr()
     assert f'a run with 5 batches in an epoch; with {length}, as now' in said.out + said.err
+
+
+def test_as_many_batches_of_other_images_or_processes(tmp_path, capfd, monkeypatch):
+    stopped(tmp_path, 8)
+    settings = dict(resume=True, default_hooks=NO_CHECKPOINTS, log_level='WARNING')
+    dataset = dict(type='ShapesDataset', num_samples=11, img_size=48, pipeline=PIPELINE)
+    for loader, world_size, told in (
+        ({}, 1, None),
+        (dict(dataset=dataset, drop_last=True), 1, '10 images (now 11): from here on'),
+        ({}, 2, 'a run with 1 processes (now 2): from here on'),
+    ):
+        monkeypatch.setattr(resumable_loop, 'get_world_size', lambda size=world_size: size)
+        runner, _ = build(tmp_path, 9, loader=loader, **settings)
+        with pytest.raises(KeyboardInterrupt):
+            runner.train()
+        said = capfd.readouterr().out
+        assert ('The checkpoint is of a run with' in said) == (told is not None)
+        assert told is None or told in said
 
 
 def test_a_checkpoint_of_mmengines_loop_in_an_epoch_of_as_many_batches(tmp_path):
