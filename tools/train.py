@@ -45,6 +45,7 @@ from hvs_mm.engine import (
     preflight,
     prepare_cpu_distributed,
     read_config,
+    remove_checkpoints,
     resumed_checkpoint,
     set_verbose,
     set_work_dir,
@@ -86,12 +87,18 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         metavar='N',
         help='threads on a CPU; by default timed steps decide',
     )
-    parser.add_argument(
+    start = parser.add_mutually_exclusive_group()
+    start.add_argument(
         '--resume',
         nargs='?',
         const='auto',
         help='resume from this checkpoint, or without a value, or with "auto", from the latest of '
         'the work dir, where there is one',
+    )
+    start.add_argument(
+        '--overwrite',
+        action='store_true',
+        help='start from the beginning, and remove the checkpoints in the work dir',
     )
     parser.add_argument(
         '--pretrained',
@@ -244,7 +251,7 @@ def set_mixed_precision(optim_wrapper: ConfigDict) -> None:
 
 
 def typed_command(argv: Sequence[str], launcher: str, *more: str) -> str:
-    """The command line that starts this run, without ``--resume`` and with other options."""
+    """The command line of this run without ``--resume`` and ``--overwrite``, with more options."""
     tokens, kept = iter(argv), []
     for token in tokens:
         if token == '--resume':
@@ -252,7 +259,7 @@ def typed_command(argv: Sequence[str], launcher: str, *more: str) -> str:
             token = next(tokens, None)
             if token is None or not token.startswith('-'):
                 continue
-        if not token.startswith('--resume='):
+        if not token.startswith('--resume=') and token != '--overwrite':
             kept.append(token)
     script = osp.relpath(__file__)
     command = ['python', script, *kept]
@@ -298,8 +305,10 @@ def run(args: argparse.Namespace, session: TrainingSession, then: str) -> None:
     """Check, train, and print the result."""
     with one_line_errors():
         cfg = load_config(args)
-        preflight(cfg, args.trust)
+        preflight(cfg, args.trust, overwrite=args.overwrite)
         check_configured(cfg)
+        if args.overwrite:
+            remove_checkpoints(cfg)
         prepare_cpu_distributed(cfg)
     runner = session.runner = build_runner(cfg)
     runner.register_hook(EqualBatchesHook())

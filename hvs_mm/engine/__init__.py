@@ -3,6 +3,7 @@ from .checks.checkpoint_checks import resumed_checkpoint
 from .checks.overrides import check_overrides
 from .checks.preflight import preflight, preflight_test
 from .checks.trust_checks import check_trust
+from .checks.work_dir_checks import remove_checkpoints
 from .hooks.bad_images_hook import BadImagesHook
 from .hooks.checkpoint_trust_hook import CheckpointTrustHook, trust_checkpoints
 from .hooks.console_hook import ConsoleHook
@@ -16,6 +17,7 @@ from .hooks.scalar_history_hook import ScalarHistoryHook
 from .hooks.selection_stats_hook import SelectionStatsHook
 from .hooks.teacher_hook import TeacherHook, cosine_schedule
 from .hooks.threads_hook import ThreadsHook
+from .hooks.work_dir_lock_hook import WorkDirLockHook
 from .optim.autocast_optim_wrapper import AutocastOptimWrapper
 from .optim.hardness_schedule import HardnessSchedule
 from .optim.weight_decay import CosineWeightDecay
@@ -50,3 +52,4 @@ from .runners.loader_workers import describe_loader_failure
 from .runners.reliable_runner import ReliableRunner
 from .runners.resumable_loop import ResumableEpochLoop
 from .runners.training_session import TrainingSession
+from .runners.work_dir_lock import WorkDirLock

@@ -110,6 +110,10 @@ def test_a_run(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     load_tool('eval_knn').main(shlex.split(lines[-1])[3:])
     assert 'k-NN with the teacher' in capsys.readouterr().out
 
+    # The same command again would overwrite it.
+    with pytest.raises(SystemExit, match=r'^error: .* holds a run already, .*--overwrite'):
+        train(tmp_path, options=[*SHORT, *knn])
+
     # The file has everything.
     text = log_file(tmp_path).read_text()
     assert 'System environment' in text
@@ -176,7 +180,7 @@ def test_interrupt_and_resume(tmp_path: Path, capsys: pytest.CaptureFixture) -> 
 def test_interrupt_before_training(tmp_path: Path, monkeypatch, capsys) -> None:
     tool = load_tool('train')
 
-    def interrupt(*args: object) -> None:
+    def interrupt(*args: object, **kwargs: object) -> None:
         os.kill(os.getpid(), signal.SIGINT)
 
     monkeypatch.setattr(tool, 'preflight', interrupt)

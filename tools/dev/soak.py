@@ -4,6 +4,8 @@ Trains SimSiam with selection on images of its own making, of which some are bro
 the training with --resume whenever it ends. At random,
 
 - the trainer is killed (SIGKILL), sometimes with its newest checkpoint cut in half afterwards,
+- the trainer is told to stop (SIGTERM), must save, and end with the exit code 75,
+- another trainer is started in its folder, and must be rejected,
 - a worker of its loader is killed,
 - gradients become NaN.
 
@@ -14,8 +16,7 @@ All of it depends on --seed but for the moments of the kills. Afterwards it chec
 - the trainer's memory and its open files do not grow with the iterations of a process,
 - no process and no shared memory is left over.
 
-It exits with 1 and says what failed. The work dir has the log of everything: run/soak.jsonl, a line
-an iteration, and trainer.log.
+It exits with 1 and says what failed. Logs: run/soak.jsonl, a line an iteration, and trainer.log.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +42,7 @@ from mmpretrain.registry import HOOKS
 from rich.console import Console
 from rich.table import Table
 
-from hvs_mm.engine import step_was_skipped, tool_parser
+from hvs_mm.engine import PREEMPTED, step_was_skipped, tool_parser
 
 ROOT = Path(__file__).parents[2]
 IMAGES, BROKEN = 48, 4
@@ -186,7 +188,7 @@ class Soak:
         self.run_dir = self.work_dir / 'run'
         self.mark = f'{os.getpid()}_{time.time_ns()}'
         self.random = random.Random(args.seed)
-        self.faults = dict.fromkeys(('trainer killed', 'worker killed', 'checkpoint cut'), 0)
+        self.faults: Counter[str] = Counter()
         self.problems: list[str] = []
 
     def prepare(self) -> None:
@@ -239,6 +241,8 @@ class Soak:
         if trainer.poll() is not None and not by_itself:
             self.problems.append(f'a trainer ended with {trainer.returncode}, unharmed')
             return
+        if self.random.random() < 0.1:
+            self.expect_code('second trainer', self.start(), 1)
         workers = [pid for pid in processes(self.mark) if pid != trainer.pid]
         if workers and self.random.random() < 0.4:
             kill(self.random.choice(workers))
@@ -248,12 +252,23 @@ class Soak:
                 self.problems.append('a trainer did not notice that a worker was killed')
             if trainer.poll() == 0:
                 self.problems.append('a trainer without a worker ended with 0')
+        elif self.random.random() < 0.4:
+            trainer.terminate()
+            self.expect_code('trainer stopped', trainer, PREEMPTED)
         else:
             self.faults['trainer killed'] += 1
         kill(trainer.pid)
         trainer.wait()
         if self.random.random() < 0.3 and cut_newest_checkpoint(self.run_dir):
             self.faults['checkpoint cut'] += 1
+
+    def expect_code(self, fault: str, trainer: subprocess.Popen, code: int) -> None:
+        """Wait for the end of a trainer, which must have an exit code."""
+        self.faults[fault] += 1
+        self.wait(trainer, lambda: False, 120)
+        if trainer.poll() != code:
+            self.problems.append(f'{fault}: it ended with {trainer.poll()} instead of {code}')
+        kill(trainer.pid)
 
     def wait(self, trainer: subprocess.Popen, condition: Any, seconds: float) -> bool:
         """Wait for a condition; whether it came before the time was over and the trainer ended."""
@@ -295,7 +310,7 @@ class Soak:
         table.add_row('of them done again', f'{len(entries) - len({e["iter"] for e in entries})}')
         table.add_row('steps skipped', f'{sum(e["skipped"] for e in entries)}')
         table.add_row('trainers', f'{len({e["pid"] for e in entries})}')
-        for fault, number in self.faults.items():
+        for fault, number in sorted(self.faults.items()):
             table.add_row(fault, str(number))
         for name, (slope, unit) in growth.items():
             table.add_row(f'{name}, longest lives', f'{slope:+.2f} {unit} per 1000 iterations')

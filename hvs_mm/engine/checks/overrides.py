@@ -64,6 +64,7 @@ def check_overrides(cfg: Config, overrides: dict[str, Any]) -> None:
         # It has these hooks by default.
         for name in ('Console', 'Threads', 'Preemption'):
             cfg.default_hooks.setdefault(name.lower(), dict(type=f'{name}Hook'))
+        cfg.default_hooks.setdefault('lock', dict(type='WorkDirLockHook'))
         checkpoint = cfg.default_hooks.get('checkpoint')
         if checkpoint and class_name(checkpoint) == 'CheckpointHook':
             checkpoint.type = 'SafeCheckpointHook'

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
-from pathlib import Path
-
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
@@ -30,12 +26,14 @@ from .schedule_checks import (
     check_warmup,
 )
 from .trust_checks import check_trust
+from .work_dir_checks import check_not_in_use, check_unused, check_work_dir
 
 
-def preflight(cfg: Config, trust: bool = False) -> None:
-    """Check the settings of a training run, its data sets and its checkpoints.
+def preflight(cfg: Config, trust: bool = False, *, overwrite: bool = False) -> None:
+    """Check the settings of a training run, its data sets, its checkpoints and its work dir.
 
-    With ``trust`` checkpoints are read even if reading them can run code.
+    With ``trust`` checkpoints are read even if reading them can run code. With ``overwrite`` the
+    work dir may hold another run.
 
     Raises:
         FileNotFoundError: If a data set or checkpoint is missing.
@@ -46,6 +44,9 @@ def preflight(cfg: Config, trust: bool = False) -> None:
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmpretrain')):
         check_precision(cfg)
         check_work_dir(cfg)
+        if not overwrite:
+            check_unused(cfg)
+        check_not_in_use(cfg)
         # The Runner builds the model again, but only after it has made the work dir.
         model = build_model(cfg, trust)
         check_trust(cfg, model, trust)
@@ -81,22 +82,3 @@ def preflight_test(cfg: Config, trust: bool = False) -> None:
         check_classes(cfg, model, TESTING)
         if '://' not in cfg.load_from:
             load_weights(cfg.load_from, model, trust)
-
-
-def check_work_dir(cfg: Config) -> None:
-    """Check that the work dir can be written to, or made where it is missing; do not make it."""
-    work_dir = cfg.get('work_dir')
-    if not work_dir:
-        return
-    found = Path(os.path.abspath(work_dir))
-    while not os.path.lexists(found):
-        found = found.parent
-    reason = 'is no folder'
-    if found.is_dir():
-        try:
-            # Permissions do not tell it: not below /proc and /sys, and not for root.
-            with tempfile.TemporaryFile(dir=found):
-                return
-        except OSError as error:
-            reason = f'cannot be written to ({error.strerror})'
-    raise ValueError(f'work_dir={work_dir}: {found} {reason}. Name another folder with --work-dir.')

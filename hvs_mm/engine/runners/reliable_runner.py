@@ -40,8 +40,8 @@ class ReliableRunner(Runner):
     - ``resume=True`` without ``load_from`` takes the newest checkpoint that can be read.
     - A resumed run warns if its schedules are not those of the config.
     - ``default_hooks`` have ``trust``, a :class:`CheckpointTrustHook`, ``scalar_history``, a
-      :class:`ScalarHistoryHook`, ``threads``, a :class:`ThreadsHook`, and ``preemption``, a
-      :class:`PreemptionHook`; None leaves one out.
+      :class:`ScalarHistoryHook`, ``threads``, a :class:`ThreadsHook`, ``preemption``, a
+      :class:`PreemptionHook`, and ``lock``, a :class:`WorkDirLockHook`; None leaves one out.
     - However a training ends, ``finally_train`` of the hooks is called.
     - A loader with workers has a timeout, and its workers get no signals of the training.
     - Processes that torchrun has started end when it dies.
@@ -107,6 +107,7 @@ class ReliableRunner(Runner):
             'scalar_history': dict(type='mmpretrain.ScalarHistoryHook'),
             'threads': dict(type='mmpretrain.ThreadsHook'),
             'trust': dict(type='CheckpointTrustHook'),
+            'lock': dict(type='mmpretrain.WorkDirLockHook'),
             'console': {},
             **(hooks or {}),
         }

@@ -6,8 +6,13 @@ import tempfile
 import pytest
 from mmengine.config import Config
 
-from hvs_mm.engine import preflight, preflight_test
-from hvs_mm.engine.checks.preflight import check_work_dir
+from hvs_mm.engine import WorkDirLock, preflight, preflight_test
+from hvs_mm.engine.checks.work_dir_checks import (
+    check_not_in_use,
+    check_unused,
+    check_work_dir,
+    remove_checkpoints,
+)
 from tests.test_engine.test_checks.test_preflight import config
 
 
@@ -62,3 +67,44 @@ def test_before_a_run(tmp_path, check_all):
     cfg.work_dir = str(tmp_path / 'file/run')
     with pytest.raises(ValueError, match='file is no folder'):
         check_all(cfg)
+
+
+def test_a_name_that_is_too_long(tmp_path):
+    with pytest.raises(ValueError, match=r'a name in it has 256 bytes, and .* at most 255'):
+        check(tmp_path / ('ä' * 128) / 'run')
+    check(tmp_path / ('ä' * 127) / 'run')
+
+
+def test_a_work_dir_that_holds_a_run(tmp_path):
+    names = ['epoch_9.pth', 'interim_iter_100.pth', 'iter_7.pth']
+    others = ['best_acc_epoch_9.pth', 'backbone.pth', 'config.py']
+    cfg = Config(dict(work_dir=str(tmp_path)))
+    for name in [*others, 'last_checkpoint']:
+        (tmp_path / name).touch()
+    check_unused(cfg)
+    for name in names:
+        (tmp_path / name).touch()
+    with pytest.raises(ValueError, match=r'3 checkpoint\(s\) such as iter_7.pth: .*--overwrite'):
+        check_unused(cfg)
+    check_unused(Config(dict(work_dir=str(tmp_path), resume=True)))
+    check_unused(Config(dict(work_dir=str(tmp_path / 'new'))))
+    remove_checkpoints(cfg)
+    check_unused(cfg)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(others)
+
+
+def test_nothing_is_removed_under_another_run(tmp_path, monkeypatch):
+    (tmp_path / 'epoch_1.pth').touch()
+    cfg = Config(dict(work_dir=str(tmp_path)))
+    lock = WorkDirLock(tmp_path)
+    lock.take()
+    for check_or_remove in (check_not_in_use, remove_checkpoints):
+        with pytest.raises(ValueError, match='has trained in it since'):
+            check_or_remove(cfg)
+    assert (tmp_path / 'epoch_1.pth').exists()
+    # The first process of several does it.
+    monkeypatch.setenv('RANK', '1')
+    check_not_in_use(cfg)
+    lock.release()
+    remove_checkpoints(cfg)
+    assert (tmp_path / 'epoch_1.pth').exists()
