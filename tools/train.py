@@ -101,6 +101,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help='start from the beginning, and remove the checkpoints in the work dir',
     )
     parser.add_argument(
+        '--allow-changes',
+        action='store_true',
+        help='resume also with settings that make it another run from there on',
+    )
+    parser.add_argument(
         '--pretrained',
         metavar='CHECKPOINT',
         help='start from the backbone of this checkpoint, where the config takes one; short for '
@@ -305,7 +310,7 @@ def run(args: argparse.Namespace, session: TrainingSession, then: str) -> None:
     """Check, train, and print the result."""
     with one_line_errors():
         cfg = load_config(args)
-        preflight(cfg, args.trust, overwrite=args.overwrite)
+        preflight(cfg, args.trust, overwrite=args.overwrite, allow_changes=args.allow_changes)
         check_configured(cfg)
         if args.overwrite:
             remove_checkpoints(cfg)

@@ -20,6 +20,7 @@ from ...weights.pretrained_backbone import (
     load_backbone,
 )
 from ..runners.checkpoint_paths import CheckpointPaths, latest_readable_checkpoint
+from .resumed_settings import check_settings
 
 
 def initialized_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
@@ -61,11 +62,11 @@ def resumed_checkpoint(cfg: Config) -> str | None:
     return latest_readable_checkpoint(CheckpointPaths.from_config(cfg, cfg.work_dir))
 
 
-def check_resume(cfg: Config, model: nn.Module, trust: bool) -> None:
+def check_resume(cfg: Config, model: nn.Module, trust: bool, allow_changes: bool = False) -> None:
     """Check that the checkpoint to resume from has exactly the weights of this model.
 
     MMEngine loads the tensors that fit and leaves the others random, but a run that continues with
-    the optimizer state of another model is broken.
+    the optimizer state of another model is broken. For other settings see :func:`check_settings`.
     """
     path = resumed_checkpoint(cfg)
     if path is None or '://' in path:
@@ -80,6 +81,8 @@ def check_resume(cfg: Config, model: nn.Module, trust: bool) -> None:
             f'{", ".join(differing[:3])}. Resume from a checkpoint of this config, choose another '
             '--work-dir, or start from its weights alone with --cfg-options load_from=PATH.'
         )
+    before = (checkpoint.get('meta') or {}).get('cfg')
+    check_settings(before, cfg.pretty_text, path, allow_changes)
 
 
 def check_start(cfg: Config, model: nn.Module, trust: bool) -> None:

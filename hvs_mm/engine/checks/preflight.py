@@ -29,11 +29,13 @@ from .trust_checks import check_trust
 from .work_dir_checks import check_not_in_use, check_unused, check_work_dir
 
 
-def preflight(cfg: Config, trust: bool = False, *, overwrite: bool = False) -> None:
+def preflight(
+    cfg: Config, trust: bool = False, *, overwrite: bool = False, allow_changes: bool = False
+) -> None:
     """Check the settings of a training run, its data sets, its checkpoints and its work dir.
 
     With ``trust`` checkpoints are read even if reading them can run code. With ``overwrite`` the
-    work dir may hold another run.
+    work dir may hold another run; with ``allow_changes`` a run may resume with other settings.
 
     Raises:
         FileNotFoundError: If a data set or checkpoint is missing.
@@ -66,7 +68,7 @@ def preflight(cfg: Config, trust: bool = False, *, overwrite: bool = False) -> N
         check_clipping(cfg)
         check_schedule(cfg)
         check_hardness(cfg, model)
-        check_resume(cfg, model, trust)
+        check_resume(cfg, model, trust, allow_changes)
         check_start(cfg, model, trust)
 
 

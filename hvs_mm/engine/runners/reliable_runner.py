@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 
 from ...utils.class_name import class_name
 from ...utils.console import hold_back_noise, log_to_console, quiet_logger
+from ..checks.resumed_settings import changed_settings, describe_changes
 from ..optim.hardness_schedule import connect_hardness_schedules
 from ..optim.resumed_schedules import resumed_differences, schedule_settings
 from .checkpoint_paths import CheckpointPaths, agreed_checkpoint, writing_checkpoint
@@ -169,9 +170,11 @@ class ReliableRunner(Runner):
             super().load_or_resume()
 
     def resume(self, filename: str, *args: Any, **kwargs: Any) -> None:
-        """Resume from a checkpoint, and warn of schedules that are not those of the config."""
+        """Resume from a checkpoint, and warn of settings that are not those of the config."""
         configured = schedule_settings(self.param_schedulers)
+        settings = self.message_hub.get_info('cfg')
         super().resume(filename, *args, **kwargs)
+        self._tell_changes(settings)
         self.last_saved = filename, self.iter
         info = self.message_hub.runtime_info
         old, new = {True: info.get('max_epochs'), False: info.get('max_iters')}, {}
@@ -184,6 +187,15 @@ class ReliableRunner(Runner):
                 'those of the config start a new run from its weights, with '
                 f'load_from={filename} and resume=False.'
             )
+
+    def _tell_changes(self, settings: str | None) -> None:
+        """Warn of settings that are not those of the checkpoint, which the hub has loaded."""
+        if settings is None:
+            return
+        changed = changed_settings(self.message_hub.get_info('cfg'), settings)
+        for text in describe_changes(changed) if changed else ():
+            self.logger.warning(text)
+        self.message_hub.update_info('cfg', settings)
 
     def save_checkpoint(
         self, out_dir: str, filename: str, *args: Any, backend_args: Any = None, **kwargs: Any
