@@ -315,10 +315,11 @@ def run(args: argparse.Namespace, session: TrainingSession, then: str) -> None:
         if args.overwrite:
             remove_checkpoints(cfg)
         prepare_cpu_distributed(cfg)
-    runner = session.runner = build_runner(cfg)
-    runner.register_hook(EqualBatchesHook())
+        runner = session.runner = build_runner(cfg)
+        runner.register_hook(EqualBatchesHook())
+        loader = runner.train_loop.dataloader
     try:
-        check_batches(runner.train_loop.dataloader)
+        check_batches(loader)
         runner.train()
     # An operator that torchvision does not have is an ImportError.
     except (BadImagesError, CheckpointError, ImportError, NonFiniteError, ViewsError) as error:

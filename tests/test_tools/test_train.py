@@ -27,6 +27,7 @@ ROOT = Path(__file__).parents[2]
 DEMO = 'configs/demo/hvs_simsiam.py'
 DINO_DEMO = 'configs/demo/hvs_dino.py'
 IBOT_DEMO = 'configs/demo/hvs_ibot.py'
+FIRST_CROP = 'train_dataloader.dataset.pipeline.0.transforms.0.0'
 SMALL = [
     'train_dataloader.dataset.num_samples=32',
     'train_dataloader.batch_size=8',
@@ -199,6 +200,18 @@ def test_resume_prefers_the_own_checkpoint_to_the_weights_it_started_from(tmp_pa
         (
             [DEMO, '--cfg-options', 'train_dataloader.dataset.pipeline.0.num_views=[3]'],
             'the loader gives 3 views per image, but candidates=[4] needs 4',
+        ),
+        (
+            [DEMO, '--cfg-options', 'optim_wrapper.optimizer.lr=-1'],
+            'optim_wrapper.optimizer: Invalid learning rate: -1.',
+        ),
+        (
+            [DEMO, '--cfg-options', f'{FIRST_CROP}.scale=0'],
+            f"{FIRST_CROP}: RandomResizedCrop rejects {{'type': 'RandomResizedCrop', 'scale': 0",
+        ),
+        (
+            [DEMO, '--cfg-options', 'model.candidates=[40]', 'model.keep=[20]'],
+            'have 137,846,528,820 combinations',
         ),
     ],
 )

@@ -20,11 +20,13 @@ from .loader_checks import check_bad_images, check_enough_images, check_loader, 
 from .record_checks import check_records
 from .schedule_checks import (
     check_hardness,
+    check_optimizer,
     check_precision,
     check_schedule,
     check_selection_warmup,
     check_warmup,
 )
+from .transform_checks import check_transforms
 from .trust_checks import check_trust
 from .work_dir_checks import check_not_in_use, check_unused, check_work_dir
 
@@ -54,6 +56,7 @@ def preflight(
         check_trust(cfg, model, trust)
         if resumed_checkpoint(cfg) is None:
             check_pretrained(model)
+        check_transforms(cfg, TRAINING)
         listed = check_datasets(cfg, TRAINING)
         check_classes(cfg, model, TRAINING)
         check_bad_images(cfg)
@@ -66,6 +69,7 @@ def preflight(
         check_teacher(cfg, model)
         check_selection_hooks(cfg, model)
         check_clipping(cfg)
+        check_optimizer(cfg)
         check_schedule(cfg)
         check_hardness(cfg, model)
         check_resume(cfg, model, trust, allow_changes)

@@ -1,9 +1,10 @@
-"""Check the schedules and the precision of a training run."""
+"""Check the optimizer, the schedules and the precision of a training run."""
 
 from __future__ import annotations
 
 import torch
 from mmengine.config import Config
+from mmpretrain.registry import OPTIMIZERS
 from torch import nn
 
 from ...models.selection_schedule import SelectionSchedule
@@ -19,6 +20,18 @@ def check_precision(cfg: Config) -> None:
             'False: add --amp, which takes bfloat16 on the CPU, or set '
             'optim_wrapper.type=OptimWrapper.'
         )
+
+
+def check_optimizer(cfg: Config) -> None:
+    """Check that the optimizer takes its settings, for example a learning rate above 0."""
+    settings = cfg.optim_wrapper.get('optimizer')
+    # Several optimizers, or one that is built already.
+    if not isinstance(settings, dict) or 'type' not in settings:
+        return
+    try:
+        OPTIMIZERS.build({**settings, 'params': [torch.zeros(1, requires_grad=True)]})
+    except (AssertionError, TypeError, ValueError) as error:
+        raise ValueError(f'optim_wrapper.optimizer: {error}.') from error
 
 
 def check_warmup(cfg: Config, model: nn.Module) -> None:
