@@ -13,7 +13,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--network',
         choices=['teacher', 'student'],
-        help='network of DINO and iBOT; the teacher by default',
+        help='network of DINO, iBOT and DINOv2; the teacher by default',
     )
     parser.add_argument(
         '--trust',

@@ -14,7 +14,7 @@ from typing import Any
 #: As in hvs_mm.recipes, whose import takes seconds; a test compares them.
 METHODS = (
     *('simsiam', 'simclr', 'byol', 'moco', 'mocov3', 'densecl', 'barlowtwins', 'vicreg', 'swav'),
-    *('dino', 'ibot'),
+    *('dino', 'ibot', 'dinov2'),
 )
 MODELS = ('resnet18', 'resnet50', 'vit-tiny', 'vit-small', 'vit-base')
 

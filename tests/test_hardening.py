@@ -248,7 +248,7 @@ def of_another_preprocessor() -> Config:
     return cfg
 
 
-METHODS = r"\['BYOL', 'BarlowTwins', 'DINO', 'DenseCL', 'IBOT', 'MoCo', .*\]"
+METHODS = r"\['BYOL', 'BarlowTwins', 'DINO', 'DINOv2', 'DenseCL', 'IBOT', 'MoCo', .*\]"
 
 
 @pytest.mark.parametrize(

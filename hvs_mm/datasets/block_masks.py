@@ -19,7 +19,9 @@ _MIN_ASPECT = 0.3
 _ATTEMPTS = 10
 
 
-def block_mask(height: int, width: int, ratio: float, rng: Any) -> np.ndarray:
+def block_mask(
+    height: int, width: int, ratio: float, rng: Any, min_patches: int | None = None
+) -> np.ndarray:
     """Mask random rectangles until a share of the patches is reached.
 
     The share is an upper bound: a rectangle that would exceed it is not placed.
@@ -28,6 +30,8 @@ def block_mask(height: int, width: int, ratio: float, rng: Any) -> np.ndarray:
         height, width: Patches in a column and in a row.
         ratio: Share of patches to mask, in [0, 1).
         rng: Source of random numbers with ``uniform`` and ``randint``, as ``numpy.random``.
+        min_patches: Area of the smallest rectangle; by default that of a third of the shorter side
+            squared.
 
     Returns:
         (height, width) bool, true for masked patches.
@@ -35,7 +39,7 @@ def block_mask(height: int, width: int, ratio: float, rng: Any) -> np.ndarray:
     mask = np.zeros((height, width), dtype=bool)
     # As in the published code: a fraction of a patch counts.
     budget = ratio * height * width
-    smallest = (min(height, width) // 3) ** 2
+    smallest = (min(height, width) // 3) ** 2 if min_patches is None else min_patches
     log_aspect = math.log(_MIN_ASPECT)
     while mask.sum() < budget:
         left_over = budget - mask.sum()
@@ -60,10 +64,14 @@ def block_mask(height: int, width: int, ratio: float, rng: Any) -> np.ndarray:
 
 @TRANSFORMS.register_module()
 class BlockMasks(BaseTransform):
-    """Draw a block-wise mask for every full-size view, as iBOT does.
+    """Draw a block-wise mask for every full-size view, as iBOT and DINOv2 do.
 
     Source: section 4.1 of `arXiv 2111.07832 <https://arxiv.org/abs/2111.07832>`_ and the published
     code. Comes after ``CandidateViews`` (or ``MultiView``) and before ``PackViews``.
+
+    The default ratios leave a view whole with a probability of one half and mask 0.1 to 0.5 of it
+    otherwise. DINOv2 masks exactly half of the views of a batch and spreads these ratios evenly
+    over them; here, where each image is drawn alone, that holds on average.
 
     **Required Keys:** ``img``, a list of views.
 
@@ -75,11 +83,15 @@ class BlockMasks(BaseTransform):
         ratio: Share of masked patches, or several, one of which is drawn per view.
         ratio_spread: The actual share is drawn from ``ratio`` plus or minus this; one number holds
             for all.
+        min_patches: Patches of the smallest block: 4 in DINOv2, by default a third of the shorter
+            side squared, as in iBOT.
+        per_pipeline: Draw one share for all views of a view pipeline of ``CandidateViews``. A
+            selection by the loss then cannot prefer candidates because they are masked more.
 
     Raises:
         TypeError: If a share is no number.
         ValueError: If a share with its spread leaves [0, 1), the lengths differ, or ``patch_size``
-            is no integer of at least 1.
+            or ``min_patches`` is no integer of at least 1.
     """
 
     def __init__(
@@ -87,8 +99,14 @@ class BlockMasks(BaseTransform):
         patch_size: int = 16,
         ratio: float | Sequence[float] = (0.0, 0.3),
         ratio_spread: float | Sequence[float] = (0.0, 0.2),
+        min_patches: int | None = None,
+        per_pipeline: bool = False,
     ) -> None:
         self.patch_size = check_whole('patch_size', patch_size)
+        self.min_patches = min_patches
+        if min_patches is not None:
+            check_whole('min_patches', min_patches)
+        self.per_pipeline = per_pipeline
         self.ratios = _shares('ratio', ratio)
         self.spreads = _shares('ratio_spread', ratio_spread)
         if isinstance(ratio_spread, (int, float)):
@@ -129,10 +147,20 @@ class BlockMasks(BaseTransform):
                 f'patch_size={self.patch_size}: make the crop size a multiple of it.'
             )
         grid = height // self.patch_size, width // self.patch_size
-        full_size = takewhile(lambda size: size == sizes[0], sizes)
-        masks = [block_mask(*grid, self.draw_ratio(), np.random) for _ in full_size]
+        number = len(list(takewhile(lambda size: size == sizes[0], sizes)))
+        masks = [
+            block_mask(*grid, ratio, np.random, self.min_patches)
+            for ratio in self._draw_ratios(results.get('view_pipelines'), number)
+        ]
         results['view_masks'] = np.stack(masks)
         return results
+
+    def _draw_ratios(self, pipelines: Sequence[int] | None, number: int) -> list[float]:
+        """The shares of the first views, given the pipeline of each, or ``None`` if unknown."""
+        if not self.per_pipeline or pipelines is None:
+            return [self.draw_ratio() for _ in range(number)]
+        ratios = {pipeline: self.draw_ratio() for pipeline in dict.fromkeys(pipelines[:number])}
+        return [ratios[pipeline] for pipeline in pipelines[:number]]
 
 
 def _shares(name: str, value: float | Sequence[float]) -> list[float]:

@@ -20,6 +20,7 @@ from .hooks.threads_hook import ThreadsHook
 from .hooks.work_dir_lock_hook import WorkDirLockHook
 from .optim.autocast_optim_wrapper import AutocastOptimWrapper
 from .optim.hardness_schedule import HardnessSchedule
+from .optim.layer_decay import LayerDecayConstructor
 from .optim.weight_decay import CosineWeightDecay
 from .runners.building import (
     build_model,

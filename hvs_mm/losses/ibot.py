@@ -24,6 +24,7 @@ class IBOTOutputs:
         is_masked: (M,) bool, which of the patches count; ``None`` if all do.
         teacher_patch_means: (B, T, K'), means of the teacher's logits over all patches of each
             view; only with ``patch_center='all'`` of the head.
+        features: (B, T, C), the student's [CLS] tokens of the global views before the projection.
     """
 
     student: Tensor
@@ -33,6 +34,7 @@ class IBOTOutputs:
     rows: Tensor
     is_masked: Tensor | None = None
     teacher_patch_means: Tensor | None = None
+    features: Tensor | None = None
 
 
 @torch.compiler.disable
@@ -83,9 +85,22 @@ def masked_patch_loss(
         (R,) in float32, or float64 if the inputs are; zero for a view without a masked patch.
     """
     dtype = torch.promote_types(torch.promote_types(student.dtype, teacher.dtype), torch.float32)
-    logits = student.to(dtype) / student_temperature
     target = ((teacher.to(dtype) - center.to(dtype)) / teacher_temperature).softmax(-1)
-    # (M,): the probabilities of the teacher sum to one
+    return masked_cross_entropy(target, student, student_temperature, rows, num_rows, is_masked)
+
+
+@full_precision
+def masked_cross_entropy(
+    target: Tensor,
+    student: Tensor,
+    student_temperature: float,
+    rows: Tensor,
+    num_rows: int,
+    is_masked: Tensor | None = None,
+) -> Tensor:
+    """:func:`masked_patch_loss` for ``target`` distributions (M, K), which sum to one."""
+    logits = student.to(torch.promote_types(student.dtype, target.dtype)) / student_temperature
+    # (M,)
     loss = logits.logsumexp(-1) - (target * logits).sum(-1)
     one = torch.ones_like(loss)
     if is_masked is not None:

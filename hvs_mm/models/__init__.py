@@ -1,3 +1,4 @@
+from .backbones.dinov2_vit import DINOv2VisionTransformer
 from .backbones.last_layers_vit import LastLayersVisionTransformer
 from .backbones.masked_vit import MaskedVisionTransformer
 from .backbones.offset_vit import OffsetVisionTransformer
@@ -5,16 +6,19 @@ from .backbones.vit_init import ViTTruncNormal
 from .cheap_pass.selection_pass import SelectionPass
 from .checks import ViewsError
 from .heads.dino_head import DINOHead
+from .heads.dinov2_head import DINOv2Head
 from .heads.ibot_head import IBOTHead
 from .heads.vicreg_head import VICRegHead
 from .hvs_algorithm import HVSAlgorithm
 from .information_guard import InformationGuard
 from .necks.dino_neck import DINONeck
+from .necks.dinov2_neck import DINOv2Neck
 from .necks.ibot_neck import IBOTNeck
 from .necks.simple_feature_pyramid import SimpleFeaturePyramid
 from .photometry.device_photometry import DevicePhotometry
 from .selection_schedule import SelectionSchedule
 from .selfsup.dino import DINO
+from .selfsup.dinov2 import DINOv2
 from .selfsup.ibot import IBOT
 from .selfsup.teacher import is_random
 from .selfsup.vicreg import VICReg
@@ -24,6 +28,10 @@ __all__ = [
     'IBOT',
     'DINOHead',
     'DINONeck',
+    'DINOv2',
+    'DINOv2Head',
+    'DINOv2Neck',
+    'DINOv2VisionTransformer',
     'DevicePhotometry',
     'HVSAlgorithm',
     'IBOTHead',

@@ -13,7 +13,7 @@ from mmengine.config import Config
 from ..apis import get_config
 from ..hardening import harden, runtime_settings
 from .images import ImageSource
-from .recipe import METHODS, Recipe
+from .recipe import METHODS, VIT_FIRST, VIT_ONLY, Recipe
 
 #: Images of a k-NN evaluation during a run, bank and queries, with a GPU and without.
 _KNN_IMAGES = {True: (20000, 5000), False: (2000, 500)}
@@ -163,21 +163,19 @@ def _num_views(recipe: Recipe) -> list[int]:
 def _model(model: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
     network, model = recipe.network, deepcopy(model)
     on_gpus = recipe.devices > 1 and torch.cuda.is_available()
-    model.backbone = network.config(recipe.image_size, sync_bn=on_gpus)
-    if recipe.method == 'ibot':
-        model.backbone.type = 'MaskedVisionTransformer'
-        model.backbone.pop('out_type')
+    backbone = network.config(recipe.image_size, sync_bn=on_gpus)
+    if recipe.method in VIT_ONLY:
+        backbone.pop('out_type')
+        backbone['type'] = model.backbone.type
+    if recipe.method == 'dinov2':
+        # With the baseline's layer scale, kind of stochastic depth and initial weights. Its rate
+        # is that of a ViT-L.
+        same = ('arch', 'img_size', 'patch_size', 'drop_path_rate')
+        backbone = {**model.backbone, **{key: backbone[key] for key in same}}
+    model.backbone = backbone
     model.neck.in_channels = network.channels
-    if recipe.method in ('dino', 'ibot'):
-        model.neck.out_channels = model.head.out_channels = recipe.prototypes
-        model.head.num_crops = sum(_num_views(recipe))
-        # The published schedule of a long run: 0.04 at first, then higher.
-        is_long = recipe.epochs >= 100
-        names = ('', 'patch_') if recipe.method == 'ibot' else ('',)
-        for name in names:
-            model.head[f'{name}teacher_temp'] = 0.07 if is_long else 0.04
-            model.head[f'warmup_{name}teacher_temp'] = 0.04
-        model.head.warmup_teacher_temp_epochs = recipe.epochs // 10 if is_long else 0
+    if recipe.method in VIT_FIRST:
+        _set_prototypes(model, recipe)
         return model
     if recipe.method != 'densecl':
         model.neck.with_avg_pool = not network.is_vit
@@ -204,6 +202,19 @@ def _model(model: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
         model.neck.hid_channels = network.channels
         model.head.loss.update(num_crops=_num_views(recipe), num_prototypes=recipe.prototypes)
     return model
+
+
+def _set_prototypes(model: dict[str, Any], recipe: Recipe) -> None:
+    """Set neck and head of DINO, iBOT or DINOv2."""
+    model.neck.out_channels = model.head.out_channels = recipe.prototypes
+    model.head.num_crops = sum(_num_views(recipe))
+    # The published schedule of a long run: 0.04 at first, then higher.
+    is_long = recipe.epochs >= 100
+    names = ('', 'patch_') if recipe.method in VIT_ONLY else ('',)
+    for name in names:
+        model.head[f'{name}teacher_temp'] = 0.07 if is_long else 0.04
+        model.head[f'warmup_{name}teacher_temp'] = 0.04
+    model.head.warmup_teacher_temp_epochs = recipe.epochs // 10 if is_long else 0
 
 
 def _loader(loader: dict[str, Any], recipe: Recipe, images: ImageSource) -> dict[str, Any]:
@@ -250,6 +261,7 @@ def _optimizer(wrapper: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
     settings = dict(type=recipe.optimizer, lr=recipe.lr, weight_decay=recipe.weight_decay)
     if recipe.optimizer != 'AdamW':
         settings['momentum'] = 0.9
+    published = wrapper
     wrapper = dict(type='OptimWrapper', optimizer=settings)
     if recipe.method == 'simsiam':
         wrapper['paramwise_cfg'] = dict(custom_keys={'predictor': dict(fix_lr=True)})
@@ -261,6 +273,10 @@ def _optimizer(wrapper: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
         wrapper['paramwise_cfg'] = dict(
             bias_decay_mult=0.0, norm_decay_mult=0.0, flat_decay_mult=0.0
         )
+    if recipe.method == 'dinov2':
+        # Rates that fall towards the first layer.
+        wrapper['constructor'] = published.constructor
+        wrapper['paramwise_cfg'] = published.paramwise_cfg
     if recipe.amp:
         wrapper['type'] = 'AmpOptimWrapper' if torch.cuda.is_available() else 'AutocastOptimWrapper'
         if wrapper['type'] == 'AmpOptimWrapper':
@@ -278,7 +294,7 @@ def _schedule(recipe: Recipe) -> list[dict[str, Any]]:
     schedules = [dict(type='CosineAnnealingLR', eta_min=0.0, begin=warmup, end=steps)]
     if warmup:
         schedules.insert(0, dict(type='LinearLR', start_factor=1e-4, begin=0, end=warmup))
-    if recipe.method in ('dino', 'ibot') and recipe.optimizer == 'AdamW':
+    if recipe.method in VIT_FIRST and recipe.optimizer == 'AdamW':
         schedules.append(dict(type='CosineWeightDecay', eta_min=0.4, begin=0, end=steps))
     return [dict(schedule, by_epoch=False) for schedule in schedules]
 
@@ -310,10 +326,11 @@ def _hooks(recipe: Recipe) -> list[dict[str, Any]]:
                 frozen_layers_cfg=dict(prototypes=steps) if recipe.epochs >= 10 else {},
             )
         ]
-    if recipe.method in ('dino', 'ibot'):
+    if recipe.method in VIT_FIRST:
+        by = 'part' if recipe.method == 'dinov2' else 'tensor'
         return [
             dict(type='TeacherHook', momentum=recipe.momentum),
-            dict(type='GradientHook', clip=3.0, freeze_epochs=int(recipe.epochs >= 10)),
+            dict(type='GradientHook', clip=3.0, by=by, freeze_epochs=int(recipe.epochs >= 10)),
         ]
     return []
 

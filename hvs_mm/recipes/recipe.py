@@ -25,17 +25,18 @@ METHODS = {
     'swav': 'mmpretrain::swav/swav_resnet50_8xb32-mcrop-coslr-200e_in1k-224px-96px.py',
     'dino': 'hvs_mm::baselines/dino_vit-small_100e.py',
     'ibot': 'hvs_mm::baselines/ibot_vit-small_100e.py',
+    'dinov2': 'hvs_mm::baselines/dinov2_vit-small.py',
 }
 #: Methods that need patch tokens.
-VIT_ONLY = ('ibot',)
+VIT_ONLY = ('ibot', 'dinov2')
 #: Methods that need a map of features.
 CNN_ONLY = ('densecl', 'swav')
 #: Methods that start from a vision transformer unless the user asks for another network.
-VIT_FIRST = ('dino', 'ibot')
+VIT_FIRST = ('dino', *VIT_ONLY)
 #: Methods with a teacher or another momentum network.
 WITH_TEACHER = ('byol', 'moco', 'mocov3', 'densecl', *VIT_FIRST)
 #: Small crops per image; of small images at most 4.
-LOCAL_CROPS = {'dino': 8, 'swav': 6}
+LOCAL_CROPS = {'dino': 8, 'dinov2': 8, 'swav': 6}
 #: Fewer cannot fill a batch whose statistics mean something.
 MIN_IMAGES = 16
 #: From this batch size on convolutional networks train with LARS, which is made for large batches.
@@ -61,8 +62,8 @@ class Recipe:
         optimizer: ``'SGD'``, ``'LARS'`` or ``'AdamW'``, with ``lr`` and ``weight_decay``.
         warmup: Steps of the linear warm-up of the learning rate.
         momentum: Share of the student in the first update of a teacher.
-        prototypes: Of DINO, iBOT and SwAV.
-        local_crops: Small crops per image of DINO and SwAV.
+        prototypes: Of DINO, iBOT, DINOv2 and SwAV.
+        local_crops: Small crops per image of DINO, DINOv2 and SwAV.
         amp: Whether to train in mixed precision.
         num_workers: Loader processes per device.
         reasons: Five lines for the user, by topic.
@@ -302,6 +303,14 @@ def _choose_optimizer(
     if network.is_vit and method == 'mocov3':
         lr = 1.5e-4 * batch_size / 256
         return 'AdamW', lr, 0.1, f'1.5e-4 * {batch_size}/256 as published'
+    if method == 'dinov2':
+        lr = 4e-3 * sqrt(batch_size / 1024)
+        return (
+            'AdamW',
+            lr,
+            0.04,
+            f'4e-3 * sqrt({batch_size}/1024) as published, less for low layers',
+        )
     if network.is_vit:
         # The published 2e-3 at batch 1024.
         lr = 2e-3 * sqrt(batch_size / 1024)
@@ -324,7 +333,7 @@ def _choose_prototypes(number: int, method: str) -> int:
     """A power of two near a quarter of the images; SwAV fills each of its prototypes alike."""
     if method == 'swav':
         return 2 ** min(max((number // 16).bit_length(), 7), 11)
-    return 2 ** min(max((number // 4).bit_length(), 10), 16 if method == 'dino' else 13)
+    return 2 ** min(max((number // 4).bit_length(), 10), 16 if method in ('dino', 'dinov2') else 13)
 
 
 def _local_size(size: int, network: Network) -> int:

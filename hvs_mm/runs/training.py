@@ -74,7 +74,8 @@ def train(
             with ``resume``.
         out: Folder of the run. It must hold no other run.
         method: ``'simsiam'``, ``'simclr'``, ``'byol'``, ``'moco'``, ``'mocov3'``, ``'densecl'``,
-            ``'barlowtwins'``, ``'vicreg'``, ``'swav'``, ``'dino'`` or ``'ibot'``.
+            ``'barlowtwins'``, ``'vicreg'``, ``'swav'``, ``'dino'``, ``'ibot'`` or
+            ``'dinov2'``.
         model: ``'resnet18'``, ``'resnet50'``, ``'vit-tiny'``, ``'vit-small'`` or ``'vit-base'``;
             by default what fits the method and the machine.
         epochs: Passes over the images, 100 by default.

@@ -36,6 +36,7 @@ if HAS_MMPRETRAIN:
     from .pair_losses.barlow_twins import BarlowTwinsPairLoss
     from .pair_losses.byol import BYOLPairLoss
     from .pair_losses.densecl import DenseCLPairLoss
+    from .pair_losses.dinov2 import DINOv2PairLoss
     from .pair_losses.ibot import IBOTPairLoss
     from .pair_losses.moco import MoCoPairLoss
     from .pair_losses.mocov3 import MoCoV3PairLoss
@@ -48,6 +49,7 @@ __all__ = [
     'COLOR_CHANGES',
     'BYOLPairLoss',
     'BarlowTwinsPairLoss',
+    'DINOv2PairLoss',
     'DenseCLPairLoss',
     'EasiestSelector',
     'HardestSelector',

@@ -159,12 +159,51 @@ def _ibot(algorithm: nn.Module, views: list[Tensor], num_targets: int, masks: Te
     return _filled(views, num_targets, cls, patches)
 
 
+def sinkhorn_by_hand(logits: Tensor, tau: float, num_iterations: int = 3) -> Tensor:
+    """Assignments (N, K) as the code published with DINOv2 and SwAV computes them."""
+    mass = torch.exp(logits / tau)
+    mass = mass / mass.sum()
+    for _ in range(num_iterations):
+        # Prototypes have equal mass, then samples.
+        mass = mass / mass.sum(0, keepdim=True) / mass.shape[1]
+        mass = mass / mass.sum(1, keepdim=True) / mass.shape[0]
+    return mass * mass.shape[0]
+
+
+def _dinov2(algorithm: nn.Module, views: list[Tensor], num_targets: int, masks: Tensor) -> PairLoss:
+    head, neck, teacher = algorithm.head, algorithm.neck, algorithm.teacher
+    if not head.uses_sinkhorn:
+        return _ibot(algorithm, views, num_targets, masks)
+    masked = [masks[:, s] if s < num_targets else None for s in range(len(views))]
+    x = [algorithm.backbone(view, mask)[-1] for view, mask in zip(views, masked)]
+    y = [teacher['backbone'](view)[-1] for view in views[:num_targets]]
+    pairs = list(product(range(len(views[0])), range(num_targets)))
+    cls = torch.cat([teacher['neck']([y[t][b : b + 1]])[0] for b, t in pairs])
+    cls = dict(zip(pairs, sinkhorn_by_hand(cls, head.current_teacher_temp())))
+    where = {(b, t): masks[b, t].flatten() for b, t in pairs}
+    patches = torch.cat([teacher['neck'].patch_logits(y[t][b, 1:][where[b, t]]) for b, t in pairs])
+    patches = sinkhorn_by_hand(patches, head.current_patch_teacher_temp())
+    patches = dict(zip(pairs, patches.split([int(where[pair].sum()) for pair in pairs])))
+
+    def loss(b: int, t: int, s: int) -> Tensor:
+        online = neck([x[s][b : b + 1]])[0][0]
+        return -(cls[b, t] * (online / head.student_temp).log_softmax(-1)).sum()
+
+    def patch_loss(b: int, t: int) -> float:
+        online = neck.patch_logits(x[t][b, 1:][where[b, t]]) / head.student_temp
+        losses = -(patches[b, t] * online.log_softmax(-1)).sum(-1)
+        return float(losses.mean()) if len(losses) else 0.0
+
+    return _filled(views, num_targets, loss, patch_loss)
+
+
 _LOSSES = {
     'SimSiam': _simsiam,
     'BYOL': _byol,
     'SimCLR': _simclr,
     'DINO': _dino,
     'IBOT': _ibot,
+    'DINOv2': _dinov2,
 }
 
 

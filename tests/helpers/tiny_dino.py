@@ -1,4 +1,4 @@
-"""Configs of DINO and iBOT, small enough for a test."""
+"""Configs of DINO, iBOT and DINOv2, small enough for a test."""
 
 from __future__ import annotations
 
@@ -25,6 +25,11 @@ PATCH = 8
 GLOBAL, LOCAL = 32, 16
 PROTOTYPES = 64
 ARCH = {'embed_dims': 32, 'num_layers': 2, 'num_heads': 2, 'feedforward_channels': 64}
+TRANSFORMERS = {
+    'DINO': 'VisionTransformer',
+    'IBOT': 'MaskedVisionTransformer',
+    'DINOv2': 'DINOv2VisionTransformer',
+}
 RESNET = {
     'type': 'ResNet',
     'depth': 18,
@@ -42,7 +47,7 @@ def dino_config(
     neck: dict[str, Any] | None = None,
     head: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Config of ``'DINO'`` or ``'IBOT'`` with a transformer of two layers.
+    """Config of ``'DINO'``, ``'IBOT'`` or ``'DINOv2'`` with a transformer of two layers.
 
     Args:
         name: Name of the algorithm.
@@ -53,7 +58,7 @@ def dino_config(
         head: Changes of the head.
     """
     vit = {
-        'type': 'VisionTransformer' if name == 'DINO' else 'MaskedVisionTransformer',
+        'type': TRANSFORMERS[name],
         'arch': ARCH,
         'img_size': GLOBAL,
         'patch_size': PATCH,

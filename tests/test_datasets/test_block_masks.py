@@ -285,3 +285,50 @@ def test_shares_that_are_no_numbers(name, value):
 def test_no_list_of_views(views):
     with pytest.raises(ValueError, match='a list of views: put it after'):
         BlockMasks(8)({'img': views})
+
+
+# --- As DINOv2 -------------------------------------------------------------------------------
+
+
+def test_half_of_the_views_and_ratios_from_a_tenth_to_a_half():
+    transform = BlockMasks(patch_size=8, min_patches=4)
+    ratios = np.array([transform.draw_ratio() for _ in range(4000)])
+    masked = ratios[ratios > 0]
+    assert abs(len(masked) / len(ratios) - 0.5) < 0.03
+    # Evenly: a quarter in each quarter.
+    counts = np.histogram(masked, np.linspace(0.1, 0.5, 5))[0]
+    assert counts.sum() == len(masked)
+    assert np.abs(counts / len(masked) - 0.25).max() < 0.04
+
+
+def test_smallest_block():
+    """Blocks of 4 patches come close to a ratio that a third of the side squared cannot."""
+    rng = np.random.RandomState(0)
+    small = np.mean([block_mask(16, 16, 0.1, rng, min_patches=4).sum() for _ in range(100)])
+    large = np.mean([block_mask(16, 16, 0.1, rng).sum() for _ in range(100)])
+    assert large < small <= 25.6
+
+
+def test_candidates_of_a_pipeline_are_masked_alike():
+    transform = BlockMasks(patch_size=1, min_patches=1, per_pipeline=True)
+    seen = set()
+    for _ in range(50):
+        results = views(*[(32, 32)] * 4, (8, 8))
+        results['view_pipelines'] = [0, 0, 1, 1, 2]
+        shares = transform(results)['view_masks'].mean((1, 2))
+        # Up to a rest that no rectangle fits into.
+        for first, second in (shares[:2], shares[2:]):
+            assert abs(first - second) < 0.02
+            assert (first == 0) == (second == 0)
+        seen.add(abs(shares[0] - shares[2]) > 0.02)
+        assert len({mask.tobytes() for mask in results['view_masks'][:2]}) == 1 + (shares[0] > 0)
+    assert seen == {True, False}
+    # MultiView does not tell the pipelines.
+    del results['view_pipelines']
+    assert transform(results)['view_masks'].shape == (4, 32, 32)
+
+
+@pytest.mark.parametrize('value', [0, 1.5, True])
+def test_wrong_smallest_block(value):
+    with pytest.raises(ValueError, match=r'min_patches=.* must be an integer of at least 1'):
+        BlockMasks(min_patches=value)

@@ -175,7 +175,9 @@ def test_wrong_settings(settings, message):
 
 
 def test_methods_without_prototypes():
-    with pytest.raises(ValueError, match=r"SimSiamPairLoss does not give: .*\['DINO', 'IBOT'\]"):
+    with pytest.raises(
+        ValueError, match=r"SimSiamPairLoss does not give: .*\['DINO', 'DINOv2', 'IBOT'\]"
+    ):
         HVSAlgorithm(algorithm_config('SimSiam'), [4], [2], guard={})
 
 

@@ -32,6 +32,7 @@ class CandidateViews(BaseTransform):
 
     **Added Keys**, for ``S`` views:
 
+    - ``view_pipelines``: the position of the pipeline of each view, a list,
     - ``view_boxes``: (S, 4) float32, crop boxes ``x1, y1, x2, y2`` in pixels of the original
       image, upper bounds exclusive,
     - ``view_flips``: (S, 2) bool, mirrored horizontally, vertically,
@@ -118,6 +119,9 @@ class CandidateViews(BaseTransform):
         geometries = [view[GEOMETRY_KEY] for view in views]
         operations = [view[OPERATIONS_KEY] for view in views]
         results['img'] = [view['img'] for view in views]
+        results['view_pipelines'] = [
+            number for number, count in enumerate(self.num_views) for _ in range(count)
+        ]
         results['view_boxes'] = np.array([g.box for g in geometries], dtype=np.float32)
         results['view_flips'] = np.array([g.flipped for g in geometries], dtype=bool)
         results['view_sizes'] = np.array([g.size for g in geometries], dtype=np.int64)

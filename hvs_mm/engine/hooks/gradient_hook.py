@@ -31,10 +31,23 @@ def clip_each_gradient(parameters: list[nn.Parameter], max_norm: float) -> None:
         torch._foreach_mul_(gradients, factors)
 
 
-#: How to clip, by the setting ``by``. Neither synchronizes with the device.
-CLIPPERS: dict[str, Callable[[list[nn.Parameter], float], Any]] = {
-    'tensor': clip_each_gradient,
-    'model': nn.utils.clip_grad_norm_,
+def clip_parts(parameters: dict[str, nn.Parameter], max_norm: float) -> None:
+    """Scale the gradients of each part of a model, such as its backbone, by their common norm.
+
+    Parameters come by name; the part is the first word of it.
+    """
+    parts: dict[str, list[nn.Parameter]] = {}
+    for name, parameter in parameters.items():
+        parts.setdefault(name.split('.')[0], []).append(parameter)
+    for part in parts.values():
+        nn.utils.clip_grad_norm_(part, max_norm)
+
+
+#: How to clip named parameters, by the setting ``by``. None synchronizes with the device.
+CLIPPERS: dict[str, Callable[[dict[str, nn.Parameter], float], Any]] = {
+    'tensor': lambda trained, clip: clip_each_gradient(list(trained.values()), clip),
+    'part': clip_parts,
+    'model': lambda trained, clip: nn.utils.clip_grad_norm_(list(trained.values()), clip),
 }
 
 
@@ -49,8 +62,9 @@ class GradientHook(Hook):
     Args:
         clip: Largest norm of a gradient. ``None`` does not clip.
         by: Whose norm that is: of each ``'tensor'`` by itself, as the code published with DINO and
-            iBOT clips, or of the ``'model'``, all tensors together, as `automl/hvp
-            <https://github.com/automl/hvp>`_ does for DINO. Frozen parameters count.
+            iBOT clips; of each ``'part'``, backbone and neck, as DINOv2; or of the ``'model'``, all
+            tensors together, as `automl/hvp <https://github.com/automl/hvp>`_ does for DINO. Frozen
+            parameters count.
         freeze: Regular expression; parameters whose name contains a match are frozen.
         freeze_epochs: Number of epochs in which they are frozen.
 
@@ -97,7 +111,7 @@ class GradientHook(Hook):
 
         def before_step(*args: Any) -> None:
             if self.clip is not None:
-                CLIPPERS[self.by](list(trained.values()), self.clip)
+                CLIPPERS[self.by](trained, self.clip)
             if runner.epoch < self.freeze_epochs:
                 for parameter in frozen:
                     parameter.grad = None

@@ -62,10 +62,13 @@ class OffsetVisionTransformer(VisionTransformer):
         # Not len(tokens): a traced model would keep the size of its batch.
         tokens = torch.cat((self.cls_token.expand(tokens.shape[0], -1, -1), tokens), dim=1)
         tokens = tokens + self._positions(resolution)
-        tokens = self.pre_norm(self.drop_after_pos(tokens))
+        tokens = self._forward_layers(self.pre_norm(self.drop_after_pos(tokens)))
+        return self.ln1(tokens) if self.final_norm else tokens
+
+    def _forward_layers(self, tokens: Tensor) -> Tensor:
         for layer in self.layers:
             tokens = layer(tokens)
-        return self.ln1(tokens) if self.final_norm else tokens
+        return tokens
 
     def _positions(self, resolution: tuple[int, int]) -> Tensor:
         """The position embedding (1, 1 + N, C) of rows and columns of patches."""

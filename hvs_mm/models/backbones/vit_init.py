@@ -19,10 +19,15 @@ class ViTTruncNormal:
 
     MMEngine's ``TruncNormal`` cannot do this: MMPretrain's layers draw those of their MLP from
     another distribution after it, and it does not reach the [CLS] token.
+
+    Args:
+        std: Standard deviation of weights.
+        token_std: That of the [CLS] token, by default ``std``; 1e-6 in DINOv2.
     """
 
-    def __init__(self, std: float = 0.02) -> None:
+    def __init__(self, std: float = 0.02, token_std: float | None = None) -> None:
         self.std = std
+        self.token_std = std if token_std is None else token_std
 
     def __call__(self, module: nn.Module) -> None:
         """Initialize a ``VisionTransformer`` of MMPretrain and its children."""
@@ -39,6 +44,6 @@ class ViTTruncNormal:
                 nn.init.ones_(layer.weight)
                 nn.init.zeros_(layer.bias)
         if getattr(module, 'cls_token', None) is not None:
-            trunc_normal_(module.cls_token, std=self.std)
+            trunc_normal_(module.cls_token, std=self.token_std)
         if hasattr(module, '_params_init_info'):
             update_init_info(module, f'{type(self).__name__}: std={self.std}')

@@ -48,4 +48,5 @@ def early_features(backbone: nn.Module, images: Tensor, depth: int) -> Tensor:
         # (N, C, H, W) -> (N, C)
         return output.mean((2, 3))
     # (N, extra + patches, C) -> (N, C)
-    return output[:, backbone.num_extra_tokens :].mean(1)
+    num_extra = backbone.num_extra_tokens + getattr(backbone, 'num_registers', 0)
+    return output[:, num_extra:].mean(1)

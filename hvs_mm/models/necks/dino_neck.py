@@ -34,6 +34,24 @@ class WeightNormLinear(nn.Module):
         return F.linear(x, self.weight_g * F.normalize(self.weight_v, dim=1))
 
 
+def build_mlp(
+    in_channels: int, hidden_channels: int, out_channels: int, num_layers: int, use_bn: bool
+) -> nn.Sequential:
+    """The MLP of a projection, see :class:`DINONeck`."""
+    layers: list[nn.Module] = []
+    width = in_channels
+    for _ in range(check_whole('num_layers', num_layers) - 1):
+        norm = [nn.BatchNorm1d(hidden_channels)] if use_bn else []
+        layers += [nn.Linear(width, hidden_channels), *norm, nn.GELU()]
+        width = hidden_channels
+    layers.append(nn.Linear(width, out_channels))
+    for layer in layers:
+        if isinstance(layer, nn.Linear):
+            trunc_normal_(layer.weight, std=0.02)
+            nn.init.zeros_(layer.bias)
+    return nn.Sequential(*layers)
+
+
 @MODELS.register_module()
 class DINONeck(BaseModule):
     """Projection of DINO: an MLP, a normalized bottleneck, weight-normalized prototypes.
@@ -70,19 +88,9 @@ class DINONeck(BaseModule):
         init_cfg: dict | list[dict] | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        layers: list[nn.Module] = []
-        width = in_channels
-        for _ in range(check_whole('num_layers', num_layers) - 1):
-            norm = [nn.BatchNorm1d(hidden_channels)] if use_bn else []
-            layers += [nn.Linear(width, hidden_channels), *norm, nn.GELU()]
-            width = hidden_channels
-        layers.append(nn.Linear(width, bottleneck_channels))
-        self.mlp = nn.Sequential(*layers)
+        widths = in_channels, hidden_channels, bottleneck_channels
+        self.mlp = build_mlp(*widths, num_layers, use_bn)
         self.last_layer = WeightNormLinear(bottleneck_channels, out_channels, fixed_norm)
-        for module in self.mlp.modules():
-            if isinstance(module, nn.Linear):
-                trunc_normal_(module.weight, std=0.02)
-                nn.init.zeros_(module.bias)
 
     def project(self, x: Tensor) -> Tensor:
         """Map features (N, in_channels) to the unit sphere, (N, bottleneck_channels)."""

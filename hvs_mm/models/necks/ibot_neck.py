@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 
 from mmengine.dist import get_world_size
 from mmpretrain.registry import MODELS
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.nn.modules.batchnorm import SyncBatchNorm, _BatchNorm
 
 from .dino_neck import DINONeck, WeightNormLinear
@@ -60,17 +61,28 @@ class IBOTNeck(DINONeck):
         """The [CLS] token (B, C) of tokens (B, 1 + N, C); the last ones count."""
         return x[-1][:, 0]
 
+    @property
+    def patch_mlp(self) -> nn.Module:
+        """The MLP for patches."""
+        return self.mlp
+
+    def _project_patches(self, x: Tensor) -> Tensor:
+        return F.normalize(self.patch_mlp(x), dim=-1)
+
     def patch_means(self, tokens: Tensor) -> Tensor:
         """Means (..., patch_out_channels) of the logits of patch tokens (..., N, C)."""
         prototypes = self.last_layer if self.shared_head else self.last_layer2
         # The prototypes are linear: a mean before them costs N times fewer products.
-        projected = self.project(tokens.flatten(0, -2)).unflatten(0, tokens.shape[:-1])
+        projected = self._project_patches(tokens.flatten(0, -2)).unflatten(0, tokens.shape[:-1])
         return prototypes(projected.mean(-2))
+
+    def _batch_norms(self) -> list[nn.Module]:
+        return [m for m in self.patch_mlp.modules() if isinstance(m, _BatchNorm) and m.training]
 
     @property
     def has_batch_norm(self) -> bool:
-        """Whether the logits of a token depend on the others of a batch."""
-        return any(isinstance(m, _BatchNorm) and m.training for m in self.mlp.modules())
+        """Whether the logits of a patch depend on the others of a batch."""
+        return bool(self._batch_norms())
 
     def patch_logits(self, tokens: Tensor) -> Tensor:
         """Map patch tokens (M, C) to logits (M, patch_out_channels).
@@ -80,14 +92,14 @@ class IBOTNeck(DINONeck):
         """
         prototypes = self.last_layer if self.shared_head else self.last_layer2
         if len(tokens) > 1:
-            return prototypes(self.project(tokens))
-        norms = [m for m in self.mlp.modules() if isinstance(m, _BatchNorm) and m.training]
+            return prototypes(self._project_patches(tokens))
+        norms = self._batch_norms()
         if get_world_size() > 1:
             norms = [norm for norm in norms if not isinstance(norm, SyncBatchNorm)]
         for norm in norms:
             norm.eval()
         try:
-            return prototypes(self.project(tokens))
+            return prototypes(self._project_patches(tokens))
         finally:
             for norm in norms:
                 norm.train()

@@ -72,9 +72,9 @@ class IBOT(DINO):
         masks = [getattr(sample, 'view_masks', None) for sample in data_samples or [None]]
         if any(mask is None for mask in masks):
             raise ViewsError(
-                "IBOT found no view_masks in the data samples: put dict(type='BlockMasks') between "
-                'CandidateViews (or MultiView) and PackViews in the pipeline of '
-                'train_dataloader.dataset.'
+                f'{type(self).__name__} found no view_masks in the data samples: put '
+                "dict(type='BlockMasks') between CandidateViews (or MultiView) and PackViews in "
+                'the pipeline of train_dataloader.dataset.'
             )
         kinds = {getattr(mask, 'dtype', type(mask).__name__) for mask in masks}
         if kinds != {np.dtype(bool)}:
@@ -140,7 +140,9 @@ class IBOT(DINO):
         where = [to_device(part, device) for part in rows_and_patches]
         # (B, T, h, w) -> (T * B, h, w), in the order in which forward_views joins the views
         joined = to_device(masks, device).transpose(0, 1).flatten(0, 1)
-        student, student_patches = self._student_outputs(views, num_targets, joined, *where)
+        features, student, student_patches = self._student_outputs(
+            views, num_targets, joined, *where
+        )
         if teacher_logits is None:
             teacher = self._teacher_outputs(views[:num_targets], *where)
             teacher_logits, teacher_patches, teacher_patch_means = teacher
@@ -152,20 +154,22 @@ class IBOT(DINO):
             rows=where[0],
             is_masked=is_masked,
             teacher_patch_means=teacher_patch_means,
+            features=features,
         )
 
     def _student_outputs(
         self, views: Views, num_targets: int, masks: Tensor, rows: Tensor, patches: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """The student's logits (B, S, K) of [CLS] tokens and (M, K') of patches."""
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """[CLS] tokens (B, T, C) of the student, its logits (B, S, K), and (M, K') of patches."""
         # (B, T, 1 + N, C)
         tokens = forward_views(lambda x: self.backbone(x, masks)[-1], views[:num_targets])
-        cls = tokens[:, :, 0]
+        # A copy: the other tokens need not live as long.
+        cls = features = tokens[:, :, 0].contiguous()
         if len(views) > num_targets:
             local = forward_views(lambda x: self.backbone(x)[-1][:, 0], views[num_targets:])
             cls = torch.cat([cls, local], dim=1)
         logits = self.neck.logits(cls.flatten(0, 1)).unflatten(0, cls.shape[:2])
-        return logits, self.neck.patch_logits(tokens.flatten(0, 1)[rows, 1 + patches])
+        return features, logits, self.neck.patch_logits(tokens.flatten(0, 1)[rows, 1 + patches])
 
     @torch.no_grad()
     def _teacher_outputs(

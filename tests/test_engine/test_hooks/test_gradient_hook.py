@@ -12,6 +12,7 @@ from torch import nn
 
 from hvs_mm.engine import GradientHook, clip_each_gradient
 from hvs_mm.engine.checks.hook_checks import check_clipping
+from hvs_mm.engine.hooks.gradient_hook import CLIPPERS
 from hvs_mm.engine.hooks.gradient_hook import _check_unscaled as check_unscaled
 from tests.helpers.nonfinite_runs import CPUAmpOptimWrapper
 from tests.helpers.tiny_dino import build_runner, dino_config
@@ -209,6 +210,19 @@ def test_clipping_of_the_model_in_a_run(tmp_path):
     assert all(torch.equal(loose.gradients[0][name], gradients[name]) for name in gradients)
 
 
+def test_clipping_of_each_part():
+    """Backbone and neck by a norm of their own, as DINOv2's networks."""
+    names = ('backbone.a.weight', 'backbone.b', 'neck.mlp.weight', 'neck.frozen')
+    parameters = {name: nn.Parameter(torch.zeros(4)) for name in names}
+    for number, parameter in enumerate(parameters.values()):
+        parameter.grad = torch.full((4,), (3.0, 4.0, 0.1, 0.0)[number])
+    parameters['neck.frozen'].grad = None
+    CLIPPERS['part'](parameters, 2.5)
+    # Norms of 10 and 0.2.
+    for name, expected in zip(names, (0.75, 1.0, 0.1)):
+        torch.testing.assert_close(parameters[name].grad, torch.full((4,), expected))
+
+
 def test_the_hook_ends_with_the_run(tmp_path):
     runner, _ = run(tmp_path, dict(clip=1e-3), max_epochs=1)
     optimizer = runner.optim_wrapper.optimizer
@@ -228,7 +242,9 @@ def test_wrong_clip(clip):
 
 
 def test_wrong_norm_to_clip_by():
-    with pytest.raises(ValueError, match=r"by='layer' must be one of \['tensor', 'model'\]"):
+    with pytest.raises(
+        ValueError, match=r"by='layer' must be one of \['tensor', 'part', 'model'\]"
+    ):
         GradientHook(clip=3.0, by='layer')
 
 

@@ -525,7 +525,10 @@ def train(model, counts, num_steps=5, cls=OptimWrapper, **kwargs):
     return logs
 
 
-@pytest.mark.parametrize(('name', 'counts'), [(n, c) for n in METHODS for c in ([1, 1, 2], [1, 1])])
+@pytest.mark.parametrize(
+    ('name', 'counts'),
+    [*((n, c) for n in METHODS for c in ([1, 1, 2], [1, 1])), ('DINOv2', [1, 1, 2])],
+)
 @pytest.mark.parametrize('selector', ['hardest', 'random'])
 def test_keeping_all_candidates_is_the_baseline(name, counts, selector):
     """Same losses and weights, bit for bit, also with dropped paths."""
@@ -576,7 +579,9 @@ def without_reuse(model):
     return twin
 
 
-@pytest.mark.parametrize(('name', 'candidates', 'keep'), SETTINGS)
+@pytest.mark.parametrize(
+    ('name', 'candidates', 'keep'), [*SETTINGS, ('DINOv2', [2, 2, 4], [1, 1, 2])]
+)
 @pytest.mark.parametrize('drop_path', [0.0, 0.1])
 def test_reused_outputs_give_the_same_step(name, candidates, keep, drop_path):
     """Loss, gradients, centers and weights; the teacher runs once, on all candidates."""

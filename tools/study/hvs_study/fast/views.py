@@ -129,7 +129,8 @@ class BatchedViews:
             ratios, spreads = np.array(self.masks.ratios), np.array(self.masks.spreads)
             drawn = rng.uniform(ratios - spreads, ratios + spreads, (count, len(ratios)))
             shares = drawn[np.arange(count), rng.randint(len(ratios), size=count)]
-            masks.append([block_mask(*grid, share, rng) for share in shares])
+            least = self.masks.min_patches
+            masks.append([block_mask(*grid, share, rng, least) for share in shares])
         return np.array(masks).swapaxes(0, 1)
 
 
@@ -151,6 +152,11 @@ def _steps(pipeline: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], dict[str
         drawing[0].get('photometry', 'loader') == 'loader',
         "photometry='device' in CandidateViews: engine='fast' changes colors in batches anyway, "
         "leave it out, with data_preprocessor.type='SelfSupDataPreprocessor'.",
+    )
+    expect(
+        not (masks or {}).get('per_pipeline'),
+        "engine='fast' draws the masks of each view alone: leave per_pipeline of BlockMasks out, "
+        "or use 'runner'.",
     )
     return drawing[0], masks
 
