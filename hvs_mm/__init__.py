@@ -15,7 +15,7 @@ if HAS_MMPRETRAIN:
     provide_operators()
     with hold_back_noise():
         from . import datasets, engine, evaluation, models, weights
-        from .apis import get_config
+        from .apis import get_config, high_resolution
         from .datasets import CandidateViews
         from .hardening import hard_views, harden
         from .models import HVSAlgorithm
@@ -48,6 +48,7 @@ __all__ = [
     'get_config',
     'hard_views',
     'harden',
+    'high_resolution',
     'losses',
     'models',
     'selection',

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from difflib import get_close_matches
 from pathlib import Path
@@ -10,6 +10,8 @@ from typing import Any
 
 from mmengine import hub
 from mmengine.config import Config
+
+from .utils.arguments import is_whole
 
 _PREFIX = 'hvs_mm::'
 
@@ -66,3 +68,50 @@ def on_data_set(base: Mapping[str, Any]) -> dict[str, Any]:
         dataset = {'_delete_': True, **base[f'{part}_set'], 'pipeline': pipeline}
         entries[f'{loader}_dataloader'] = deepcopy({'dataset': dataset})
     return entries
+
+
+def high_resolution(base: Mapping[str, Any], epochs: int, sizes: Sequence[int]) -> dict[str, Any]:
+    """Return the entries of a config that train the last epochs on larger views.
+
+    DINOv2 (`arXiv 2304.07193 <https://arxiv.org/abs/2304.07193>`_, section 5, "adapting the
+    resolution") ends so. A config file writes ``globals().update(high_resolution(_base_, epochs=8,
+    sizes=[518, 518, 98]))``, see ``configs/high_resolution``; MMPretrain's ``SwitchRecipeHook``
+    changes the pipeline. Position embeddings are interpolated.
+
+    Args:
+        base: The bases of the config, which has view pipelines with ``RandomResizedCrop``.
+        epochs: How many epochs at the end of the run.
+        sizes: Side of the views, in pixels, per view pipeline.
+
+    Raises:
+        ValueError: If there are fewer epochs in the run, the sizes do not fit the view pipelines,
+            or one is no multiple of the patch size of ``BlockMasks``.
+    """
+    max_epochs = base['train_cfg']['max_epochs']
+    if not is_whole(epochs, 1, max_epochs):
+        raise ValueError(
+            f'epochs={epochs!r} at high resolution must be an integer from 1 to the {max_epochs} '
+            'epochs of the run.'
+        )
+    pipeline = deepcopy(list(base['train_dataloader']['dataset']['pipeline']))
+    for step in pipeline:
+        views = step.get('transforms') or []
+        if views and len(views) != len(sizes):
+            raise ValueError(
+                f'sizes={list(sizes)} must have one size for each of the {len(views)} view '
+                'pipelines.'
+            )
+        for transforms, size in zip(views, sizes):
+            for transform in transforms:
+                if transform['type'] == 'RandomResizedCrop':
+                    transform['scale'] = size
+        patch = step.get('patch_size', 1)
+        wrong = [size for size in sizes if size % patch]
+        if wrong:
+            raise ValueError(
+                f'sizes={list(sizes)}: {wrong[0]} is no multiple of patch_size={patch}, take '
+                f'{wrong[0] // patch * patch} or {(wrong[0] // patch + 1) * patch}.'
+            )
+    switch = {'action_epoch': max_epochs - epochs + 1, 'train_pipeline': pipeline}
+    hook = {'type': 'SwitchRecipeHook', 'schedule': [switch]}
+    return {'custom_hooks': [*base.get('custom_hooks', []), hook]}

@@ -4,7 +4,8 @@ from copy import deepcopy
 
 import pytest
 
-from hvs_mm.apis import get_config, on_data_set
+from hvs_mm.apis import get_config, high_resolution, on_data_set
+from hvs_mm.recipes.adapt import stretch_schedule
 
 
 def test_own_configs():
@@ -45,3 +46,39 @@ def test_a_recipe_on_a_data_set():
         assert dataset == dict(_delete_=True, type='Mine', split=split, pipeline=steps)
         dataset['pipeline'][1]['type'] = 'X'
     assert base == before
+
+
+def test_last_epochs_at_high_resolution():
+    """Crops of the last 8 of 100 epochs; their epoch follows the length of the run."""
+    cfg = get_config('hvs_mm::high_resolution/hvs_dinov2_vit-small.py')
+    base = get_config('hvs_mm::hvs_dinov2_vit-small.py')
+    *hooks, switch = cfg.custom_hooks
+    assert hooks == base.custom_hooks
+    (recipe,) = switch.schedule
+    assert recipe.action_epoch == 93
+    views = [step for step in recipe.train_pipeline if step.type == 'CandidateViews']
+    assert [transforms[0].scale for transforms in views[0].transforms] == [518, 518, 98]
+    for transforms, size in zip(views[0].transforms, (224, 224, 98)):
+        transforms[0].scale = size
+    assert recipe.train_pipeline == base.train_dataloader.dataset.pipeline
+    stretch_schedule(cfg, 25)
+    assert recipe.action_epoch == 24
+
+
+@pytest.mark.parametrize(
+    ('settings', 'message'),
+    [
+        (dict(epochs=101, sizes=[518, 518, 98]), r'epochs=101 .* from 1 to the 100 epochs'),
+        (
+            dict(epochs=8, sizes=[518, 98]),
+            r'sizes=\[518, 98\] must have one size for each of the 3',
+        ),
+        (
+            dict(epochs=8, sizes=[520, 520, 98]),
+            r'520 is no multiple of patch_size=14, take 518 or 532',
+        ),
+    ],
+)
+def test_high_resolution_that_does_not_fit(settings, message):
+    with pytest.raises(ValueError, match=message):
+        high_resolution(get_config('hvs_mm::hvs_dinov2_vit-small.py'), **settings)

@@ -1,4 +1,4 @@
-"""Our baselines of DINO, iBOT and VICReg, which upstream lacks, have the published settings."""
+"""Our baselines of DINO, iBOT, DINOv2 and VICReg, which upstream lacks, have the published settings."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from hvs_mm.engine import cosine_schedule
 from tests.helpers.configs import CONFIGS, build_on_meta, load, without_scope
 from tests.helpers.tiny_dino import epoch_of_run
 
-#: Settings of DINO's and iBOT's authors, by baseline. ``network`` is (width, layers, heads) of a
-#: ViT; crops are (number, side, smallest area, largest area), the two global ones of one kind.
+#: Settings of DINO's, iBOT's and DINOv2's authors, by baseline. ``network`` is (width, layers,
+#: heads) of a ViT; crops are (number, side, smallest area, largest area), both global ones alike.
 DINO_SMALL = {
     'network': (384, 12, 6),
     'epochs': 100,
@@ -33,11 +33,16 @@ DINO_SMALL = {
     'warmup_temperature': 0,
     'prototypes': 65536,
     'fixed_norm': True,
+    'algorithm': 'DINO',
+    'momentum': 0.996,
+    'patch': 16,
+    'drop_path': np.linspace(0, 0.1, 12),
 }
 WARM_TEACHER = {'temperature': (0.04, 0.07), 'warmup_temperature': 30}
 IBOT_SMALL = {
     **DINO_SMALL,
     **WARM_TEACHER,
+    'algorithm': 'IBOT',
     'global': (2, 224, 0.14, 1.0),
     'local': None,
     'patch_temperature': (0.04, 0.07),
@@ -46,6 +51,18 @@ IBOT_SMALL = {
     'fixed_norm': False,
 }
 IBOT_LOCALS = {'global': (2, 224, 0.25, 1.0), 'local': (10, 96, 0.05, 0.25)}
+#: The short recipe, with patches and local crops of the published ViT-S/14 and ViT-B/14.
+DINOV2_SMALL = {
+    **IBOT_SMALL,
+    'algorithm': 'DINOv2',
+    'global': (2, 224, 0.32, 1.0),
+    'local': (8, 98, 0.05, 0.32),
+    'lr_per_256': 1e-3,
+    'momentum': 0.992,
+    'prototypes': 65536,
+    'patch': 14,
+    'drop_path': np.full(12, 0.3),
+}
 PUBLISHED = {
     'dino_vit-small_100e': DINO_SMALL,
     'dino_vit-small_300e': {**DINO_SMALL, **WARM_TEACHER, 'epochs': 300, 'fixed_norm': False},
@@ -73,6 +90,8 @@ PUBLISHED = {
         'network': (768, 12, 12),
         'fixed_norm': True,
     },
+    'dinov2_vit-small': DINOV2_SMALL,
+    'dinov2_vit-base': {**DINOV2_SMALL, 'network': (768, 12, 12)},
 }
 BATCH, WARM_UP, MIN_LR = 1024, 10, 1e-6
 #: Iterations per epoch in the tests of schedules.
@@ -166,8 +185,11 @@ def test_teacher_and_gradients(name, expected):
         cosine_schedule(teacher.momentum, teacher.end_momentum, step, steps)
         for step in range(steps)
     ]
-    np.testing.assert_allclose(1 - np.array(momentum), cosine(0.996, 1.0, steps), rtol=1e-12)
+    np.testing.assert_allclose(
+        1 - np.array(momentum), cosine(expected['momentum'], 1.0, steps), rtol=1e-12
+    )
     assert (gradient.clip, gradient.freeze_epochs) == (3.0, 1)
+    assert gradient.by == ('part' if expected['algorithm'] == 'DINOv2' else 'tensor')
     trained = {
         key
         for key, p in build_on_meta(CONFIGS / f'baselines/{name}.py').named_parameters()
@@ -196,7 +218,9 @@ def test_head(name, expected):
                 patches.append(head.current_patch_teacher_temp())
     warm_up = expected['warmup_temperature']
     np.testing.assert_allclose(seen, linear(*expected['temperature'], warm_up, epochs))
-    assert (type(head).__name__ == 'IBOTHead') == ('masks' in expected)
+    assert type(head).__name__ == f'{expected["algorithm"]}Head'
+    if expected['algorithm'] == 'DINOv2':
+        assert (head.uses_sinkhorn, head.koleo_weight) == (False, 0.1)
     if 'masks' in expected:
         np.testing.assert_allclose(patches, linear(*expected['patch_temperature'], warm_up, epochs))
         assert (head.cls_weight, head.patch_weight, head.patch_center_momentum) == (1, 1, 0.9)
@@ -206,7 +230,7 @@ def test_head(name, expected):
 @of_baseline
 def test_networks(name, expected):
     model = build_on_meta(CONFIGS / f'baselines/{name}.py')
-    assert type(model).__name__ == ('IBOT' if 'masks' in expected else 'DINO')
+    assert type(model).__name__ == expected['algorithm']
     backbone, neck = model.backbone, model.neck
     if expected['network'] == 'ResNet-50':
         width = 2048
@@ -219,11 +243,13 @@ def test_networks(name, expected):
         assert backbone.layers[0].attn.num_heads == heads
         assert backbone.layers[0].ffn.feedforward_channels == 4 * width
         assert tuple(backbone.img_size) == (224, 224)
-        assert tuple(backbone.patch_embed.projection.kernel_size) == (16, 16)
+        assert tuple(backbone.patch_embed.projection.kernel_size) == (expected['patch'],) * 2
         assert backbone.ln1.eps == 1e-6
         assert backbone.drop_after_pos.p == 0
         # One rate for attention and one for the MLP of every layer.
-        rates = np.repeat(np.linspace(0, 0.1, layers), 2)
+        rates = np.repeat(expected['drop_path'], 2)
+        scales = [name for name, _ in backbone.named_parameters() if 'gamma' in name]
+        assert len(scales) == (2 * layers if expected['algorithm'] == 'DINOv2' else 0)
         for network, wanted in ((backbone, rates), (model.teacher, 0 * rates)):
             drops = [m.drop_prob for m in network.modules() if isinstance(m, DropPath)]
             np.testing.assert_allclose(drops, wanted)
@@ -244,7 +270,7 @@ def test_views(name, expected):
     assert steps == ['LoadImageFromFile', 'MultiView', *masks]
     if 'masks' in expected:
         transform = TRANSFORMS.build(pipeline[2])
-        assert transform.patch_size == 16
+        assert transform.patch_size == expected['patch']
         assert (tuple(transform.ratios), tuple(transform.spreads)) == expected['masks']
     views, local = pipeline[1], expected['local']
     assert expected['global'][0] == 2
@@ -295,7 +321,7 @@ def std_of(parameter: torch.Tensor) -> float:
     return parameter.std().item()
 
 
-@pytest.mark.parametrize('name', ['dino_vit-small_100e', 'ibot_vit-small_100e'])
+@pytest.mark.parametrize('name', ['dino_vit-small_100e', 'ibot_vit-small_100e', 'dinov2_vit-small'])
 def test_initial_weights_of_transformers(name):
     """As published: a truncated normal distribution of 0.02, zero biases, norms the identity."""
     cfg = deepcopy(load_baseline(name))
@@ -318,16 +344,22 @@ def test_initial_weights_of_transformers(name):
             assert std_of(layer.weight) == pytest.approx(0.02, rel=0.02), key
             assert abs(layer.weight.mean().item()) < 5e-4, key
             assert (layer.bias == 0).all(), key
-        assert std_of(backbone.cls_token) == pytest.approx(0.02, rel=0.25)
+        token_std = 1e-6 if name.startswith('dinov2') else 0.02
+        assert std_of(backbone.cls_token) == pytest.approx(token_std, rel=0.25)
         assert std_of(backbone.pos_embed) == pytest.approx(0.02, rel=0.02)
         # torch's own, uniform up to 1 / sqrt(fan in).
         projection = backbone.patch_embed.projection.weight
-        assert projection.abs().max().item() == pytest.approx((3 * 16 * 16) ** -0.5, rel=1e-3)
+        assert projection.abs().max().item() == pytest.approx(
+            (3 * projection[0, 0].numel()) ** -0.5, rel=1e-3
+        )
         norms = [m for m in backbone.modules() if isinstance(m, nn.LayerNorm)]
         assert len(norms) == 5
         assert all((m.weight == 1).all() and (m.bias == 0).all() for m in norms)
-        if name.startswith('ibot'):
+        if not name.startswith('dino_'):
             assert (backbone.mask_token == 0).all()
+        gammas = [p for key, p in backbone.named_parameters() if 'gamma' in key]
+        assert len(gammas) == (4 if name.startswith('dinov2') else 0)
+        assert all((gamma == 1e-5).all() for gamma in gammas)
 
 
 def test_initial_weights_of_resnet():
@@ -345,7 +377,7 @@ def test_initial_weights_of_resnet():
 
 
 @pytest.mark.parametrize(
-    'entry', ['loss', 'time', 'data_time', 'grad_norm', 'hvs_score', 'cls_term', 'patch_term']
+    'entry', ['loss', 'time', 'data_time', 'grad_norm', 'hvs_score', 'patch_term', 'koleo_term']
 )
 def test_the_log_averages_over_its_window(entry):
     pattern = load_baseline('ibot_vit-small_100e').log_processor.mean_pattern

@@ -138,6 +138,12 @@ def stretch_schedule(cfg: Config, epochs: int, with_warmup: bool = True) -> None
                 f'{cfg.filename}: with epochs={epochs} the run is over when {class_name(one)} '
                 f'begins, at epoch {one["begin"]}: train longer, or shorten the warm-up.'
             )
+    for hook in cfg.get('custom_hooks') or []:
+        if class_name(hook) == 'SwitchRecipeHook':
+            for switch in hook.schedule:
+                # The share of the run that follows it stays.
+                rest = round((old + 1 - switch.action_epoch) * epochs / old)
+                switch.action_epoch = epochs + 1 - max(rest, 1)
     cfg.train_cfg.max_epochs = epochs
     if with_warmup:
         _stretch_model(cfg.model, epochs / old)

@@ -30,10 +30,21 @@ def teacher_entropy(model, dataset):
     return output_entropy(probabilities)
 
 
-@pytest.mark.parametrize(('name', 'is_centered'), [('DINO', True), ('IBOT', True), ('DINO', False)])
+@pytest.mark.parametrize(
+    ('name', 'is_centered'),
+    [
+        ('DINO', True),
+        ('IBOT', True),
+        ('DINO', False),
+        pytest.param('DINOv2', True, marks=pytest.mark.slow),
+        pytest.param('DINOv2', False, marks=pytest.mark.slow),
+    ],
+)
 def test_sixty_steps(tmp_path, name, is_centered):
     # With this momentum the centers stay where they begin, at zero.
     head = {} if is_centered else dict(center_momentum=1.0)
+    if name == 'DINOv2':
+        head = {} if is_centered else dict(**head, centering='softmax', koleo_weight=0)
     algorithm = dino_config(name, num_crops=2, head=head)
     model = dict(type='HVSAlgorithm', algorithm=algorithm, candidates=[2, 2], keep=[1, 1])
     runner = build_runner(

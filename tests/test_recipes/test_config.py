@@ -11,6 +11,7 @@ from hvs_mm.evaluation import check_configured
 from hvs_mm.recipes import METHODS, choose_recipe, find_images, recipe_config
 from hvs_mm.recipes.config import knn_split, write_knn_lists
 from hvs_mm.recipes.recipe import CNN_ONLY, VIT_ONLY
+from tests.helpers.configs import CONFIGS, load
 from tests.helpers.images import class_names, write_images
 
 
@@ -53,6 +54,7 @@ def test_configs_pass_the_checks_and_survive_a_dump(images, tmp_path, method, mo
     ('moco', [4], [2]), ('mocov3', [2, 2], [1, 1]), ('barlowtwins', [2, 2], [1, 1]),
     ('densecl', [4], [2]), ('vicreg', [2, 2], [1, 1]), ('swav', [4, 4], [2, 4]),
     ('dino', [2, 2, 4], [1, 1, 4]), ('ibot', [2, 2], [1, 1]),
+    ('dinov2', [2, 2, 4], [1, 1, 4]),
 ])  # fmt: skip
 def test_selection(images, tmp_path, method, candidates, keep):
     _, cfg = make(images, tmp_path, method)
@@ -106,6 +108,22 @@ def test_swav_learns_prototypes_with_a_queue_of_whole_batches(images, tmp_path):
     assert (loss.num_crops, loss.prototypes.weight.shape) == ([2, 6], (128, 128))
     sizes = [view[0].scale for view in steps_of(cfg)[1].transforms]
     assert sizes == [64, 24]
+
+
+def test_dinov2_is_its_baseline_for_other_images(images, tmp_path):
+    recipe, cfg = make(images, tmp_path, 'dinov2', image_size=64)
+    baseline, model = load(CONFIGS / 'baselines/dinov2_vit-small.py'), cfg.model.algorithm
+    changed = ('arch', 'img_size', 'patch_size', 'drop_path_rate')
+    ours, theirs = (dict(one) for one in (model.backbone, baseline.model.backbone))
+    for key in changed:
+        assert ours.pop(key) != theirs.pop(key)
+    theirs.pop('_scope_', None)
+    assert ours == theirs
+    assert steps_of(cfg)[2].type == 'BlockMasks'
+    assert (steps_of(cfg)[2].patch_size, steps_of(cfg)[2].min_patches) == (8, 4)
+    assert cfg.optim_wrapper.paramwise_cfg == baseline.optim_wrapper.paramwise_cfg
+    assert cfg.optim_wrapper.optimizer.lr == recipe.lr == pytest.approx(4e-3 * (4 / 1024) ** 0.5)
+    assert cfg.custom_hooks[1] == dict(type='GradientHook', clip=3.0, by='part', freeze_epochs=0)
 
 
 def test_schedules_end_with_the_run(images, tmp_path):

@@ -41,7 +41,7 @@ def test_image_size(on_gpu, side, cpu, gpu):
 @pytest.mark.parametrize('method', METHODS)
 def test_default_network(on_gpu, method):
     network = choose_recipe(images(), method).network
-    assert network.is_vit == (method in ('dino', 'ibot'))
+    assert network.is_vit == (method in ('dino', 'ibot', 'dinov2'))
     assert (network.depth, network.arch) in (
         [(50, ''), (0, 'deit-small')] if on_gpu else [(18, ''), (0, 'deit-tiny')]
     )

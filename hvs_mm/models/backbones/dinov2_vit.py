@@ -100,7 +100,7 @@ def _check_patches(img_size: int | Sequence[int], patch_size: int | Sequence[int
 
 
 def _drop_samples(layer: TransformerEncoderLayer) -> None:
-    rate = layer.attn.out_drop.drop_prob
-    layer.attn.out_drop = layer.ffn.dropout_layer = SampleDropRate(rate)
+    layer.attn.out_drop = SampleDropRate(layer.attn.out_drop.drop_prob)
+    layer.ffn.dropout_layer = SampleDropRate(layer.ffn.dropout_layer.drop_prob)
     # VisionTransformer builds its layers itself; this one has the same members.
     layer.__class__ = SampleDropLayer

@@ -25,12 +25,12 @@ class SampleDropLayer(TransformerEncoderLayer):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map tokens (B, N, C) to tokens (B, N, C)."""
-        rate = self.attn.out_drop.drop_prob
-        if not (self.training and rate):
+        rates = self.attn.out_drop.drop_prob, self.ffn.dropout_layer.drop_prob
+        if not (self.training and any(rates)):
             return super().forward(x)
-        x = _add_residual(x, lambda part: self.attn(self.ln1(part)), rate)
+        x = _add_residual(x, lambda part: self.attn(self.ln1(part)), rates[0])
         nothing = x.new_zeros(())
-        return _add_residual(x, lambda part: self.ffn(self.ln2(part), identity=nothing), rate)
+        return _add_residual(x, lambda part: self.ffn(self.ln2(part), identity=nothing), rates[1])
 
 
 def _add_residual(x: Tensor, residual: Callable[[Tensor], Tensor], rate: float) -> Tensor:
