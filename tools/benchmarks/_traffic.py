@@ -187,7 +187,9 @@ def formula(model: HVSAlgorithm, batch_size: int) -> dict[str, list[Collective]]
     ``P`` trained parameters: SimCLR gathers ``B S D`` numbers to select and ``2 B D`` for its loss,
     MoCo v3 the same of its keys; Barlow Twins gathers ``B S D`` and adds up ``D^2`` for its loss;
     SwAV adds up a number per assigned view; DINO adds up ``K`` sums and one count for its center,
-    iBOT as much again for its patches; the others nothing. Gradients are ``P`` numbers.
+    iBOT as much again for its patches; DINOv2 with Sinkhorn-Knopp adds up ``K`` sums in each of 3
+    iterations, for [CLS] tokens and for patches, to select and for its loss; the others nothing.
+    Gradients are ``P`` numbers.
 
     Args:
         model: An algorithm with hard view selection, but not MoCo v2 or DenseCL, which also send
@@ -214,10 +216,19 @@ def formula(model: HVSAlgorithm, batch_size: int) -> dict[str, list[Collective]]
         # The first group has the large crops.
         selection += [Collective('all_reduce', 4)] * model.candidates[0]
         loss += [Collective('all_reduce', 4)] * len(model.head.loss_module.crops_for_assign)
+    head = getattr(model, 'head', None)
     for center in ('center', 'patch_center'):
-        if hasattr(getattr(model, 'head', None), center):
-            prototypes = getattr(model.head, center).numel()
-            loss += [Collective('all_reduce', 4 * prototypes), Collective('all_reduce', 4)]
+        if not hasattr(head, center):
+            continue
+        prototypes = Collective('all_reduce', 4 * getattr(head, center).numel())
+        if getattr(head, 'uses_sinkhorn', False):
+            # On the CPU [CLS] tokens are counted, too.
+            counts = [Collective('all_reduce', 8)] * (center == 'center')
+            assignment = [*counts, Collective('all_reduce', 4), *[prototypes] * 3]
+            selection += assignment
+            loss += assignment
+        else:
+            loss += [prototypes, Collective('all_reduce', 4)]
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     gradients = [Collective('all_reduce', 4 * trained)]
     return {'selection': selection, 'loss': loss, 'gradients': gradients}

@@ -31,11 +31,12 @@ BY_HAND = {
     'SwAV': (4 * VIEWS, 4 * 2),
     'DINO': (0, 4 * (PROTOTYPES + 1)),
     'IBOT': (0, 2 * 4 * (PROTOTYPES + 1)),
+    'DINOv2': (8 + 2 * 4 * (3 * PROTOTYPES + 1),) * 2,
 }
 
 
 def model_and_batch(name, norm):
-    if name in ('DINO', 'IBOT'):
+    if name in ('DINO', 'IBOT', 'DINOv2'):
         views = candidate_crops((2, 2, 4), BATCH)
         return build_hvs_dino(name), Batch(views, random_samples(BATCH, 4))
     return build_hvs(name, norm), Batch(random_views(VIEWS, BATCH), random_samples(BATCH, VIEWS))
