@@ -305,12 +305,8 @@ def _choose_optimizer(
         return 'AdamW', lr, 0.1, f'1.5e-4 * {batch_size}/256 as published'
     if method == 'dinov2':
         lr = 4e-3 * sqrt(batch_size / 1024)
-        return (
-            'AdamW',
-            lr,
-            0.04,
-            f'4e-3 * sqrt({batch_size}/1024) as published, less for low layers',
-        )
+        reason = f'4e-3 * sqrt({batch_size}/1024) as published, less for early layers'
+        return 'AdamW', lr, 0.04, reason
     if network.is_vit:
         # The published 2e-3 at batch 1024.
         lr = 2e-3 * sqrt(batch_size / 1024)
