@@ -59,6 +59,7 @@ def sinkhorn(
     return mass * prototypes * samples[:, None]
 
 
+@torch.compiler.disable
 def _check_samples(logits: Tensor) -> None:
     is_distributed = distributed.is_available() and distributed.is_initialized()
     processes = distributed.get_world_size() if is_distributed else 1

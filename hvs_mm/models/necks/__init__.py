@@ -1,1 +1,1 @@
-"""Projections of DINO and iBOT, and the feature pyramid of detectors."""
+"""Projections of DINO, iBOT and DINOv2, and the feature pyramid of detectors."""

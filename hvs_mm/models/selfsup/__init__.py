@@ -1,1 +1,1 @@
-"""DINO, iBOT and VICReg, which MMPretrain lacks."""
+"""DINO, iBOT, DINOv2 and VICReg, which MMPretrain lacks."""
