@@ -1,4 +1,4 @@
-"""Our baselines of DINO, iBOT, DINOv2 and VICReg, which upstream lacks, have the published settings."""
+"""Our baselines, of methods that upstream lacks, have the published settings."""
 
 from __future__ import annotations
 
