@@ -77,12 +77,13 @@ class ViewGroups:
 
     def _check_target_choices(self) -> None:
         targets = list(zip(self.candidates, self.keep))[: self.num_target_groups]
+        # Lists, not generators: torch.compile looks into this, too.
         # By logarithms: the numbers themselves may have more digits than there is memory.
-        exponent = sum(lgamma(n + 1) - lgamma(k + 1) - lgamma(n - k + 1) for n, k in targets)
+        exponent = sum([lgamma(n + 1) - lgamma(k + 1) - lgamma(n - k + 1) for n, k in targets])
         exponent /= log(10)
         number = f'about 10^{exponent:.0f}'
         if exponent < 12:
-            exact = prod(comb(n, k) for n, k in targets)
+            exact = prod([comb(n, k) for n, k in targets])
             if exact <= MAX_TARGET_CHOICES:
                 return
             number = f'{exact:,}'

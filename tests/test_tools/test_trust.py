@@ -38,8 +38,8 @@ TOOLS = sorted(
 #: Tools that initialize no model and read no checkpoint.
 READ_NONE = {
     'analysis/plot_hardness', 'analysis/selection_report', 'benchmarks/communication',
-    'benchmarks/device_photometry', 'benchmarks/loader', 'compare', 'dev/soak',
-    'study/report',
+    'benchmarks/device_photometry', 'benchmarks/loader', 'compare', 'dev/release', 'dev/soak',
+    'dev/upgrade', 'study/report',
 }  # fmt: skip
 
 pytestmark = pytest.mark.usefixtures('own_folder')

@@ -236,7 +236,8 @@ _note_is_on: list[bool] = []
 
 
 def test_no_tool_is_forgotten() -> None:
-    assert set(COMMANDS) == set(TOOLS)
+    # `make` calls those two: one writes nothing, the other the file that it is to rewrite.
+    assert set(COMMANDS) == set(TOOLS) - {'dev/release', 'dev/upgrade'}
 
 
 def test_the_watch_works(tmp_path: Path) -> None:

@@ -36,27 +36,35 @@ def owner(tmp_path):
     process.join()
 
 
-def test_a_second_process_is_refused_until_the_first_is_killed(tmp_path, owner):
+@pytest.fixture
+def lock(tmp_path):
+    """A lock whose signs of life end with the test."""
+    lock = WorkDirLock(tmp_path)
+    yield lock
+    lock.release()
+
+
+def test_a_second_process_is_refused_until_the_first_is_killed(tmp_path, owner, lock):
     with pytest.raises(ValueError, match=rf'process {owner.pid} on \S+ has trained in it since 20'):
         WorkDirLock(tmp_path).take()
     owner.kill()
     owner.join()
-    lock = WorkDirLock(tmp_path)
     lock.take()
     assert lock.is_mine()
     lock.release()
     assert not list(tmp_path.iterdir())
 
 
-def test_a_number_that_came_again(tmp_path, owner):
+def test_a_number_that_came_again(tmp_path, owner, lock):
     found = json.loads((tmp_path / LOCK).read_text())
     found['started'] -= 1
     (tmp_path / LOCK).write_text(json.dumps(found))
-    WorkDirLock(tmp_path).take()
+    lock.take()
+    assert lock.is_mine()
 
 
 @pytest.mark.parametrize('is_alive', [True, False])
-def test_another_host_is_watched(tmp_path, monkeypatch, capsys, owner, is_alive):
+def test_another_host_is_watched(tmp_path, monkeypatch, capsys, owner, lock, is_alive):
     monkeypatch.setattr(work_dir_lock, '_STALE', 0.3)
     path = tmp_path / LOCK
     found = json.loads(path.read_text())
@@ -66,36 +74,33 @@ def test_another_host_is_watched(tmp_path, monkeypatch, capsys, owner, is_alive)
     if is_alive:
         timer.start()
         with pytest.raises(ValueError, match=rf'process {owner.pid} on node7'):
-            WorkDirLock(tmp_path).take()
+            lock.take()
     else:
-        WorkDirLock(tmp_path).take()
+        lock.take()
         assert json.loads(path.read_text())['pid'] == os.getpid()
     timer.cancel()
     assert 'on node7: waiting' in capsys.readouterr().out
 
 
-def test_without_hard_links(tmp_path, monkeypatch):
+def test_without_hard_links(tmp_path, monkeypatch, lock):
     def refuse(source, target):
         raise PermissionError(1, 'Operation not permitted')
 
     monkeypatch.setattr(os, 'link', refuse)
-    lock = WorkDirLock(tmp_path)
     lock.take()
     assert lock.is_mine()
     with pytest.raises(ValueError, match=f'process {os.getpid()} on'):
         WorkDirLock(tmp_path).take()
 
 
-def test_signs_of_life(tmp_path, monkeypatch):
+def test_signs_of_life(tmp_path, monkeypatch, lock):
     monkeypatch.setattr(work_dir_lock, '_BEAT', 0.01)
-    lock = WorkDirLock(tmp_path)
     lock.take()
     before = (tmp_path / LOCK).stat().st_mtime_ns
     end = time.monotonic() + 30
     while (tmp_path / LOCK).stat().st_mtime_ns == before:
         assert time.monotonic() < end
         time.sleep(0.01)
-    lock.release()
 
 
 def race(folder, barrier, wins):
