@@ -70,6 +70,17 @@ def test_registers_are_seen_but_not_given():
     assert backbone(images[:, :, :16, :16])[-1].shape == (3, 5, 32)
 
 
+def test_the_cls_token_alone():
+    """For methods without masks, which leave the mask token without a gradient."""
+    backbone = build(num_registers=2, cls_only=True)
+    images = torch.randn(3, 3, GLOBAL, GLOBAL)
+    (features,) = backbone(images)
+    backbone.out_type = 'raw'
+    torch.testing.assert_close(features, backbone(images)[-1][:, 0])
+    features.sum().backward()
+    assert all(p.grad is not None for p in backbone.parameters() if p.requires_grad)
+
+
 def test_samples_are_dropped_whole_and_the_mean_stays():
     """A layer whose residuals are known: of 8 samples int(0.7 * 8) get theirs, times 8 / 5."""
     settings = dict(drop_path_rate=0.3, uniform_drop_path=True)
