@@ -181,7 +181,8 @@ def _model(model: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
         # is that of a ViT-L.
         same = ('arch', 'img_size', 'patch_size', 'drop_path_rate', *network.settings)
         backbone = {**model.backbone, **{key: backbone[key] for key in same}}
-    elif 'out_type' in backbone and backbone['type'] == 'DINOv2VisionTransformer':
+    elif 'out_type' in backbone and 'type' in network.settings:
+        # A transformer of DINOv2 or DINOv3.
         del backbone['out_type']
         backbone['cls_only'] = True
     model.backbone = backbone

@@ -51,9 +51,10 @@ def _vit(arch: Mapping[str, Any]) -> tuple[str, Network]:
     settings: dict[str, Any] = {'layer_scale_init_value': 1e-5 if arch['layer scale'] else 0.0}
     if not arch['qkv bias']:
         settings['qkv_bias'] = False
-    if is_swiglu or arch['registers']:
+    is_rotary = arch['positions'] == 'rotary'
+    if is_swiglu or is_rotary or arch['registers']:
         settings |= dict(
-            type='DINOv2VisionTransformer',
+            type='DINOv3VisionTransformer' if is_rotary else 'DINOv2VisionTransformer',
             num_registers=arch['registers'],
             ffn='swiglu' if is_swiglu else 'mlp',
         )
@@ -95,5 +96,5 @@ def _resnet(state: Mapping[str, Tensor]) -> tuple[str, Network]:
     raise ValueError(
         'its architecture is unknown: expected a vision transformer, or a ResNet of depth '
         f'{", ".join(map(str, ResNet.arch_settings))} without a deep stem, of MMPretrain, timm, '
-        'DINO, iBOT or DINOv2.'
+        'DINO, iBOT or DINOv2, or of DINOv3 in timm.'
     )

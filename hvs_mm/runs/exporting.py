@@ -216,7 +216,8 @@ def _mmpretrain(run: TrainedRun) -> _Plan:
     weights = dict(run.backbone.state_dict())
     imports = ['from mmpretrain.models import build_backbone']
     own = class_name(config) == 'DINOv2VisionTransformer'
-    if own and (config.get('num_registers') or config.get('ffn') == 'swiglu'):
+    is_more = config.get('num_registers') or config.get('ffn') == 'swiglu'
+    if class_name(config) == 'DINOv3VisionTransformer' or (own and is_more):
         imports.insert(0, 'import hvs_mm  # registers the backbone')
     elif own or class_name(config) in ('MaskedVisionTransformer', 'OffsetVisionTransformer'):
         weights = {k: v for k, v in weights.items() if k not in PRETRAINING_ONLY}

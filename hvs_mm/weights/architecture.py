@@ -14,8 +14,9 @@ def vit_architecture(state: Mapping[str, Tensor]) -> dict[str, Any]:
 
     Returns:
         ``width``, ``layers``, ``patch size``, ``channels``, ``feed-forward part`` (``'MLP'`` or
-        ``'SwiGLU'``), ``hidden units``, ``registers``, and whether there are ``layer scale`` and
-        ``qkv bias``. Empty for any other network.
+        ``'SwiGLU'``), ``hidden units``, ``registers``, ``positions`` (``'learned'``, or
+        ``'rotary'`` of DINOv3), and whether there are ``layer scale`` and ``qkv bias``. Empty for
+        any other network.
     """
     patches, gates = (
         state.get('patch_embed.projection.weight'),
@@ -32,6 +33,7 @@ def vit_architecture(state: Mapping[str, Tensor]) -> dict[str, Any]:
         'feed-forward part': 'MLP' if gates is None else 'SwiGLU',
         'hidden units': len(hidden) if gates is None else len(gates) // 2,
         'registers': state['register_tokens'].shape[1] if 'register_tokens' in state else 0,
+        'positions': 'learned' if 'pos_embed' in state else 'rotary',
         'layer scale': 'layers.0.attn.gamma1.weight' in state,
         'qkv bias': 'layers.0.attn.qkv.bias' in state,
     }

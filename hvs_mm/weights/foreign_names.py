@@ -19,13 +19,11 @@ def mmpretrain_names(checkpoint: Mapping[str, Any]) -> dict[str, Tensor] | None:
     """The weights of a backbone under the names of MMPretrain's.
 
     Known are ViT and ResNet as published with DINO, iBOT and DINOv2, and timm's with the same
-    parts. Of a full checkpoint the teacher is taken. Names that are not known stay as they are.
+    parts, also its DINOv3. Of a full checkpoint the teacher is taken. Names that are not known stay
+    as they are.
 
     Returns:
-        The weights, of a ViT with a position for the [CLS] token; None if most names are unknown.
-
-    Raises:
-        ValueError: If a vision transformer has no position embedding.
+        The weights, learned positions with one of the [CLS] token; None if most names are unknown.
     """
     try:
         weights, unmatched, _ = from_published(checkpoint)
@@ -40,7 +38,8 @@ def mmpretrain_names(checkpoint: Mapping[str, Any]) -> dict[str, Tensor] | None:
         if isinstance(values[name], Tensor) and not is_other:
             state.setdefault(_WRAPPERS.sub('', name), values[name])
     if 'patch_embed.projection.weight' in state:
-        _check_positions(state)
+        if 'pos_embed' in state:
+            _add_position_of_cls(state)
         _name_packed_gates(state)
     return state or None
 
@@ -62,12 +61,7 @@ def resize_positions(positions: Tensor, grid: tuple[int, int]) -> Tensor:
     return torch.cat((cls, patches.flatten(2).mT.to(cls.dtype)), dim=1)
 
 
-def _check_positions(state: dict[str, Tensor]) -> None:
-    if 'pos_embed' not in state:
-        raise ValueError(
-            'the vision transformer has no position embedding, such as DINOv3, whose positions are '
-            'rotary (RoPE): no backbone here has them. Start from DINOv2, DINO or iBOT instead.'
-        )
+def _add_position_of_cls(state: dict[str, Tensor]) -> None:
     positions = state['pos_embed']
     if isqrt(positions.shape[1]) ** 2 == positions.shape[1]:
         # timm's models with registers have added the position of [CLS] to its token.

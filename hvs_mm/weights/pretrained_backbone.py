@@ -65,9 +65,10 @@ class PretrainedBackbone:
     """Initialize a backbone from a checkpoint and log what was loaded.
 
     To be used as ``init_cfg`` of a backbone of MMPretrain or MMDetection. The checkpoint may be one
-    of this package, of MMPretrain, or a ViT or ResNet of DINO, iBOT, DINOv2 or timm, a pickle or
-    ``.safetensors``. Position embeddings are resized as :func:`resize_positions` does. MMEngine's
-    ``Pretrained`` only warns where nothing fits; this one stops.
+    of this package, of MMPretrain, or a ViT or ResNet of DINO, iBOT, DINOv2 or timm (there also
+    DINOv3), a pickle or ``.safetensors``. Position embeddings are resized as
+    :func:`resize_positions` does. MMEngine's ``Pretrained`` only warns where nothing fits; this one
+    stops.
 
     Args:
         checkpoint: Its path. ``None`` is an error once weights are initialized, which testing and
@@ -136,7 +137,7 @@ def backbone_state(checkpoint: Any, prefix: str | None = None) -> tuple[str, dic
         The prefix, and the tensors without it, with the names of MMPretrain.
 
     Raises:
-        ValueError: If the checkpoint holds no such backbone, or one with rotary positions.
+        ValueError: If the checkpoint holds no such backbone.
     """
     state = checkpoint.get('state_dict', checkpoint) if isinstance(checkpoint, Mapping) else None
     if not isinstance(state, Mapping):

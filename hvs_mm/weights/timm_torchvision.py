@@ -167,6 +167,8 @@ def _rename_resnet(
 def _rename_vit(state: Mapping[str, Tensor], config: Mapping[str, Any]) -> RenamedBackbone:
     left_out = {name: reason for name, reason in _LEFT_OUT.items() if name in state}
     arch = vit_architecture(state)
+    if 'pos_embed' not in state and arch['registers']:
+        raise ValueError(f'rotary positions, as of DINOv3, are not written. {_AS_THEY_ARE}')
     width, depth, hidden = arch['width'], arch['layers'], arch['hidden units']
     packed, registers = arch['feed-forward part'] == 'SwiGLU', arch['registers']
     # The comparison below reports missing tensors.

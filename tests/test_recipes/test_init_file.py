@@ -22,6 +22,7 @@ FILES = {
     'vit': ('vit_small_patch16_224', dict(depth=1, img_size=32, qkv_bias=False)),
     'giant': ('vit_giant_patch14_reg4_dinov2', {}),
     'huge': ('vit_huge_patch14_224', {}),
+    'dinov3': ('vit_small_patch16_dinov3', dict(embed_dim=64, depth=1, num_heads=1, img_size=64)),
     'small': ('vit_small_patch8_224', {}),
     'resnet18': ('resnet18', {}),
     'resnet101': ('resnet101', {}),
@@ -70,6 +71,7 @@ def test_the_network_of_a_file(kind, name, heads, registers, monkeypatch):
 @pytest.mark.parametrize(('kind', 'method'), [
     ('registers', 'dinov2'), ('registers', 'ibot'), ('registers', 'dino'), ('dinov2', 'dinov2'),
     ('dinov2', 'simclr'), ('vit', 'ibot'), ('vit', 'simsiam'), ('resnet18', 'dino'),
+    ('dinov3', 'dinov2'), ('dinov3', 'byol'),
 ])  # fmt: skip
 def test_the_run_has_the_weights_of_the_file(kind, method, images, tmp_path):
     path = write(tmp_path, kind)
@@ -85,7 +87,7 @@ def test_the_run_has_the_weights_of_the_file(kind, method, images, tmp_path):
         name: value for name, value in timm.models.load_state_dict(str(path)).items()
         if not name.startswith(('head.', 'fc.'))
     })  # fmt: skip
-    patch = {'registers': 14, 'dinov2': 14, 'vit': 16}.get(kind)
+    patch = {'registers': 14, 'dinov2': 14, 'vit': 16, 'dinov3': 16}.get(kind)
     if patch:
         assert recipe.image_size == 8 * patch
         assert recipe.local_size % patch == 0
@@ -134,7 +136,6 @@ def test_what_does_not_fit_the_file(kind, settings, message, images, tmp_path):
 def test_files_without_a_known_network(tmp_path):
     path = tmp_path / 'a.pth'
     models = {
-        'rotary': timm.create_model('vit_small_patch16_dinov3', depth=1),
         'unknown': timm.create_model('resnet18d'),
         'channels': timm.create_model('vit_tiny_patch16_224', depth=1, in_chans=4),
         'multiple of 64': timm.create_model(

@@ -24,6 +24,7 @@ KINDS = {
     'dinov2': ('vit_small_patch14_dinov2', {}),
     'swiglu': ('vit_giant_patch14_reg4_dinov2', SWIGLU),
     'vit': ('vit_small_patch16_224', dict(patch_size=14)),
+    'dinov3': ('vit_small_patch16_dinov3', dict(patch_size=14)),
 }
 RESNET = dict(type='ResNet', depth=50)
 VIT = dict(
@@ -43,7 +44,9 @@ def build_ours(kind, **settings):
         # Two thirds of it are its hidden units, 2.75 times the width.
         settings['arch'] = {**VIT['arch'], 'feedforward_channels': 132}
         settings['ffn'] = 'swiglu'
-    registers = 4 if kind in ('swiglu', 'registers') else 0
+    if kind == 'dinov3':
+        settings |= dict(type='DINOv3VisionTransformer', qkv_bias=False)
+    registers = 4 if kind in ('swiglu', 'registers', 'dinov3') else 0
     scale = 0.0 if kind == 'vit' else 1e-5
     settings = dict(num_registers=registers, layer_scale_init_value=scale, **settings)
     backbone = MODELS.build({**VIT, **settings})
@@ -135,14 +138,14 @@ def test_a_resnet_of_timm(tmp_path):
 
 def test_what_an_architecture_is_told_by():
     found = vit_architecture(backbone_state(build_timm('swiglu').state_dict())[1])
-    assert list(found.values()) == [WIDTH, 2, 14, 3, 'SwiGLU', 88, 4, True, True]
+    assert list(found.values()) == [WIDTH, 2, 14, 3, 'SwiGLU', 88, 4, 'learned', True, True]
     assert vit_architecture(MODELS.build(dict(type='ResNet', depth=18)).state_dict()) == {}
 
 
-def test_rotary_positions_are_refused():
-    model = timm.create_model('vit_small_patch16_dinov3', **{**SMALL, 'img_size': 64})
-    with pytest.raises(ValueError, match=r'DINOv3, whose positions are rotary \(RoPE\).*DINOv2'):
-        backbone_state(model.state_dict())
+def test_rotary_positions_into_learned_ones(tmp_path):
+    save_file(build_timm('dinov3').state_dict(), tmp_path / 'a.safetensors')
+    with pytest.raises(ValueError, match='positions rotary in the checkpoint, learned here'):
+        load_backbone(build_ours('registers'), tmp_path / 'a.safetensors')
 
 
 def test_a_file_that_is_no_safetensors(tmp_path):
