@@ -40,7 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'most 224, without a GPU 128')  # fmt: skip
     add('--batch-size', type=_batch_size, default='auto', metavar='N', help='images per step over '
         'all devices, or auto')  # fmt: skip
-    add('--init', metavar='CHECKPOINT', help='start from the backbone of a checkpoint')
+    add('--init', metavar='FILE', help='start from the backbone of a checkpoint, or of a file of '
+        'DINO, iBOT, DINOv2 or timm')  # fmt: skip
     add('--resume', action='store_true', help='continue the run from its last checkpoint')
     add('--devices', type=int, default=1, metavar='N', help='processes, one per GPU, 1')
     add('--amp', action=argparse.BooleanOptionalAction, help='mixed precision; on a GPU by default')

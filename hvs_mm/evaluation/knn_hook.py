@@ -9,7 +9,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmpretrain.registry import HOOKS
 
-from ..utils.arguments import check_whole
+from ..utils.arguments import check_share, check_whole
 from ..utils.console import log_to_console
 from .features import choose_network
 from .knn_evaluation import KNNEvaluation, KNNSettings
@@ -30,16 +30,26 @@ class KNNHook(KNNSettings, Hook):
     Attributes:
         interval: Epochs between two evaluations.
         at_start: Evaluate before training, too.
+        warn_drop: Warn, once, when the top-1 accuracy has fallen by more than this share of the one
+            before training, which needs ``at_start``; None never warns.
 
     The other settings, and the errors for wrong ones, are those of :class:`KNNSettings`.
     """
 
     interval: int = 10
     at_start: bool = False
+    warn_drop: float | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_whole('interval', self.interval, hint='the epochs between evaluations.')
+        if self.warn_drop is not None:
+            check_share('warn_drop', self.warn_drop, hint='how far accuracy may fall.')
+            if not self.at_start:
+                raise ValueError(
+                    f'warn_drop={self.warn_drop} of KNNHook compares with the accuracy before '
+                    'training: set at_start=True, or warn_drop=None.'
+                )
 
     def before_train(self, runner: Runner) -> None:
         self._network = choose_network(runner.model, self.network)
@@ -75,3 +85,18 @@ class KNNHook(KNNSettings, Hook):
             short=f'k-NN after epoch {epoch}: top-1 {top1} % '
             f'(k={" ".join(map(str, result.accuracy))}, {self._network}), {seconds}',
         )
+        if self.warn_drop is not None:
+            self._warn(runner, epoch, next(iter(result.accuracy)))
+
+    def _warn(self, runner: Runner, epoch: int, k: int) -> None:
+        # A resumed run has the history of its checkpoint.
+        history = runner.message_hub.get_scalar(f'knn/top1_k{k}').data[0]
+        first, last = history[0], history[-1]
+        limit = (1 - self.warn_drop) * first
+        if last < limit and not (history[:-1] < limit).any():
+            runner.logger.warning(
+                f'k-NN accuracy fell from {first:.1f} % before training to {last:.1f} % after '
+                f'epoch {epoch}: the backbone loses its features. Lower its learning rate '
+                '(optim_wrapper.paramwise_cfg.backbone_lr_mult), freeze it for longer '
+                '(freeze_share of GradientHook), or stop here and use an earlier checkpoint.'
+            )

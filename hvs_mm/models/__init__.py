@@ -1,4 +1,5 @@
 from .backbones.dinov2_vit import DINOv2VisionTransformer
+from .backbones.dinov3_vit import DINOv3VisionTransformer
 from .backbones.last_layers_vit import LastLayersVisionTransformer
 from .backbones.masked_vit import MaskedVisionTransformer
 from .backbones.offset_vit import OffsetVisionTransformer
@@ -32,6 +33,7 @@ __all__ = [
     'DINOv2Head',
     'DINOv2Neck',
     'DINOv2VisionTransformer',
+    'DINOv3VisionTransformer',
     'DevicePhotometry',
     'HVSAlgorithm',
     'IBOTHead',

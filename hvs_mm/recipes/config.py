@@ -13,7 +13,16 @@ from mmengine.config import Config
 from ..apis import get_config
 from ..hardening import harden, runtime_settings
 from .images import ImageSource
-from .recipe import METHODS, VIT_FIRST, VIT_ONLY, Recipe
+from .recipe import (
+    BACKBONE_RATE,
+    HEAD_WARMUP,
+    KNN_DROP,
+    LAYER_DECAY,
+    METHODS,
+    VIT_FIRST,
+    VIT_ONLY,
+    Recipe,
+)
 
 #: Images of a k-NN evaluation during a run, bank and queries, with a GPU and without.
 _KNN_IMAGES = {True: (20000, 5000), False: (2000, 500)}
@@ -32,9 +41,7 @@ _ENTRIES = (
 )  # fmt: skip
 
 
-def recipe_config(
-    recipe: Recipe, images: ImageSource, folder: Path, init: str | None = None
-) -> Config:
+def recipe_config(recipe: Recipe, images: ImageSource, folder: Path) -> Config:
     """Build the complete config of a run.
 
     Args:
@@ -42,7 +49,6 @@ def recipe_config(
         images: What it trains on. With classes, their k-NN accuracy is measured ten times.
         folder: Folder of the run. The lists of images of the k-NN evaluation are written there by
             :func:`write_knn_lists`.
-        init: Checkpoint whose backbone the run starts from.
     """
     base = get_config(METHODS[recipe.method])
     cfg = Config({key: _without_scope(base[key]) for key in _ENTRIES if key in base})
@@ -54,6 +60,9 @@ def recipe_config(
     if recipe.limited:
         cfg.train_cfg.max_iters = recipe.steps
     cfg.custom_hooks = _hooks(recipe)
+    if recipe.init is not None:
+        frozen = dict(freeze=r'(^|\.)backbone\.', freeze_share=HEAD_WARMUP)
+        cfg.custom_hooks.append(dict(type='GradientHook', **frozen))
     cfg.knn_pipeline = evaluation_pipeline(recipe.image_size)
     if images.classes:
         cfg.custom_hooks.append(_knn_hook(recipe, images, folder))
@@ -66,9 +75,9 @@ def recipe_config(
     cfg.merge_from_dict(runtime_settings(cfg))
     if recipe.hard_views:
         cfg = harden(cfg, *_groups(recipe))
-    if init is not None:
+    if recipe.init is not None:
         model = cfg.model.algorithm if recipe.hard_views else cfg.model
-        model.backbone.init_cfg = dict(type='PretrainedBackbone', checkpoint=init)
+        model.backbone.init_cfg = dict(type='PretrainedBackbone', checkpoint=recipe.init)
     cfg.recipe = dict(method=recipe.method, model=recipe.model, image_size=recipe.image_size)
     return cfg
 
@@ -166,12 +175,16 @@ def _model(model: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
     backbone = network.config(recipe.image_size, sync_bn=on_gpus)
     if recipe.method in VIT_ONLY:
         backbone.pop('out_type')
-        backbone['type'] = model.backbone.type
+        backbone['type'] = network.settings.get('type', model.backbone.type)
     if recipe.method == 'dinov2':
         # With the baseline's layer scale, kind of stochastic depth and initial weights. Its rate
         # is that of a ViT-L.
-        same = ('arch', 'img_size', 'patch_size', 'drop_path_rate')
+        same = ('arch', 'img_size', 'patch_size', 'drop_path_rate', *network.settings)
         backbone = {**model.backbone, **{key: backbone[key] for key in same}}
+    elif 'out_type' in backbone and 'type' in network.settings:
+        # A transformer of DINOv2 or DINOv3.
+        del backbone['out_type']
+        backbone['cls_only'] = True
     model.backbone = backbone
     model.neck.in_channels = network.channels
     if recipe.method in VIT_FIRST:
@@ -277,6 +290,12 @@ def _optimizer(wrapper: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
         # Rates that fall towards the first layer.
         wrapper['constructor'] = published.constructor
         wrapper['paramwise_cfg'] = published.paramwise_cfg
+    if recipe.init is not None:
+        wrapper['constructor'] = 'LayerDecayConstructor'
+        wrapper.setdefault('paramwise_cfg', {}).update(
+            layer_decay_rate=LAYER_DECAY if recipe.network.is_vit else 1.0,
+            backbone_lr_mult=BACKBONE_RATE,
+        )
     if recipe.amp:
         wrapper['type'] = 'AmpOptimWrapper' if torch.cuda.is_available() else 'AutocastOptimWrapper'
         if wrapper['type'] == 'AmpOptimWrapper':
@@ -353,4 +372,5 @@ def _knn_hook(recipe: Recipe, images: ImageSource, folder: Path) -> dict[str, An
         k=[min(20, len(parts[0]['paths']))],
         bank=datasets[0],
         queries=datasets[1],
+        **({} if recipe.init is None else dict(warn_drop=KNN_DROP)),
     )

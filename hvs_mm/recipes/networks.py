@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 #: Up to this size images get a small stem or small patches, in pixels.
@@ -16,12 +17,18 @@ class Network:
     Attributes:
         channels: Width of its output.
         depth: Of a ResNet; 0 for a vision transformer.
-        arch: Name of a vision transformer in MMPretrain.
+        arch: Name of a vision transformer in MMPretrain, or its sizes.
+        patch: Pixels per side of a patch; 0 for what fits the images.
+        small_stem: Whether a ResNet has the stem for small images; None for what fits the images.
+        settings: Further settings of a vision transformer.
     """
 
     channels: int
     depth: int = 0
-    arch: str = ''
+    arch: str | Mapping[str, int] = ''
+    patch: int = 0
+    small_stem: bool | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def is_vit(self) -> bool:
@@ -29,7 +36,13 @@ class Network:
 
     def patch_size(self, image_size: int) -> int:
         """Pixels per side of a patch: at least 8 by 8 patches per image."""
+        if self.patch:
+            return self.patch
         return 4 if image_size <= SMALL_IMAGES else 8 if image_size <= 112 else 16
+
+    def has_small_stem(self, image_size: int) -> bool:
+        """Whether a ResNet has a stem of stride 1: one of stride 4 leaves a pixel of 32."""
+        return image_size <= SMALL_IMAGES if self.small_stem is None else self.small_stem
 
     def config(self, image_size: int, sync_bn: bool) -> dict[str, Any]:
         """The config of the backbone for square images."""
@@ -42,11 +55,9 @@ class Network:
                 drop_path_rate=0.1,
                 out_type='cls_token',
                 init_cfg=dict(type='ViTTruncNormal'),
-            )
-        # Its stem of stride 4 would leave one pixel of a small image.
-        is_small = image_size <= SMALL_IMAGES
+            ) | dict(self.settings)
         return dict(
-            type='ResNet_CIFAR' if is_small else 'ResNet',
+            type='ResNet_CIFAR' if self.has_small_stem(image_size) else 'ResNet',
             depth=self.depth,
             norm_cfg=dict(type='SyncBN' if sync_bn else 'BN'),
             zero_init_residual=True,

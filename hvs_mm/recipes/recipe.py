@@ -6,10 +6,12 @@ import os
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from math import ceil, sqrt
+from pathlib import Path
 
 import torch
 
 from .images import ImageSource
+from .init_file import network_of_file
 from .networks import NETWORKS, SMALL_IMAGES, Network
 
 #: Methods by the names of ``--method``, each with the config that its recipe changes.
@@ -41,6 +43,11 @@ LOCAL_CROPS = {'dino': 8, 'dinov2': 8, 'swav': 6}
 MIN_IMAGES = 16
 #: From this batch size on convolutional networks train with LARS, which is made for large batches.
 LARS_BATCH = 1024
+#: Share of a run from a backbone in which the backbone is frozen, the share of the learning rate
+#: that it then has, and the factor of that from layer to layer of a transformer.
+HEAD_WARMUP, BACKBONE_RATE, LAYER_DECAY = 0.1, 0.1, 0.9
+#: Share of the k-NN accuracy whose loss is warned of in such a run.
+KNN_DROP = 0.1
 #: Sizes of square crops; the largest one that the images fill is taken.
 _SIZES = (32, 64, 96, 128, 160, 192, 224)
 
@@ -66,7 +73,9 @@ class Recipe:
         local_crops: Small crops per image of DINO, DINOv2 and SwAV.
         amp: Whether to train in mixed precision.
         num_workers: Loader processes per device.
-        reasons: Five lines for the user, by topic.
+        network: The backbone.
+        init: File whose backbone the run starts from, absolute; None for random weights.
+        reasons: Lines for the user, by topic.
     """
 
     method: str
@@ -89,11 +98,9 @@ class Recipe:
     local_size: int
     amp: bool
     num_workers: int
+    network: Network
+    init: str | None = None
     reasons: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def network(self) -> Network:
-        return NETWORKS[self.model]
 
     @property
     def is_small(self) -> bool:
@@ -118,6 +125,7 @@ def choose_recipe(
     batch_size: int | str = 'auto',
     devices: int = 1,
     amp: bool | None = None,
+    init: str | os.PathLike | None = None,
 ) -> Recipe:
     """Choose the settings of a run.
 
@@ -135,12 +143,15 @@ def choose_recipe(
         batch_size: Images per step over all devices, or ``'auto'``.
         devices: Processes.
         amp: Train in mixed precision; by default on a GPU only.
+        init: File whose backbone the run starts from, which decides the network.
 
     Raises:
+        FileNotFoundError: If there is no such file.
         ValueError: If a setting is unknown or out of range, settings do not fit each other, or
             there are too few images.
     """
-    network, model = _choose_network(method, model)
+    init = None if init is None else Path(init)
+    network, model = _choose_network(method, model, init)
     _check_numbers(images, views if hard_views else 4, epochs, steps, batch_size, devices)
     on_gpu = torch.cuda.is_available()
     size, size_reason = _choose_size(images, image_size, on_gpu, network, method)
@@ -179,6 +190,8 @@ def choose_recipe(
         local_size=_local_size(size, network),
         amp=on_gpu if amp is None else amp,
         num_workers=min(max((os.cpu_count() or 1) // devices - 1, 1), 12),
+        network=network,
+        init=None if init is None else str(init.absolute()),
     )
     recipe.reasons = {
         'images': images.describe(),
@@ -189,6 +202,12 @@ def choose_recipe(
         + (f'{warmup} steps of warm-up, then cosine' if warmup else 'cosine')
         + (f'; teacher momentum {1 - momentum:.4g}' if method in WITH_TEACHER else ''),
     }
+    if init is not None:
+        recipe.reasons['start'] = (
+            f'{init.name}: its backbone is frozen for {HEAD_WARMUP:.0%} of the steps while the '
+            f'new heads warm up, then trains at {BACKBONE_RATE:g} of the learning rate'
+            + (f', {LAYER_DECAY:g} of that for each layer below' if network.is_vit else '')
+        )
     return recipe
 
 
@@ -201,15 +220,24 @@ def check_name(option: str, name: str, known: dict[str, object]) -> None:
     raise ValueError(f'{option} {name!r} is unknown: {hint}There are {", ".join(known)}.')
 
 
-def _choose_network(method: str, model: str | None) -> tuple[Network, str]:
+def _choose_network(method: str, model: str | None, init: Path | None) -> tuple[Network, str]:
     check_name('--method', method, METHODS)
-    if model is None:
+    network = None
+    if init is not None:
+        name, network = network_of_file(init)
+        if model not in (None, name):
+            raise ValueError(
+                f'--model {model}: --init {str(init)!r} holds a {name}. Leave out --model.'
+            )
+        model = name
+    elif model is None:
         small, large = (
             ('vit-tiny', 'vit-small') if method in VIT_FIRST else ('resnet18', 'resnet50')
         )
         model = large if torch.cuda.is_available() else small
-    check_name('--model', model, NETWORKS)
-    network = NETWORKS[model]
+    if network is None:
+        check_name('--model', model, NETWORKS)
+        network = NETWORKS[model]
     if method in VIT_ONLY and not network.is_vit:
         vits = ', '.join(name for name, other in NETWORKS.items() if other.is_vit)
         raise ValueError(
@@ -267,6 +295,10 @@ def _choose_size(
         limit = 224 if on_gpu else 128
         size = max(size for size in _SIZES if size <= max(min(side, limit), _SIZES[0]))
         reason = f'the images have {side} px'
+        if network.patch:
+            # As many patches as without a file, though of enlarged pixels.
+            size = max(size - size % network.patch, 8 * network.patch)
+            reason += ', enlarged to 8 patches a side' if size > side else ''
         if size < min(side, 224) and size == limit:
             reason += f', and without a GPU {size} px are what is fast enough'
     else:
@@ -282,7 +314,7 @@ def _choose_size(
                 f'{(size // patch + 1) * patch}.'
             )
         return size, f'{reason}; patches of {patch} px'
-    if size <= SMALL_IMAGES:
+    if network.has_small_stem(size):
         return size, f'{reason}; 3x3 stem without pooling'
     return size, reason
 

@@ -39,6 +39,10 @@ FORMATS = {
 }
 _PACKAGES = {'hf': ('transformers',), 'onnx': ('onnx', 'onnxruntime')}
 _OPSET = 17
+#: Settings of our transformers that MMPretrain's does not have.
+_OWN_SETTINGS = (
+    *('pos_embed_offset', 'num_registers', 'ffn', 'drop_path', 'uniform_drop_path', 'cls_only'),
+)
 #: Largest difference of a feature, relative to the largest feature.
 _TOLERANCE = 1e-4
 
@@ -209,18 +213,23 @@ def _weights(backbone: RenamedBackbone) -> _Plan:
 
 def _mmpretrain(run: TrainedRun) -> _Plan:
     config = _plain(run.backbone_config)
-    weights = {k: v for k, v in run.backbone.state_dict().items() if k not in PRETRAINING_ONLY}
-    if class_name(config) in ('MaskedVisionTransformer', 'OffsetVisionTransformer'):
+    weights = dict(run.backbone.state_dict())
+    imports = ['from mmpretrain.models import build_backbone']
+    own = class_name(config) == 'DINOv2VisionTransformer'
+    is_more = config.get('num_registers') or config.get('ffn') == 'swiglu'
+    if class_name(config) == 'DINOv3VisionTransformer' or (own and is_more):
+        imports.insert(0, 'import hvs_mm  # registers the backbone')
+    elif own or class_name(config) in ('MaskedVisionTransformer', 'OffsetVisionTransformer'):
+        weights = {k: v for k, v in weights.items() if k not in PRETRAINING_ONLY}
+        # The offset concerns other sizes than the one that is exported for.
+        config = {k: v for k, v in config.items() if k not in _OWN_SETTINGS}
         config |= {'type': 'VisionTransformer', 'out_type': 'cls_token'}
-        # It concerns other sizes than the one that is exported for.
-        config.pop('pos_embed_offset', None)
     norm = config.get('norm_cfg')
     if norm and class_name(norm) == 'SyncBN':
         config['norm_cfg'] = {**norm, 'type': 'BN'}
     output = run.backbone(torch.zeros(2, 3, *run.preprocessing['size']))[-1].ndim
     pooled = {4: '.mean((2, 3))', 3: '[:, 0]', 2: ''}[output if 'out_type' not in config else 2]
     lines = [f'model = build_backbone({config!r})']
-    imports = ['from mmpretrain.models import build_backbone']
 
     def code(path: Path) -> str:
         torch_line = ['import torch'] if _is_pickle(path) else []

@@ -85,7 +85,8 @@ def train(
         hard_views: Select views; without it the method trains as published.
         image_size: Side of the crops in pixels.
         batch_size: Images per step over all devices, or ``'auto'``.
-        init: Checkpoint whose backbone the run starts from.
+        init: File whose backbone the run starts from: a checkpoint, or a ViT or ResNet of DINO,
+            iBOT, DINOv2 or timm. It decides the network.
         resume: Continue the run in ``out`` from its last checkpoint, with its own settings.
         devices: Processes, one per GPU.
         amp: Train in mixed precision; by default on a GPU only.
@@ -127,6 +128,7 @@ def train(
         batch_size=batch_size,
         devices=devices,
         amp=amp,
+        init=init,
     )
     if hours is not None:
         if epochs is not None or steps is not None:
@@ -135,9 +137,9 @@ def train(
             raise ValueError(f'--hours {hours:g} must be above 0.')
         # The length is not known yet, and the speed does not depend on it.
         recipe = choose_recipe(images, steps=_TIMED_STEPS + _WARMUP_STEPS, **choice)
-        steps = _steps_within(hours, recipe, images, init, settings)
+        steps = _steps_within(hours, recipe, images, settings)
     recipe = choose_recipe(images, epochs=epochs, steps=steps, **choice)
-    cfg = _config(recipe, images, folder, init, settings)
+    cfg = _config(recipe, images, folder, settings)
     cfg.recipe.arguments = {
         name: str(value) if isinstance(value, os.PathLike) else value
         for name, value in arguments.items()
@@ -169,13 +171,9 @@ def _config(
     recipe: Recipe,
     images: ImageSource,
     folder: Path,
-    init: str | os.PathLike | None,
     settings: Mapping[str, Any] | None,
 ) -> Config:
-    if init is not None and not Path(init).is_file():
-        raise FileNotFoundError(f'--init {str(init)!r}: there is no such checkpoint.')
-    init = None if init is None else str(Path(init).absolute())
-    cfg = recipe_config(recipe, images, folder, init)
+    cfg = recipe_config(recipe, images, folder)
     cfg.work_dir = str(folder)
     try:
         merge_options(cfg, dict(settings or {}))
@@ -230,13 +228,12 @@ def _steps_within(
     hours: float,
     recipe: Recipe,
     images: ImageSource,
-    init: str | os.PathLike | None,
     settings: Mapping[str, Any] | None,
 ) -> int:
     """Time some steps and return how many fit into so many hours."""
     timer = _StepTimer()
     with tempfile.TemporaryDirectory() as folder:
-        cfg = deepcopy(_config(recipe, images, Path(folder), init, settings))
+        cfg = deepcopy(_config(recipe, images, Path(folder), settings))
         cfg.custom_hooks = [hook for hook in cfg.custom_hooks if hook['type'] != 'KNNHook']
         cfg.default_hooks.checkpoint = dict(type='CheckpointHook', interval=10**9, save_last=False)
         cfg.log_level = 'ERROR'

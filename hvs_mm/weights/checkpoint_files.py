@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from mmengine.config import ConfigDict
 from mmengine.logging import HistoryBuffer
+from torch import Tensor
 
 from ..utils.atomic_write import atomic_write
 
@@ -24,7 +25,7 @@ except ImportError:
 
 
 def load_checkpoint(path: str | Path, trust: bool = False, mmap: bool = False) -> Any:
-    """Read a checkpoint to the CPU.
+    """Read a checkpoint to the CPU: a pickle of torch, or ``.safetensors`` by its ending.
 
     Besides tensors and plain Python objects it may hold the types of published checkpoints and of
     MMEngine's: ``argparse.Namespace``, NumPy's numbers and arrays, ``HistoryBuffer`` and
@@ -37,6 +38,8 @@ def load_checkpoint(path: str | Path, trust: bool = False, mmap: bool = False) -
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f'checkpoint {str(path)!r} does not exist.')
+    if Path(path).suffix == '.safetensors':
+        return _load_safetensors(path)
     try:
         with torch.serialization.safe_globals(_safe_globals()):
             # Checkpoints of the format before torch 1.6 cannot be mapped into memory.
@@ -46,6 +49,16 @@ def load_checkpoint(path: str | Path, trust: bool = False, mmap: bool = False) -
         # Truncated and foreign files fail in more ways than torch documents, and most errors do not
         # name the file.
         raise ValueError(f'{path} {_refusal(error)}') from error
+
+
+def _load_safetensors(path: str | Path) -> dict[str, Tensor]:
+    # Not above: only files of others need it.
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except Exception as error:
+        raise ValueError(f'{path} is no file of safetensors: {error}') from error
 
 
 def _refusal(error: Exception) -> str:

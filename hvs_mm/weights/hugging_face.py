@@ -32,8 +32,15 @@ def transformers_model(backbone: RenamedBackbone) -> tuple[dict[str, Any], dict[
     settings = backbone.settings
     if 'depth' in settings and 'blocks' in settings:
         return _resnet(backbone)
-    if settings['init_values'] or backbone.model is None or isinstance(settings['img_size'], tuple):
-        reason = 'a layer scale' if settings['init_values'] else 'images that are not square'
+    reasons = {
+        'a layer scale': settings['init_values'],
+        'registers': settings['reg_tokens'],
+        'SwiGLU': settings['act_layer'] == 'silu',
+        'images that are not square': isinstance(settings['img_size'], tuple)
+        or backbone.model is None,
+    }
+    reason = next((reason for reason, holds in reasons.items() if holds), None)
+    if reason is not None:
         raise ValueError(f'ViTModel of transformers has no {reason}. Use --style timm.')
     config = dict(
         architectures=['ViTModel'],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -14,13 +15,16 @@ from mmengine.registry import WEIGHT_INITIALIZERS
 from torch import Tensor, nn
 
 from ..utils.console import log_to_console
+from .architecture import differing_architecture
 from .checkpoint_files import load_checkpoint
+from .foreign_names import mmpretrain_names, resize_positions
 
 #: Prefixes of the networks of a checkpoint; the first that is there is taken. DINO and iBOT
 #: evaluate the teacher; the only network of other methods has the prefix of the student.
 NETWORKS = {'teacher': 'teacher.backbone.', 'student': 'backbone.'}
-#: Weights that only pretraining needs: iBOT's token for masked patches.
+#: Weights that only pretraining needs: the token for masked patches of iBOT and DINOv2.
 PRETRAINING_ONLY = frozenset({'mask_token'})
+_HEADS = re.compile(r'(head|head_dist|fc|dino_head|ibot_head)\.')
 
 
 class BackboneLoad(NamedTuple):
@@ -38,8 +42,9 @@ class BackboneLoad(NamedTuple):
 
     @property
     def is_complete(self) -> bool:
-        """Whether every tensor was loaded, and none but those of pretraining is left over."""
-        return not self.missing and PRETRAINING_ONLY.issuperset(self.unexpected)
+        """Whether nothing is missing or left over but heads, and what only pretraining needs."""
+        rest = {name for name in self.unexpected if not _HEADS.match(name)}
+        return PRETRAINING_ONLY.issuperset(rest.union(self.missing))
 
     def describe(self, source: str | Path) -> str:
         """One line for a log; ``source`` is where the weights come from."""
@@ -49,7 +54,8 @@ class BackboneLoad(NamedTuple):
         if self.missing:
             text += f'; not in the checkpoint: {list_some(self.missing)}'
         if self.unexpected:
-            note = ' (of pretraining alone)' if self.is_complete else ''
+            only = PRETRAINING_ONLY.issuperset(self.unexpected)
+            note = (' (of pretraining alone)' if only else ' (heads)') if self.is_complete else ''
             text += f'; left over: {list_some(self.unexpected)}{note}'
         return text
 
@@ -58,14 +64,17 @@ class BackboneLoad(NamedTuple):
 class PretrainedBackbone:
     """Initialize a backbone from a checkpoint and log what was loaded.
 
-    To be used as ``init_cfg`` of a backbone of MMPretrain or MMDetection. MMEngine's ``Pretrained``
-    only warns where nothing fits; this one stops.
+    To be used as ``init_cfg`` of a backbone of MMPretrain or MMDetection. The checkpoint may be one
+    of this package, of MMPretrain, or a ViT or ResNet of DINO, iBOT, DINOv2 or timm (there also
+    DINOv3), a pickle or ``.safetensors``. Position embeddings are resized as
+    :func:`resize_positions` does. MMEngine's ``Pretrained`` only warns where nothing fits; this one
+    stops.
 
     Args:
         checkpoint: Its path. ``None`` is an error once weights are initialized, which testing and
             building a model do not do.
         prefix: Prefix of the backbone's names in the checkpoint, ``''`` for a bare one. By default
-            ``'teacher.backbone.'`` if there is one, else ``'backbone.'``.
+            ``'teacher.backbone.'`` if there is one, else ``'backbone.'``, else a bare one.
         strict: Refuse a checkpoint that lacks tensors of the backbone or has others. Otherwise
             load the tensors that fit, and name the rest in the log.
         trust: Read the checkpoint even if it holds objects that can run code.
@@ -120,11 +129,12 @@ def backbone_state(checkpoint: Any, prefix: str | None = None) -> tuple[str, dic
     """The weights of a checkpoint's backbone, under the names they have inside it.
 
     Args:
-        checkpoint: A dict with a ``state_dict``, or a bare state dict.
+        checkpoint: A dict with a ``state_dict``, a bare state dict, or the content of a published
+            file; see :func:`mmpretrain_names`.
         prefix: As for :class:`PretrainedBackbone`.
 
     Returns:
-        The prefix, and the tensors without it.
+        The prefix, and the tensors without it, with the names of MMPretrain.
 
     Raises:
         ValueError: If the checkpoint holds no such backbone.
@@ -144,9 +154,16 @@ def backbone_state(checkpoint: Any, prefix: str | None = None) -> tuple[str, dic
             if isinstance(name, str) and name.startswith(candidate) and isinstance(value, Tensor)
         }
         if found:
-            return candidate, found
+            is_foreign = 'patch_embed.proj.weight' in found
+            return candidate, (mmpretrain_names(found) if is_foreign else None) or found
     if not state:
         raise ValueError('the checkpoint is empty.')
+    if prefix is None:
+        if 'patch_embed.projection.weight' in state:
+            return '', {name: value for name, value in state.items() if isinstance(value, Tensor)}
+        renamed = mmpretrain_names(checkpoint)
+        if renamed is not None:
+            return '', renamed
     if {'student', 'teacher'} & state.keys():
         raise ValueError(
             "the checkpoint has the layout of DINO's and iBOT's own code: convert it with "
@@ -171,11 +188,7 @@ def load_backbone(
 ) -> BackboneLoad:
     """Load the backbone of a checkpoint into a module, which is changed in place.
 
-    The module's own load hooks run: MMPretrain's ``VisionTransformer`` interpolates position
-    embeddings that were trained at another image size.
-
-    ``path`` is a checkpoint of this package, MMPretrain or MMDetection; for the other settings see
-    :class:`PretrainedBackbone`.
+    See :class:`PretrainedBackbone` for the files and the other settings.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -207,6 +220,12 @@ def fit_backbone(
             'architecture?'
         )
     misfit = f'its backbone is of another architecture than this {kind}'
+    differing = differing_architecture(state, own) if strict else ''
+    if differing:
+        raise ValueError(f'{source}: {misfit}: {differing}.')
+    if 'pos_embed' in common and getattr(backbone, 'num_extra_tokens', 0) == 1:
+        grid = tuple(backbone.patch_resolution)
+        state = {**state, 'pos_embed': resize_positions(state['pos_embed'], grid)}
     try:
         result = backbone.load_state_dict(state, strict=False)
     except (AssertionError, RuntimeError) as error:

@@ -1,11 +1,12 @@
 """Rename the weights that the authors of DINO and iBOT published for this package, and back.
 
 Names and shapes are those of `facebookresearch/dino <https://github.com/facebookresearch/dino>`_
-(``main_dino.py``, ``vision_transformer.py``, ``hubconf.py``) and `bytedance/ibot
+(``main_dino.py``, ``vision_transformer.py``, ``hubconf.py``), `bytedance/ibot
 <https://github.com/bytedance/ibot>`_ (``main_ibot.py``, ``models/head.py``,
-``extract_backbone_weights.py``); those of `automl/hvp <https://github.com/automl/hvp>`_ differ in
-the weight-normalized layers of DINO, which torch has parametrized since. There are two kinds of
-files:
+``extract_backbone_weights.py``) and the backbones of `facebookresearch/dinov2
+<https://github.com/facebookresearch/dinov2>`_ (``models/vision_transformer.py``); those of
+`automl/hvp <https://github.com/automl/hvp>`_ differ in the weight-normalized layers of DINO, which
+torch has parametrized since. There are two kinds of files:
 
 - full checkpoints: ``student`` and ``teacher`` with ``backbone.*`` and ``head.*`` (``module.*``
   where they were wrapped for several GPUs), the centers in ``dino_loss`` or ``ibot_loss``, and the
@@ -46,6 +47,14 @@ _VIT = (
     ('blocks.{n}.mlp.fc2.{p}', 'layers.{n}.ffn.layers.1.{p}'),
     ('blocks.{n}.gamma_1', 'layers.{n}.attn.gamma1.weight'),
     ('blocks.{n}.gamma_2', 'layers.{n}.ffn.gamma2.weight'),
+    ('register_tokens', 'register_tokens'),
+    ('blocks.{n}.mlp.w12.{p}', 'layers.{n}.ffn.w12.{p}'),
+    ('blocks.{n}.mlp.w3.{p}', 'layers.{n}.ffn.w3.{p}'),
+    # Other names of DINOv2 and timm. The way back takes those above.
+    ('mask_token', 'mask_token'),
+    ('reg_token', 'register_tokens'),
+    ('blocks.{n}.ls1.gamma', 'layers.{n}.attn.gamma1.weight'),
+    ('blocks.{n}.ls2.gamma', 'layers.{n}.ffn.gamma2.weight'),
 )
 # torchvision's ResNet and MMPretrain's have the same names.
 _RESNET = (
@@ -66,6 +75,10 @@ _TRAINING_STATE = ('optimizer', 'fp16_scaler', 'epoch', 'args', 'total_time')
 _WEIGHT_NORM = ('weight_g', 'weight_v')
 # What torch.nn.utils.parametrizations.weight_norm calls them, in this order.
 _PARAMETRIZED = re.compile(r'parametrizations\.weight\.original([01])$')
+# DINOv2 trains its blocks in chunks; the second number counts all of them.
+_CHUNK = re.compile(r'(^|\.)blocks\.\d+\.(?=\d+\.)')
+# Groups whose names are those of a network.
+_NETWORK_GROUPS = ('state_dict', 'model')
 # The sum that automl/hvp adds up between optimizer steps.
 _UNFINISHED_CENTER = 'running_center'
 #: Prefix of a teacher's names.
@@ -98,7 +111,7 @@ def from_published(checkpoint: Mapping[str, Any]) -> Converted:
     _check_mapping(checkpoint)
     weights: dict[str, Any] = {}
     unmatched: list[str] = []
-    for source, value in _flattened(checkpoint):
+    for source, value in flattened(checkpoint):
         target = _our_name(source)
         if target is None or target in weights or not isinstance(value, Tensor):
             unmatched.append(source)
@@ -199,10 +212,10 @@ def _rename(key: str, names: Iterable[tuple[str, str]], back: bool = False) -> s
     return None
 
 
-def _flattened(checkpoint: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+def flattened(checkpoint: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """All entries but the training state, with dotted names."""
     for group, content in checkpoint.items():
-        if group == 'state_dict':
+        if group in _NETWORK_GROUPS and isinstance(content, Mapping):
             yield from content.items()
         elif group not in _TRAINING_STATE and isinstance(content, Mapping):
             names = (key for key in content if key != _UNFINISHED_CENTER)
@@ -216,6 +229,7 @@ def _our_name(key: str) -> str | None:
     if group in ('dino_loss', 'ibot_loss'):
         return _rename(rest, _CENTERS)
     key = (rest if group in ('student', 'teacher') else key).removeprefix('module.')
+    key = _CHUNK.sub(r'\1blocks.', key)
     key = _PARAMETRIZED.sub(lambda match: _WEIGHT_NORM[int(match[1])], key)
     name = _rename(key, _NAMES) or _rename(f'backbone.{key}', _NAMES)
     return TEACHER + name if name and group == 'teacher' else name

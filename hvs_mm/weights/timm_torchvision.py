@@ -1,14 +1,13 @@
 """Export backbones of MMPretrain to torchvision and timm.
 
 The ResNets of torchvision and timm have MMPretrain's names. timm's vision transformer has the names
-that were published with DINO, except for the layer scale; torchvision's has its own, see
-:mod:`hvs_mm.weights.vit_names`.
+that were published with DINO, except for layer scale, registers and SwiGLU; torchvision's has its
+own, see :mod:`hvs_mm.weights.vit_names`.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from math import isqrt
 from typing import Any, NamedTuple
 
@@ -19,9 +18,10 @@ from mmpretrain.models.backbones.resnet import Bottleneck
 from mmpretrain.registry import MODELS
 from torch import Tensor
 
+from .architecture import count_modules, vit_architecture
 from .pretrained_backbone import differing_shapes, list_some
 from .published import to_published
-from .vit_names import torchvision_names, torchvision_vit
+from .vit_names import rename, torchvision_names, torchvision_vit
 
 #: Libraries whose names can be written.
 STYLES = ('torchvision', 'timm', 'mmpretrain')
@@ -39,7 +39,15 @@ _TIMM_VITS = {
     (1024, 24): ('large', (14, 16, 32)),
     (1280, 32): ('huge', (14,)),
 }
-_TIMM_IMAGE_SIZE = 224
+_TIMM_IMAGE_SIZE, _DINOV2_IMAGE_SIZE = 224, 518
+_TIMM_VIT = "timm's VisionTransformer"
+# Pairs of a pattern and the replacement, as for `re.sub`.
+_PUBLISHED_TO_TIMM = (
+    (r'gamma_(\d)$', r'ls\1.gamma'),
+    (r'^register_tokens$', 'reg_token'),
+    (r'\.mlp\.w12\.', '.mlp.fc1.'),
+    (r'\.mlp\.w3\.', '.mlp.fc2.'),
+)
 _HEAD_WIDTH = 64
 # The first two are defaults of all three libraries, the last is MMPretrain's where `norm_cfg` has
 # no eps.
@@ -125,7 +133,7 @@ def _rename_resnet(
             f"the ResNet has a deep stem ({stem}), as in ResNetV1c and ResNetV1d; torchvision's "
             f'ResNet has none. {_AS_THEY_ARE}'
         )
-    blocks = tuple(_count(state, f'layer{stage}') for stage in range(1, 5))
+    blocks = tuple(count_modules(state, f'layer{stage}') for stage in range(1, 5))
     depth = _RESNETS.get(('layer1.0.conv3.weight' in state, blocks))
     if depth is None:
         raise ValueError(
@@ -158,39 +166,47 @@ def _rename_resnet(
 
 def _rename_vit(state: Mapping[str, Tensor], config: Mapping[str, Any]) -> RenamedBackbone:
     left_out = {name: reason for name, reason in _LEFT_OUT.items() if name in state}
-    weights, unknown = _timm_names({k: v for k, v in state.items() if k not in left_out})
-    width, channels, _, patch = weights['patch_embed.proj.weight'].shape
-    depth = _count(weights, 'blocks')
+    arch = vit_architecture(state)
+    if 'pos_embed' not in state and arch['registers']:
+        raise ValueError(f'rotary positions, as of DINOv3, are not written. {_AS_THEY_ARE}')
+    width, depth, hidden = arch['width'], arch['layers'], arch['hidden units']
+    packed, registers = arch['feed-forward part'] == 'SwiGLU', arch['registers']
     # The comparison below reports missing tensors.
-    num_tokens = weights['pos_embed'].shape[1] if 'pos_embed' in weights else 0
-    hidden = len(weights.get('blocks.0.mlp.fc1.weight', ()))
-    layer_scale = 'blocks.0.ls1.gamma' in weights
-    qkv_bias = 'blocks.0.attn.qkv.bias' in weights
-    arch = dict(embed_dims=width, num_layers=depth, num_heads=1, feedforward_channels=hidden)
+    num_tokens = state['pos_embed'].shape[1] if 'pos_embed' in state else 0
     with torch.device('meta'):
-        reference = VisionTransformer(
-            arch,
-            patch_size=patch,
-            in_channels=channels,
-            layer_scale_init_value=float(layer_scale),
-            qkv_bias=qkv_bias,
-        )
-        expected, _ = _timm_names(reference.state_dict())
+        expected = VisionTransformer(
+            dict(
+                embed_dims=width,
+                num_layers=depth,
+                num_heads=1,
+                # SwiGLU has two thirds of them.
+                feedforward_channels=hidden * 3 // 2 if packed else hidden,
+            ),
+            patch_size=arch['patch size'],
+            in_channels=arch['channels'],
+            layer_scale_init_value=float(arch['layer scale']),
+            qkv_bias=arch['qkv bias'],
+            layer_cfgs={'ffn_type': 'swiglu_fused' if packed else 'origin'},
+        ).state_dict()
         expected['pos_embed'] = torch.empty(1, num_tokens, width)
-    _check_shapes(weights | unknown, expected, "timm's VisionTransformer")
-
+        if registers:
+            expected['register_tokens'] = torch.empty(1, registers, width)
+    _check_shapes({k: v for k, v in state.items() if k not in left_out}, expected, _TIMM_VIT)
     heads = _num_heads(config)
     settings = dict(
-        img_size=_image_size(config, num_tokens - 1, patch),
-        patch_size=patch,
+        img_size=_image_size(config, num_tokens - 1, arch['patch size']),
+        patch_size=arch['patch size'],
         embed_dim=width,
         depth=depth,
         num_heads=heads or width // _HEAD_WIDTH,
-        mlp_ratio=hidden / width,
-        qkv_bias=qkv_bias,
+        mlp_ratio=(2 * hidden if packed else hidden) / width,
+        qkv_bias=arch['qkv bias'],
         # Any number: timm builds a layer scale if there is an initial value.
-        init_values=float(layer_scale),
-        in_chans=channels,
+        init_values=float(arch['layer scale']),
+        in_chans=arch['channels'],
+        reg_tokens=registers,
+        no_embed_class=bool(registers),
+        act_layer='silu' if packed else 'gelu',
     )
     notes = _notes(config, _VIT_SETTINGS, 'timm', _VIT_EPS)
     if heads is None:
@@ -198,9 +214,10 @@ def _rename_vit(state: Mapping[str, Tensor], config: Mapping[str, Any]) -> Renam
             'the checkpoint does not tell the number of heads; heads of '
             f'{_HEAD_WIDTH} units are assumed.'
         )
-    architecture = f'VisionTransformer, width {width}, {depth} layers, patch {patch}'
+    architecture = f'VisionTransformer, width {width}, {depth} layers, patch {arch["patch size"]}'
+    architecture += f', {registers} registers' if registers else ''
     model = _timm_model(settings)
-    weights = _copies(weights)
+    weights = _copies(timm_names({k: v for k, v in state.items() if k not in left_out}))
     return RenamedBackbone(architecture, 'timm', weights, left_out, notes, model, (), settings)
 
 
@@ -214,14 +231,15 @@ def _for_torchvision(backbone: RenamedBackbone) -> RenamedBackbone:
     )
 
 
-def _timm_names(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """The tensors of a transformer under timm's names, and those for which it has none."""
-    named = {f'backbone.{name}': value for name, value in state.items()}
-    published, unknown, _ = to_published(named)
-    weights = {
-        re.sub(r'gamma_(\d)$', r'ls\1.gamma', name): value for name, value in published.items()
-    }
-    return weights, {name.removeprefix('backbone.'): named[name] for name in unknown}
+def timm_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of a transformer with MMPretrain's names under timm's."""
+    published, *_ = to_published({f'backbone.{name}': t for name, t in state.items()})
+    weights = {rename(name, _PUBLISHED_TO_TIMM): value for name, value in published.items()}
+    if 'reg_token' in weights:
+        # timm's models with registers have no position for [CLS].
+        weights['cls_token'] = weights['cls_token'] + weights['pos_embed'][:, :1]
+        weights['pos_embed'] = weights['pos_embed'][:, 1:]
+    return weights
 
 
 def _timm_model(settings: Mapping[str, Any]) -> str | None:
@@ -229,16 +247,28 @@ def _timm_model(settings: Mapping[str, Any]) -> str | None:
     width, patch, heads = (settings[key] for key in ('embed_dim', 'patch_size', 'num_heads'))
     if settings['img_size'] is None or not heads or width % heads:
         return None
-    usual = {'qkv_bias': True, 'init_values': 0.0, 'in_chans': 3}
+    usual = {
+        'qkv_bias': True, 'init_values': 0.0, 'in_chans': 3, 'reg_tokens': 0,
+        'no_embed_class': False, 'act_layer': 'gelu',
+    }  # fmt: skip
     start = 'timm.models.VisionTransformer('
     size, patches = _TIMM_VITS.get((width, settings['depth']), ('', ()))
-    if patch in patches and settings['mlp_ratio'] == 4:
-        start = f"timm.create_model('vit_{size}_patch{patch}_{_TIMM_IMAGE_SIZE}', "
-        same = {key: settings[key] for key in ('patch_size', 'embed_dim', 'depth', 'mlp_ratio')}
-        usual |= {**same, 'img_size': _TIMM_IMAGE_SIZE, 'num_heads': width // _HEAD_WIDTH}
+    registers = settings['reg_tokens']
+    same = ('patch_size', 'embed_dim', 'depth', 'mlp_ratio')
+    name, side = f'patch{patch}_{_TIMM_IMAGE_SIZE}', _TIMM_IMAGE_SIZE
+    if patch == 14 and settings['init_values'] and size and registers in (0, 4):
+        name, side = f'patch14{"_reg4" if registers else ""}_dinov2', _DINOV2_IMAGE_SIZE
+        patches, same = (14,), (*same, 'init_values', 'reg_tokens', 'no_embed_class')
+    if patch in patches and settings['mlp_ratio'] == 4 and size:
+        start = f"timm.create_model('vit_{size}_{name}', "
+        usual |= {key: settings[key] for key in same}
+        usual |= {'img_size': side, 'num_heads': width // _HEAD_WIDTH}
     given = {key: value for key, value in settings.items() if usual.get(key) != value}
     given['num_classes'] = 0
-    return start + ', '.join(f'{key}={value!r}' for key, value in given.items()) + ')'
+    arguments = [f'{key}={value!r}' for key, value in given.items()]
+    if settings['act_layer'] == 'silu':
+        arguments.append('mlp_layer=timm.layers.SwiGLUPacked')
+    return f'{start}{", ".join(arguments)})'
 
 
 def _image_size(
@@ -279,12 +309,6 @@ def _notes(
             'eps in the modules of the model.'
         )
     return notes
-
-
-def _count(state: Iterable[str], part: str) -> int:
-    """Number of the modules ``part.0``, ``part.1`` ..."""
-    found = (re.match(rf'{part}\.(\d+)\.', name) for name in state)
-    return len({match[1] for match in found if match})
 
 
 def _copies(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

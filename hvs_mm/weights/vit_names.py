@@ -56,6 +56,8 @@ def torchvision_vit(settings: Mapping[str, Any], known: bool = True) -> str:
         'an unknown number of heads, or images that are not square': not known,
         'images that are not square': isinstance(settings['img_size'], tuple),
         'a layer scale': settings['init_values'],
+        'registers': settings['reg_tokens'],
+        'SwiGLU': settings['act_layer'] == 'silu',
         'attention without biases': not settings['qkv_bias'],
         f'{settings["in_chans"]} input channels': settings['in_chans'] != 3,
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -43,10 +44,13 @@ def class_folders(folder: Path, number: int, size: tuple[int, int] = (48, 40)) -
 def train_tiny(folder: Path, data: Path, kind: str) -> Path:
     """Train a run of :data:`KINDS` for a step, as ``hvs-mm train`` does."""
     method, model, size, hard_views = KINDS[kind]
+    return train_step(folder, data, method, model, hard_views=hard_views, image_size=size)
+
+
+def train_step(folder: Path, data: Path, *args: Any, **settings: Any) -> Path:
+    """Train a recipe for a step, without k-NN; see ``choose_recipe`` for the settings."""
     images = find_images(data)
-    recipe = choose_recipe(
-        images, method, model, steps=1, hard_views=hard_views, image_size=size, batch_size=4
-    )
+    recipe = choose_recipe(images, *args, steps=1, batch_size=4, **settings)
     folder.mkdir()
     cfg = recipe_config(recipe, images, folder)
     cfg.work_dir = str(folder)

@@ -17,6 +17,7 @@ from mmpretrain.registry import DATASETS, HOOKS, RUNNERS
 from sklearn.neighbors import KNeighborsClassifier
 
 from hvs_mm.datasets import ShapesDataset
+from hvs_mm.evaluation.knn import Accuracy, KNNResult
 from tests.helpers.ranks import run_ranks
 from tests.helpers.tiny import algorithm_config
 from tests.helpers.tiny_dino import RESNET, build_runner, dino_config
@@ -98,6 +99,25 @@ def test_values_of_every_epoch(tmp_path, network):
         assert history.data[0].tolist() == [entry[f'knn/top1_k{k}'] for entry in entries]
     names = {'knn/top1_k1', 'knn/top5_k1', 'knn/top1_k5', 'knn/top5_k5', 'epoch', 'iter', 'step'}
     assert all(set(entry) == names for entry in entries)
+
+
+def test_lost_features_are_warned_of_once(tmp_path, monkeypatch):
+    """Of 80 % a tenth may be lost; the first k counts."""
+    values = iter([80.0, 73.0, 71.9, 40.0])
+
+    def measure(model):
+        accuracy = {1: Accuracy(next(values), 90.0), 5: Accuracy(10.0, 90.0)}
+        return KNNResult(accuracy, num_bank=6, num_queries=30)
+
+    monkeypatch.setattr('hvs_mm.evaluation.knn_hook.KNNEvaluation', lambda *args: measure)
+    hook = dict(HOOK, at_start=True, warn_drop=0.1)
+    train(tmp_path, simsiam(), [hook], num_batches=1, max_epochs=3, log_level='WARNING')
+    (log,) = tmp_path.glob('*/*.log')
+    (line,) = [line for line in log.read_text().splitlines() if 'WARNING' in line]
+    assert 'fell from 80.0 % before training to 71.9 % after epoch 2' in line
+    assert all(word in line for word in ('backbone_lr_mult', 'freeze_share'))
+    with pytest.raises(ValueError, match=r'warn_drop=0.1 of KNNHook .* set at_start=True'):
+        HOOKS.build(dict(HOOK, warn_drop=0.1))
 
 
 @pytest.mark.parametrize(('interval', 'max_epochs', 'expected'), [(2, 3, [2, 3]), (10, 1, [1])])

@@ -14,6 +14,7 @@ from tests.helpers.tiny import build_hvs
 from tests.helpers.tiny_classifier import VIT, build_backbone, randomize, save_backbone
 from tests.helpers.tiny_dino import ARCH, RESNET, build_hvs_dino
 
+DINOV2 = {'type': 'DINOv2VisionTransformer'}
 BACKBONES = {'resnet': RESNET, 'vit': VIT}
 
 
@@ -163,7 +164,7 @@ def test_position_embeddings_of_another_size_are_interpolated(tmp_path):
     assert load_backbone(target, path).is_complete
     # (1, 16, C) -> (1, C, 4, 4) -> (1, C, 6, 6)
     grid = source.pos_embed[:, 1:].unflatten(1, (4, 4)).permute(0, 3, 1, 2)
-    grid = torch.nn.functional.interpolate(grid, (6, 6), mode='bicubic', align_corners=False)
+    grid = torch.nn.functional.interpolate(grid, (6, 6), mode='bicubic', antialias=True)
     assert torch.equal(target.pos_embed[:, 0], source.pos_embed[:, 0])
     assert torch.allclose(target.pos_embed[:, 1:], grid.flatten(2).mT, atol=1e-6)
     assert torch.equal(target.cls_token, source.cls_token)
@@ -180,9 +181,16 @@ def test_position_embeddings_of_another_size_are_interpolated(tmp_path):
         (
             {**VIT, 'arch': {**ARCH, 'embed_dims': 48, 'num_heads': 3}},
             VIT,
-            'cls_token: (1, 1, 48) in the checkpoint, (1, 1, 32) here; pos_embed: (1, 17, 48) in',
+            'width 48 in the checkpoint, 32 here',
         ),
-        ({**VIT, 'patch_size': 16}, VIT, 'patch_embed.projection.weight: (32, 3, 16, 16) in'),
+        ({**VIT, 'patch_size': 16}, VIT, 'patch size 16 in the checkpoint, 8 here'),
+        (
+            {**VIT, **DINOV2, 'ffn': 'swiglu'},
+            {**VIT, **DINOV2, 'num_registers': 4},
+            'feed-forward part SwiGLU in the checkpoint, MLP here; hidden units 48 in the '
+            'checkpoint, 64 here; registers 0 in the checkpoint, 4 here',
+        ),
+        (VIT, {**VIT, 'layer_scale_init_value': 0.1}, 'layer scale no in the checkpoint, yes here'),
     ],
 )
 def test_another_architecture(source, target, example, tmp_path):
@@ -256,7 +264,9 @@ def test_missing_tensors_are_initialized_and_a_warning(tmp_path, log):
     state = {f'encoder.{k}': v for k, v in weights if not k.startswith('layers.1.')}
     torch.save(state, tmp_path / 'a.pth')
     deeper = classifier(VIT, str(tmp_path / 'a.pth'), prefix='encoder')
-    with pytest.raises(ValueError, match=r'18 of 30 tensors .* another architecture'):
+    with pytest.raises(
+        ValueError, match=r'another architecture .* layers 1 in the checkpoint, 2 here'
+    ):
         deeper.init_weights()
     model = classifier(VIT, str(tmp_path / 'a.pth'), prefix='encoder', strict=False)
     model.init_weights()

@@ -13,7 +13,7 @@ from mmengine.runner import IterBasedTrainLoop, Runner
 from mmpretrain.registry import HOOKS
 from torch import Tensor, nn
 
-from ...utils.arguments import check_choice
+from ...utils.arguments import check_choice, check_share
 from ...utils.unwrap_model import unwrap_model
 
 
@@ -53,7 +53,7 @@ CLIPPERS: dict[str, Callable[[dict[str, nn.Parameter], float], Any]] = {
 
 @HOOKS.register_module()
 class GradientHook(Hook):
-    """Clips gradients and keeps some parameters frozen in the first epochs.
+    """Clips gradients and keeps some parameters frozen at first.
 
     Acts right before every optimizer step, after the loss scaler of mixed precision. Frozen
     parameters lose their gradient there: neither weights nor the optimizer's averages change,
@@ -67,11 +67,14 @@ class GradientHook(Hook):
             parameters count.
         freeze: Regular expression; parameters whose name contains a match are frozen.
         freeze_epochs: Number of epochs in which they are frozen.
+        freeze_share: Share of the run in which they are frozen, counted in iterations: with
+            ``freeze=r'(^|\\.)backbone\\.'`` new heads warm up on a pretrained backbone.
 
     Raises:
-        ValueError: If ``clip`` is not positive, ``by`` unknown or ``freeze_epochs`` negative;
-            before training, if ``freeze`` matches no parameter, the loop counts iterations instead
-            of epochs, or gradients would be clipped while a loss scaler's scale is still on them.
+        ValueError: If ``clip`` is not positive, ``by`` unknown, ``freeze_epochs`` negative or
+            ``freeze_share`` outside [0, 1]; before training, if ``freeze`` matches no parameter,
+            ``freeze_epochs`` is set while the loop counts iterations instead of epochs, or
+            gradients would be clipped while a loss scaler's scale is still on them.
     """
 
     def __init__(
@@ -80,6 +83,7 @@ class GradientHook(Hook):
         freeze: str = r'(^|\.)neck\.last_layer',
         freeze_epochs: int = 0,
         by: str = 'tensor',
+        freeze_share: float = 0.0,
     ) -> None:
         if clip is not None and clip <= 0:
             raise ValueError(f'clip={clip} must be positive, or None not to clip.')
@@ -89,15 +93,18 @@ class GradientHook(Hook):
         self.by = check_choice('by', by, CLIPPERS, hint='whose gradient norm is clipped.')
         self.freeze = freeze
         self.freeze_epochs = freeze_epochs
+        hint = 'the share of the run in which they are frozen.'
+        self.freeze_share = check_share('freeze_share', freeze_share, hint=hint)
 
     def before_train(self, runner: Runner) -> None:
         named = unwrap_model(runner.model).named_parameters()
         trained = {name: p for name, p in named if p.requires_grad}
         frozen = [p for name, p in trained.items() if re.search(self.freeze, name)]
-        if self.freeze_epochs and not frozen:
+        if (self.freeze_epochs or self.freeze_share) and not frozen:
+            option = 'freeze_epochs' if self.freeze_epochs else 'freeze_share'
             raise ValueError(
                 f'freeze={self.freeze!r} is found in the name of no trained parameter, such as '
-                f'{next(iter(trained))!r}: correct it, or set freeze_epochs=0.'
+                f'{next(iter(trained))!r}: correct it, or set {option}=0.'
             )
         if self.freeze_epochs and isinstance(runner.train_loop, IterBasedTrainLoop):
             # Such a loop stays in epoch 0, so the parameters would stay frozen.
@@ -112,7 +119,10 @@ class GradientHook(Hook):
         def before_step(*args: Any) -> None:
             if self.clip is not None:
                 CLIPPERS[self.by](trained, self.clip)
-            if runner.epoch < self.freeze_epochs:
+            if (
+                runner.epoch < self.freeze_epochs
+                or runner.iter < self.freeze_share * runner.max_iters
+            ):
                 for parameter in frozen:
                     parameter.grad = None
 

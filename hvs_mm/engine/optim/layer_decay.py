@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 from mmpretrain.engine.optimizers import LearningRateDecayOptimWrapperConstructor
@@ -13,35 +14,42 @@ from ...utils.arguments import check_share
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class LayerDecayConstructor(LearningRateDecayOptimWrapperConstructor):
-    """MMPretrain's constructor of layer-wise rates, with a multiplier for the patch embedding.
+    """MMPretrain's constructor of layer-wise rates, with multipliers for parts of the backbone.
 
-    ``paramwise_cfg`` takes ``patch_embed_lr_mult`` besides what upstream's takes. Parameters with
-    the same learning rate and weight decay share a group, which takes fewer kernels per step than
-    upstream's group for each.
+    ``paramwise_cfg`` takes ``backbone_lr_mult`` and ``patch_embed_lr_mult`` besides what upstream's
+    takes. Parameters with the same settings share a group, which takes fewer kernels per step than
+    upstream's group for each. With ``layer_decay_rate=1`` the backbone may be any network.
 
     Raises:
-        ValueError: If ``patch_embed_lr_mult`` is not above 0 and at most 1.
+        ValueError: If a multiplier is not above 0 and at most 1.
     """
 
     def add_params(
         self, params: list[dict], module: nn.Module, prefix: str = '', **kwargs: Any
     ) -> None:
         """Add the parameters of a model to the groups, in place."""
+        if not prefix and self.paramwise_cfg.get('layer_decay_rate', 1.0) == 1:
+            # Not all backbones tell the depth of a layer.
+            kwargs.setdefault('get_layer_depth', lambda name: (0, 1))
         super().add_params(params, module, prefix=prefix, **kwargs)
         if prefix:
             return
-        multiplier = check_share(
-            'optim_wrapper.paramwise_cfg.patch_embed_lr_mult',
-            self.paramwise_cfg.get('patch_embed_lr_mult', 1.0),
-            zero=False,
-        )
-        groups: dict[tuple[float, float | None], dict[str, Any]] = {}
+        multipliers = {
+            'backbone.': self._multiplier('backbone_lr_mult'),
+            'backbone.patch_embed.': self._multiplier('patch_embed_lr_mult'),
+        }
+        groups: dict[tuple[Any, ...], dict[str, Any]] = {}
         for one in params:
-            scale = multiplier if '.patch_embed.' in f'.{one["param_name"]}' else 1.0
-            rate, decay = one['lr'] * scale, one.get('weight_decay')
-            settings = {'params': [], 'lr': rate, 'lr_scale': one['lr_scale'] * scale}
-            if decay is not None:
-                settings['weight_decay'] = decay
-            groups.setdefault((rate, decay), settings)['params'] += one['params']
+            name = one.pop('param_name')
+            scale = prod(m for part, m in multipliers.items() if name.startswith(part))
+            one['lr'] *= scale
+            one['lr_scale'] *= scale
+            del one['layer_id']
+            key = tuple((k, v) for k, v in one.items() if k != 'params')
+            groups.setdefault(key, {**one, 'params': []})['params'] += one['params']
         # The log shows the rate of the first group.
         params[:] = sorted(groups.values(), key=lambda group: -group['lr'])
+
+    def _multiplier(self, name: str) -> float:
+        option = f'optim_wrapper.paramwise_cfg.{name}'
+        return check_share(option, self.paramwise_cfg.get(name, 1.0), zero=False)

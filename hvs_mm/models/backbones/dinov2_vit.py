@@ -38,6 +38,7 @@ class DINOv2VisionTransformer(MaskedVisionTransformer):
         drop_path: ``'path'`` computes every residual and drops some, each with the probability of
             the rate. ``'samples'`` computes those of a random share ``1 - rate`` of the batch, at
             least of one image, which is faster.
+        cls_only: Give the [CLS] token (B, C) alone, for methods that mask no patches.
         **kwargs: As for :class:`MaskedVisionTransformer`.
 
     Raises:
@@ -52,6 +53,7 @@ class DINOv2VisionTransformer(MaskedVisionTransformer):
         drop_path_rate: float = 0.0,
         uniform_drop_path: bool = False,
         drop_path: str = 'path',
+        cls_only: bool = False,
         **kwargs: Any,
     ) -> None:
         check_whole('num_registers', num_registers, 0)
@@ -62,6 +64,10 @@ class DINOv2VisionTransformer(MaskedVisionTransformer):
         if uniform_drop_path:
             layer_cfgs['drop_path_rate'] = drop_path_rate
         super().__init__(drop_path_rate=drop_path_rate, layer_cfgs=layer_cfgs, **kwargs)
+        if cls_only:
+            self.out_type = 'cls_token'
+        # DistributedDataParallel wants a gradient of all that have one.
+        self.mask_token.requires_grad_(not cls_only)
         self.num_registers = num_registers
         if num_registers:
             self.register_tokens = nn.Parameter(torch.empty(1, num_registers, self.embed_dims))
@@ -72,6 +78,11 @@ class DINOv2VisionTransformer(MaskedVisionTransformer):
                 layer.ffn.dropout_layer = DropPath(layer.attn.out_drop.drop_prob)
             if drop_path == 'samples':
                 _drop_samples(layer)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor]:
+        """As of :class:`MaskedVisionTransformer`, or the [CLS] token ((B, C),)."""
+        (tokens,) = super().forward(x, mask)
+        return (self._format_output(tokens, ()),)
 
     def _forward_layers(self, tokens: Tensor) -> Tensor:
         if not self.num_registers:

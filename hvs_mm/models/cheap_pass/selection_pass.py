@@ -75,6 +75,12 @@ class SelectionPass:
                 f'{type(algorithm).__name__} has a {type(algorithm.backbone).__name__}: leave it '
                 'out, or use selection_pass.scale.'
             )
+        if tokens < 1 and any(hasattr(m, 'rotary') for m in transformers_in(algorithm)):
+            raise ValueError(
+                f'selection_pass.tokens={tokens} drops patch tokens, but the rotary positions of '
+                f'{type(algorithm.backbone).__name__} are those of a whole grid: leave it out, or '
+                'use selection_pass.scale.'
+            )
         layers = [] if depth is None else layers_of(algorithm.backbone)
         if depth is not None and not is_whole(depth, 1, len(layers)):
             raise ValueError(

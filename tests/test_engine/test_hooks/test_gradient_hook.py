@@ -169,6 +169,18 @@ def test_frozen_after_a_resume(tmp_path):
     assert moved(recorder, FROZEN) == [False, False, True, True]
 
 
+def test_a_backbone_frozen_for_a_share_of_the_run(tmp_path):
+    """The heads train alone for 2 of 4 iterations, also in a loop that counts these."""
+    hook = dict(freeze=r'(^|\.)backbone\.', freeze_share=0.5)
+    train_cfg = {'type': 'IterBasedTrainLoop', 'max_iters': 4}
+    _, recorder = run(tmp_path, hook, train_cfg=train_cfg)
+    names = recorder.gradients[0].keys()
+    for name in names:
+        frozen = 2 if name.startswith('backbone.') else 0
+        if name != 'backbone.mask_token':
+            assert moved(recorder, name) == [False] * frozen + [True] * (4 - frozen), name
+
+
 def test_without_freezing_it_moves(tmp_path):
     _, recorder = run(tmp_path, {}, max_epochs=1)
     assert moved(recorder, FROZEN) == [True, True]
@@ -251,6 +263,11 @@ def test_wrong_norm_to_clip_by():
 def test_wrong_freeze_epochs():
     with pytest.raises(ValueError, match='freeze_epochs=-1 must not be negative'):
         GradientHook(freeze_epochs=-1)
+
+
+def test_wrong_freeze_share():
+    with pytest.raises(ValueError, match=r'freeze_share=1.5 must be between 0 and 1'):
+        GradientHook(freeze_share=1.5)
 
 
 def test_nothing_to_freeze(tmp_path):

@@ -7,7 +7,7 @@ import re
 import pytest
 from mmengine.optim import build_optim_wrapper
 
-from tests.helpers.tiny_dino import build_dino, build_hvs_dino
+from tests.helpers.tiny_dino import RESNET, build_dino, build_hvs_dino
 
 LAYERS = 2
 
@@ -18,10 +18,10 @@ def wrapper_of(model, **paramwise):
         dict(
             constructor='LayerDecayConstructor',
             optimizer=dict(type='AdamW', lr=0.01, weight_decay=0.1),
-            paramwise_cfg=dict(
-                layer_decay_rate=0.9, bias_decay_mult=0.0, norm_decay_mult=0.0, flat_decay_mult=0.0,
-                **paramwise,
-            ),
+            paramwise_cfg={
+                'layer_decay_rate': 0.9, 'bias_decay_mult': 0.0, 'norm_decay_mult': 0.0,
+                'flat_decay_mult': 0.0, **paramwise,
+            },
         ),
     )  # fmt: skip
 
@@ -55,3 +55,20 @@ def test_rates_and_decay(build):
 def test_wrong_multiplier():
     with pytest.raises(ValueError, match=r'patch_embed_lr_mult=0 must be above 0 and at most 1'):
         wrapper_of(build_dino('DINOv2'), patch_embed_lr_mult=0)
+
+
+def test_a_lower_rate_of_any_backbone_keeps_other_settings():
+    """A ResNet-18, of whose layers upstream knows no depth, and SimSiam's constant rate."""
+    model = build_dino(backbone=RESNET, neck={'in_channels': 64})
+    optimizer = wrapper_of(
+        model,
+        backbone_lr_mult=0.1,
+        layer_decay_rate=1.0,
+        custom_keys={'neck.mlp': {'fix_lr': True}},
+    ).optimizer
+    names = {parameter: name for name, parameter in model.named_parameters()}
+    for group in optimizer.param_groups:
+        for name in (names[parameter] for parameter in group['params']):
+            share = 0.1 if name.startswith('backbone.') else 1.0
+            assert group['lr'] == pytest.approx(0.01 * share)
+            assert group.get('fix_lr', False) == name.startswith('neck.mlp'), name

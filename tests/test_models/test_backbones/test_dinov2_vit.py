@@ -10,16 +10,8 @@ from timm.layers import SwiGLUPacked
 from torch import nn
 
 from hvs_mm.models.selfsup.teacher import build_teacher, is_random
-from hvs_mm.weights.timm_torchvision import _timm_names
+from hvs_mm.weights.timm_torchvision import timm_names
 from tests.helpers.tiny_dino import ARCH, GLOBAL, PATCH, dino_config, random_masks
-
-#: Names of MMPretrain and ours that no published code of DINO has, and timm's.
-NAMES = {
-    'register_tokens': 'reg_token',
-    'layers.': 'blocks.',
-    'ffn.w12': 'mlp.fc1',
-    'ffn.w3': 'mlp.fc2',
-}
 
 
 def build(**settings):
@@ -43,20 +35,12 @@ def timms(backbone, ffn, num_registers):
         mlp_ratio=2 * 48 / width if ffn == 'swiglu' else 2,
         init_values=1.0,
         reg_tokens=num_registers,
-        no_embed_class=True,
+        no_embed_class=num_registers > 0,
         num_classes=0,
         mlp_layer=layer,
         act_layer=nn.SiLU if ffn == 'swiglu' else nn.GELU,
     )
-    weights, left = _timm_names(backbone.state_dict())
-    for name, value in left.items():
-        for ours, theirs in NAMES.items():
-            name = name.replace(ours, theirs)
-        weights[name] = value
-    # timm's transformers with registers add the [CLS] token's position to the token itself.
-    positions = weights['pos_embed']
-    weights['cls_token'] = weights['cls_token'] + positions[:, :1]
-    weights['pos_embed'] = positions[:, 1:]
+    weights = timm_names(backbone.state_dict())
     weights.pop('masked_embed')
     twin.load_state_dict(weights)
     return twin
@@ -84,6 +68,17 @@ def test_registers_are_seen_but_not_given():
         backbone.register_tokens += torch.randn_like(backbone.register_tokens)
     assert not torch.allclose(backbone(images, mask)[-1], tokens, atol=1e-3)
     assert backbone(images[:, :, :16, :16])[-1].shape == (3, 5, 32)
+
+
+def test_the_cls_token_alone():
+    """For methods without masks, which leave the mask token without a gradient."""
+    backbone = build(num_registers=2, cls_only=True)
+    images = torch.randn(3, 3, GLOBAL, GLOBAL)
+    (features,) = backbone(images)
+    backbone.out_type = 'raw'
+    torch.testing.assert_close(features, backbone(images)[-1][:, 0])
+    features.sum().backward()
+    assert all(p.grad is not None for p in backbone.parameters() if p.requires_grad)
 
 
 def test_samples_are_dropped_whole_and_the_mean_stays():

@@ -1,0 +1,100 @@
+"""The network of a backbone file, which a run from it has to have."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from mmpretrain.models import ResNet, VisionTransformer
+from mmpretrain.models.backbones.resnet import Bottleneck
+from torch import Tensor
+
+from ..weights.architecture import count_modules, vit_architecture
+from ..weights.checkpoint_files import load_checkpoint
+from ..weights.pretrained_backbone import backbone_state
+from .networks import NETWORKS, Network
+
+_HEAD_WIDTH = 64
+_RGB = 3
+
+
+def network_of_file(path: Path) -> tuple[str, Network]:
+    """The network for the weights of a file, with its name in :data:`NETWORKS` or another one.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it holds no backbone of a known architecture.
+    """
+    option = f'--init {str(path)!r}'
+    if not path.is_file():
+        raise FileNotFoundError(f'{option}: there is no such checkpoint.')
+    try:
+        _, state = backbone_state(load_checkpoint(path))
+        arch = vit_architecture(state)
+        return _vit(arch) if arch else _resnet(state)
+    except ValueError as error:
+        raise ValueError(f'{option}: {str(error).removeprefix(f"{path} ")}') from error
+
+
+def _vit(arch: Mapping[str, Any]) -> tuple[str, Network]:
+    is_swiglu, channels = arch['feed-forward part'] == 'SwiGLU', arch['channels']
+    if channels != _RGB:
+        raise ValueError(f'its images have {channels} channels, those of a run {_RGB}.')
+    sizes = dict(
+        embed_dims=arch['width'],
+        num_layers=arch['layers'],
+        # SwiGLU has two thirds of them.
+        feedforward_channels=arch['hidden units'] * 3 // 2 if is_swiglu else arch['hidden units'],
+    )
+    settings: dict[str, Any] = {'layer_scale_init_value': 1e-5 if arch['layer scale'] else 0.0}
+    if not arch['qkv bias']:
+        settings['qkv_bias'] = False
+    is_rotary = arch['positions'] == 'rotary'
+    if is_swiglu or is_rotary or arch['registers']:
+        settings |= dict(
+            type='DINOv3VisionTransformer' if is_rotary else 'DINOv2VisionTransformer',
+            num_registers=arch['registers'],
+            ffn='swiglu' if is_swiglu else 'mlp',
+        )
+    changes = dict(patch=arch['patch size'], settings=settings)
+    for name, network in NETWORKS.items():
+        if network.is_vit and _has_sizes(VisionTransformer.arch_zoo[network.arch], sizes):
+            return name, replace(network, **changes)
+    return f'vit-{arch["width"]}-{arch["layers"]}', Network(
+        arch['width'], arch=dict(sizes, num_heads=_num_heads(sizes)), **changes
+    )
+
+
+def _num_heads(sizes: Mapping[str, int]) -> int:
+    # No weight shows their number.
+    for known in VisionTransformer.arch_zoo.values():
+        if _has_sizes(known, sizes):
+            return known['num_heads']
+    if sizes['embed_dims'] % _HEAD_WIDTH:
+        raise ValueError(
+            f'its width is {sizes["embed_dims"]}, expected a multiple of {_HEAD_WIDTH}, the width '
+            'of a head: the file does not tell the number of heads. Train a config of your own '
+            'with PretrainedBackbone as init_cfg.'
+        )
+    return sizes['embed_dims'] // _HEAD_WIDTH
+
+
+def _has_sizes(arch: Mapping[str, int], sizes: Mapping[str, int]) -> bool:
+    return all(arch[key] == value for key, value in sizes.items())
+
+
+def _resnet(state: Mapping[str, Tensor]) -> tuple[str, Network]:
+    blocks = tuple(count_modules(state, f'layer{stage}') for stage in range(1, 5))
+    is_deep = 'layer1.0.conv3.weight' in state
+    for depth, (block, known) in ResNet.arch_settings.items():
+        if known == blocks and (block is Bottleneck) == is_deep and 'conv1.weight' in state:
+            is_small = state['conv1.weight'].shape[2:] == (3, 3)
+            network = Network(2048 if is_deep else 512, depth=depth, small_stem=is_small)
+            return f'resnet{depth}', network
+    raise ValueError(
+        'its architecture is unknown: expected a vision transformer, or a ResNet of depth '
+        f'{", ".join(map(str, ResNet.arch_settings))} without a deep stem, of MMPretrain, timm, '
+        'DINO, iBOT or DINOv2, or of DINOv3 in timm.'
+    )
