@@ -258,15 +258,16 @@ def test_where_tools_write(
     out, here, temporary = (tmp_path / name for name in ('out', 'here', 'temporary'))
     for folder in (out, here, temporary):
         folder.mkdir()
+    if tool == 'benchmarks/communication':
+        # The server of its processes lives as long as this process, and so does its folder, whose
+        # name must be short enough for a socket.
+        forkserver()
     monkeypatch.chdir(here)
     monkeypatch.setattr(tempfile, 'tempdir', str(temporary))
     monkeypatch.setattr(sys, 'dont_write_bytecode', True)
     command, own = COMMANDS[tool]
     arguments = [str(argument) for argument in command(given, out)]
     before = snapshot(given)
-    if tool == 'benchmarks/communication':
-        # The server of its processes lives as long as this process, and so does its folder.
-        forkserver()
     module = load_tool(tool)
     with watched() as written:
         module.main(arguments)
