@@ -172,8 +172,9 @@ def runtime_settings(base: Mapping[str, Any]) -> dict[str, Any]:
     imports = base.get('custom_imports') or {}
     names = imports.get('imports') or []
     names = [names] if isinstance(names, str) else list(names)
-    # Average the entries of selection and of the parts of losses, as MMEngine does for losses.
-    mean_pattern = r'.*(loss|time|data_time|grad_norm|hvs|cls_term|patch_term|koleo_term).*'
+    # Average the entries of selection and of the parts of losses, such as `koleo_cls_term`, as
+    # MMEngine does for losses.
+    mean_pattern = r'.*(loss|time|data_time|grad_norm|hvs|cls_term|patch_term).*'
     return {
         'custom_imports': {
             'imports': names if 'hvs_mm' in names else [*names, 'hvs_mm'],

@@ -377,7 +377,7 @@ def test_initial_weights_of_resnet():
 
 
 @pytest.mark.parametrize(
-    'entry', ['loss', 'time', 'data_time', 'grad_norm', 'hvs_score', 'patch_term', 'koleo_term']
+    'entry', ['loss', 'time', 'data_time', 'grad_norm', 'hvs_score', 'patch_term', 'koleo_cls_term']
 )
 def test_the_log_averages_over_its_window(entry):
     pattern = load_baseline('ibot_vit-small_100e').log_processor.mean_pattern

@@ -155,7 +155,7 @@ def test_softmax_centering_against_lightly():
         spread = sum(koleo(outputs.features[:, t]) for t in range(T))
         expected += 0.2 * spread
         torch.testing.assert_close(losses['loss'], expected, **EXACT)
-        torch.testing.assert_close(losses['koleo_term'], spread.detach() / T, **EXACT)
+        torch.testing.assert_close(losses['koleo_cls_term'], spread.detach() / T, **EXACT)
         inputs = (outputs.student, outputs.student_patches, outputs.features)
         for pair in zip(*(torch.autograd.grad(one, inputs) for one in (losses['loss'], expected))):
             torch.testing.assert_close(*pair, **EXACT)
@@ -192,7 +192,7 @@ def test_no_part_is_added_to_the_loss_twice():
     """MMEngine adds up every entry whose name contains 'loss'."""
     losses = head('sinkhorn').loss(some_outputs(some_masks()))
     assert [name for name in losses if 'loss' in name] == ['loss']
-    assert not losses['koleo_term'].requires_grad
+    assert not losses['koleo_cls_term'].requires_grad
 
 
 @pytest.mark.parametrize(

@@ -66,8 +66,9 @@ class DINOv2Head(IBOTHead):
 
     @compile_guards
     def loss(self, outputs: IBOTOutputs) -> dict[str, Tensor]:
-        """Weighted sum ``loss`` of ``cls_term``, ``patch_term`` and ``koleo_term``, which is the
-        mean over the T global views; then update the centers, if they are used.
+        """Weighted sum ``loss`` of ``cls_term``, ``patch_term`` and ``koleo_cls_term``.
+
+        The last is the mean over the T global views. Centers are updated after it, if there are any.
         """
         losses = super().loss(outputs)
         if not self.koleo_weight:
@@ -75,7 +76,7 @@ class DINOv2Head(IBOTHead):
         per_view = [koleo_loss(features).mean() for features in outputs.features.unbind(1)]
         koleo = sum(per_view)
         losses['loss'] = losses['loss'] + self.koleo_weight * koleo
-        losses['koleo_term'] = koleo.detach() / len(per_view)
+        losses['koleo_cls_term'] = koleo.detach() / len(per_view)
         return losses
 
     def update_centers(self, outputs: IBOTOutputs) -> None:

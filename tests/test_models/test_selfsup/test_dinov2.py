@@ -54,7 +54,7 @@ def test_the_step_assigns_the_kept_views_from_the_logits_of_the_selection():
     kept = torch.stack([masks[b, indices[b, :2]] for b in range(3)])
     expected = model.algorithm.loss(model.gather(views, indices), masks=kept)
     torch.testing.assert_close(log['loss'], expected['loss'], rtol=1e-5, atol=1e-5)
-    parts = expected['cls_term'] + expected['patch_term'] + 2 * 0.1 * expected['koleo_term']
+    parts = expected['cls_term'] + expected['patch_term'] + 2 * 0.1 * expected['koleo_cls_term']
     torch.testing.assert_close(expected['loss'].detach(), parts)
 
 
