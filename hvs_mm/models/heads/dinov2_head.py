@@ -68,7 +68,7 @@ class DINOv2Head(IBOTHead):
     def loss(self, outputs: IBOTOutputs) -> dict[str, Tensor]:
         """Weighted sum ``loss`` of ``cls_term``, ``patch_term`` and ``koleo_cls_term``.
 
-        The last is the mean over the T global views. Centers are updated after it, if there are any.
+        The last is the mean over the T global views. Centers, if any, are updated after it.
         """
         losses = super().loss(outputs)
         if not self.koleo_weight:
