@@ -195,7 +195,7 @@ def load_config(args: argparse.Namespace) -> Config:
     limit_threads(workers, args.threads)
     if args.threads is not None:
         cfg.setdefault('default_hooks', {})['threads'] = dict(
-            type='ThreadsHook', threads=args.threads
+            type='mmpretrain.ThreadsHook', threads=args.threads
         )
     if args.trust:
         trust_checkpoints(cfg)

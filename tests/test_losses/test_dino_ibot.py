@@ -26,15 +26,6 @@ TAU_S, TAU_T, TAU_PATCH = 0.1, 0.05, 0.06
 EXACT = {'rtol': 1e-10, 'atol': 1e-10}
 
 
-@pytest.fixture(autouse=True)
-def _double():
-    """Everything in this file is in float64 unless a test says otherwise."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(before)
-
-
 def dino_head(**kwargs):
     return DINOHead(
         K, S, student_temp=TAU_S, teacher_temp=TAU_T, warmup_teacher_temp=TAU_T, **kwargs

@@ -19,15 +19,6 @@ TAU_S, TAU_T, TAU_PATCH = 0.1, 0.05, 0.06
 EXACT = {'rtol': 1e-10, 'atol': 1e-10}
 
 
-@pytest.fixture(autouse=True)
-def _double():
-    """Everything in this file is in float64 unless a test says otherwise."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(before)
-
-
 def some_masks():
     """(B * T, 4, 4) masks of different sizes; the second view has none."""
     masks = torch.rand(B * T, 4, 4) < torch.linspace(0.1, 0.9, B * T)[:, None, None]
