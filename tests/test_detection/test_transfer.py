@@ -159,6 +159,8 @@ def test_faster_rcnn_from_hvs_simsiam_trains_evaluates_and_tests(coco, resnet_ch
         CUSTOM,
         '--pretrained', resnet_checkpoint,
         '--work-dir', work_dir,
+        # A hook of MMPretrain's registry.
+        '--threads', '1',
         '--cfg-options', *small(),
         dataset=coco,
     )  # fmt: skip
