@@ -12,15 +12,14 @@ from hvs_mm.selection import image_statistics
 from hvs_mm.visualization import draw_record
 from tests.helpers.tiny import random_views
 
-NETWORK = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 8))
-
 
 def select(batch_size):
     """Views of a batch, their record and boxes."""
+    network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 8))
     views = random_views(batch_size=batch_size, size=16)
     corner = 20 * torch.rand(batch_size, 4, 2)
     boxes = torch.cat([corner, corner + 5 + 10 * torch.rand(batch_size, 4, 2)], -1)
-    return views, HardViews(losses.BYOL())(NETWORK, views)[1], boxes
+    return views, HardViews(losses.BYOL())(network, views)[1], boxes
 
 
 def test_the_report_has_the_means_over_all_images(tmp_path):
