@@ -60,6 +60,8 @@ for _method, (_model, _small) in _networks.items():
         _cfg = _recipes.recipe_config(_recipe, _images, _folder)
         _prefix = 'model.algorithm.' if _config == 'selection' else 'model.'
         _cfg.merge_from_dict({_prefix + key: value for key, value in _small.items()})
+        # Its lists of images are in the folder, whose name no run may depend on.
+        _cfg.custom_hooks = [one for one in _cfg.custom_hooks if one.type != 'KNNHook']
         # Studies stretch schedules by epochs; these have the same values at each step.
         for _one in _cfg.param_scheduler:
             _one.update(by_epoch=True, convert_to_iter_based=True)
