@@ -31,8 +31,8 @@ arms = dict(
     quantile_075=_selection(selector=dict(type='quantile', quantile=0.75)),
     quantile_09=_selection(selector=dict(type='quantile', quantile=0.9)),
     hard_globals=_selection(selector=dict(type='per_group', global_crops='hardest')),
-    late=_selection(schedule__warmup=4),
+    late=_selection(schedule__warmup=2),
     guarded=_selection(guard=dict(low=0.1, high=0.2)),
 )
-runs = [dict(epochs=[8], seeds=[seed]) for seed in (0, 1, 2)]
+runs = [dict(epochs=[4], seeds=[seed]) for seed in (0, 1, 2)]
 evaluation = dict(knn=dict(k=20, interval=2), linear=dict(C=1.0))

@@ -33,5 +33,5 @@ arms = {
     for arm in _base_.arms
 }
 arms['late'].update(cfg_options={'model.schedule.warmup': 1})
-runs = [dict(epochs=[3], seeds=[seed]) for seed in (0, 1, 2)]
+runs = [dict(epochs=[2], seeds=[seed]) for seed in (0, 1, 2)]
 evaluation = dict(knn=dict(interval=1), linear=dict(C=0.01))
