@@ -7,6 +7,8 @@ PATH only passes on its arguments and its streams. Importing anew would take 8 s
 from __future__ import annotations
 
 import atexit
+import gc
+import importlib
 import json
 import os
 import runpy
@@ -30,6 +32,9 @@ with socket.socket(socket.AF_UNIX) as server:
     sys.exit(int(server.recv(16) or 1))
 """
 _COMMANDS = ('python', 'hvs-mm')
+#: What the commands would import, one after the other.
+_IMPORTED = ('mmpretrain.models', 'hvs_mm.runs', 'hvs_mm.recipes', 'hvs_mm.engine', 'hvs_mm.weights')
+_IMPORTED += ('hvs_mm.evaluation', 'hvs_mm.reports', 'sklearn.linear_model', 'pandas')
 
 
 @contextmanager
@@ -57,8 +62,10 @@ def forked_shell(folder: Path) -> Iterator[Mapping[str, str]]:
 
 
 def _serve(listener: socket.socket) -> None:
-    import hvs_mm_cli.main  # noqa: F401
-
+    for name in _IMPORTED:
+        importlib.import_module(name)
+    # MMEngine collects garbage for every data set, which a million imported objects make slow.
+    gc.freeze()
     # Children are not waited for.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     while True:

@@ -15,6 +15,7 @@ from hvs_mm.engine import build_runner
 from hvs_study.config import config_hash, resolve_config
 from hvs_study.plan import PlannedRun, Study, read_study
 from hvs_study.results import key_of, read_results
+from tests.helpers.images import class_names, write_images
 from tests.helpers.studies import rewritten, write_study
 from tests.helpers.tools import ROOT, load_tool
 
@@ -30,8 +31,11 @@ def project_study(name: str) -> tuple[Study, dict[PlannedRun, str]]:
 
 
 @pytest.mark.parametrize('name', sorted(path.stem for path in STUDIES.glob('*.py')))
-def test_the_studies_of_the_project(name):
+def test_the_studies_of_the_project(name, tmp_path, monkeypatch):
     """Every method and arm has a config, and every length a schedule."""
+    for part in ('train', 'val'):
+        write_images(tmp_path / part, class_names(['cat', 'dog'], 40), (32, 32))
+    monkeypatch.setenv('RECIPE_IMAGES', str(tmp_path))
     study, hashes = project_study(name)
     assert study.name == name
     # None of them is there for nothing.

@@ -6,6 +6,10 @@ from importlib import import_module
 
 # MMEngine would take a plain import for its own kind of config.
 _recipes = import_module('hvs_mm.recipes')
+import_module('hvs_study.schema').expect(
+    'RECIPE_IMAGES' in os.environ,
+    'it needs RECIPE_IMAGES=DIR in the environment, with DIR/train/<class>/ and DIR/val/<class>/.',
+)
 
 name = 'recipe_rates'
 engine = 'fast'
@@ -49,7 +53,9 @@ _networks = dict(
     dino=('vit-tiny', _vit),
 )
 _images = _recipes.find_images(os.environ['RECIPE_IMAGES'])
-_folder = import_module('pathlib').Path(tempfile.mkdtemp())
+# The same one again for the same settings.
+_folder = import_module('pathlib').Path(tempfile.gettempdir(), f'recipe_rates_{os.getuid()}')
+_folder.mkdir(exist_ok=True)
 _rates, methods = {}, {}
 for _method, (_model, _small) in _networks.items():
     methods[_method] = {}
