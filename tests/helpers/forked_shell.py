@@ -33,8 +33,14 @@ with socket.socket(socket.AF_UNIX) as server:
 """
 _COMMANDS = ('python', 'hvs-mm')
 #: What the commands would import, one after the other.
-_IMPORTED = ('mmpretrain.models', 'hvs_mm.runs', 'hvs_mm.recipes', 'hvs_mm.engine', 'hvs_mm.weights')
-_IMPORTED += ('hvs_mm.evaluation', 'hvs_mm.reports', 'sklearn.linear_model', 'pandas')
+_IMPORTED = ('mmpretrain.models', 'hvs_mm.runs', 'hvs_mm.recipes', 'hvs_mm.engine')
+_IMPORTED += (
+    'hvs_mm.evaluation',
+    'hvs_mm.weights',
+    'hvs_mm.reports',
+    'sklearn.linear_model',
+    'pandas',
+)
 
 
 @contextmanager

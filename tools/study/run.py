@@ -30,6 +30,7 @@ from hvs_mm.evaluation import KNNEvaluation, choose_network
 from hvs_mm.models import ViewsError
 from hvs_mm.reports import printable
 from hvs_mm.utils.bad_images import BadImagesError
+from hvs_study.comparison import check_arms
 from hvs_study.config import config_hash, resolve_config, resolve_trunk
 from hvs_study.plan import PlannedRun, Study, read_study
 from hvs_study.processes import BUSY, Job, job_environments, run_jobs
@@ -67,12 +68,16 @@ def check_study(study: Study, args: argparse.Namespace) -> dict[PlannedRun, str]
     """Check all settings before anything is written; return the hash of the config of each run."""
     if find_spec('sklearn') is None:
         raise ImportError('scikit-learn: not installed, run pip install "hvs-mm[analysis]".')
-    hashes, configs = {}, {}
+    hashes, configs, first = {}, {}, {}
     for run in study.runs:
         # Runs that differ only by their seed have all else in common.
         kind = (run.method, run.arm, run.epochs, run.fork)
         if kind not in configs:
             configs[kind] = resolve_configs(study, run, args)
+            # Hyperparameters of an arm hold for all its lengths.
+            other, cfg = first.setdefault(run.method, (run, configs[kind][0]))
+            if (other.epochs, other.fork) == (run.epochs, run.fork):
+                check_arms(run.id, configs[kind][0], other.id, cfg)
             if not args.list:
                 check_run(study, run, configs[kind][0], args)
         for cfg in filter(None, configs[kind]):
@@ -166,7 +171,8 @@ def run_study(study: Study, args: argparse.Namespace, argv: Sequence[str]) -> No
         records = {key_of(record): record for record in read_results(args.results)}
         return records.get(keys[job.name])
 
-    finished = set(map(key_of, read_results(args.results)))
+    records = read_results(args.results)
+    finished = set(map(key_of, records))
     waiting = [run for run in study.runs if keys[run.id] not in finished]
     number, done = len(study.runs), len(study.runs) - len(waiting)
     print(f'{study.name}: {number} runs, {done} of them finished in {printable(args.results)}')
@@ -175,6 +181,9 @@ def run_study(study: Study, args: argparse.Namespace, argv: Sequence[str]) -> No
         names = ', '.join(printable(run) for _, run, _ in others[:SHOWN])
         more = f' and {len(others) - SHOWN} more' if others[SHOWN:] else ''
         print(f'{len(others)} lines of other runs or settings do not count: {names}{more}')
+    changed = [one for one in records if one.get('plan', study.plan) != study.plan]
+    if changed := [one for one in changed if key_of(one) in keys.values()]:
+        print(f'{len(changed)} of these were planned before {study.path} was changed, and count')
     if args.list:
         for run in study.runs:
             print(f'{run.id}: {"waiting" if run in waiting else "finished"}')

@@ -277,6 +277,17 @@ def test_times_are_given_with_their_range(tmp_path):
     assert path.read_text().count('Note: times are of several devices, another, none.\n') == 2
 
 
+def test_seeds_that_lack_are_reported(tmp_path):
+    records = [made_up('baseline', seed, 60.0, planned_seeds=2) for seed in (0, 1)]
+    records += [made_up('hardest', seed, 60.0, planned_seeds=3) for seed in (0, 1)]
+    pairs = [{'arm': 'hardest', 'minus': 'baseline'}]
+    for shown in (block(table='accuracy'), block(table='differences', pairs=pairs)):
+        path = page_with(tmp_path, shown, records=records)
+        rows_of(path)
+        notes = [line for line in path.read_text().split('\n') if line.startswith('Note')]
+        assert notes == ['Note: simsiam, hardest: 2 of 3 planned seeds.']
+
+
 def test_times_of_several_machines_are_reported(tmp_path):
     """Of one name they can be of different speed, and a run can go on on another."""
     records = [made_up('baseline', seed, 60.0, starts=[{'machine': 'a'}]) for seed in (0, 1)]

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from hvs_study.record import describe_machine
-from tests.helpers.studies import BATCH, EPOCHS, IMAGES, write_study
+from tests.helpers.studies import BATCH, EPOCHS, IMAGES, rewritten, write_study
 from tests.helpers.tools import ROOT, load_tool
 
 STEPS = EPOCHS * IMAGES // BATCH
@@ -132,8 +132,16 @@ def test_finished_runs_are_not_made_again(finished, capfd):
     before = (finished.parent / 'out.jsonl').read_bytes()
     run_here(finished)
     make(finished, 'hardest')
-    assert '2 runs, 2 of them finished' in capfd.readouterr().out
+    said = capfd.readouterr().out
+    assert '2 runs, 2 of them finished' in said
+    assert 'planned before' not in said
     assert (finished.parent / 'out.jsonl').read_bytes() == before
+    # A run more changes the plan, and no other run.
+    text = finished.read_text()
+    rewritten(finished, 'seeds=[0]', 'seeds=[0, 1]')
+    run_here(finished, '--list')
+    finished.write_text(text)
+    assert f'2 of these were planned before {finished} was changed' in capfd.readouterr().out
     # With another setting they are other runs.
     run_here(finished, '--list', '--cfg-options', 'optim_wrapper.optimizer.lr=0.5')
     said = capfd.readouterr().out

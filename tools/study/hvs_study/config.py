@@ -169,9 +169,6 @@ def config_hash(cfg: Config, study: Study, trunk: Config | None = None) -> str:
     It covers what the run reads of its config and the evaluation of the study, without folders
     and settings of the machine; for a fork also its trunk.
     """
-    config = {key: value for key, value in cfg.to_dict().items() if key in _READ}
-    hooks = config.get('default_hooks') or {}
-    config['default_hooks'] = {key: hook for key, hook in hooks.items() if key not in _WATCHING}
     knn = study.knn
     evaluation = dict(k=knn.k[0], temperature=knn.temperature, network=knn.network)
     for name in ('bank', 'queries'):
@@ -179,13 +176,21 @@ def config_hash(cfg: Config, study: Study, trunk: Config | None = None) -> str:
         # A folder is where a machine has its images.
         evaluation[name] = 'folder' if isinstance(images, str) else images
     evaluation |= dict(interval=study.interval, linear_c=study.linear_c)
-    settings = _portable({'config': config, 'evaluation': evaluation})
+    settings = {'config': portable_settings(cfg), 'evaluation': _portable(evaluation)}
     if study.engine != 'runner':
         settings['engine'] = study.engine
     if trunk is not None:
         settings['trunk'] = config_hash(trunk, study)
     text = json.dumps(settings, sort_keys=True, separators=(',', ':'), default=repr)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def portable_settings(cfg: Config) -> dict[str, Any]:
+    """What decides how a run trains: without folders, settings of the machine, and watchers."""
+    config = {key: value for key, value in cfg.to_dict().items() if key in _READ}
+    hooks = config.get('default_hooks') or {}
+    config['default_hooks'] = {key: hook for key, hook in hooks.items() if key not in _WATCHING}
+    return _portable(config)
 
 
 def _portable(value: Any) -> Any:

@@ -49,7 +49,7 @@ _FIT: dict[str, Callable[[Any], bool]] = {
     'selection': lambda value: value is None or _are_lists(value),
 }
 #: Entries that a line may lack.
-_TOLD = ('revision', 'dirty', 'versions', 'device', 'threads', 'jobs', 'started')
+_TOLD = ('revision', 'dirty', 'versions', 'device', 'threads', 'jobs', 'started', 'planned_seeds')
 
 
 def load_runs(paths: Iterable[str | Path]) -> pd.DataFrame:

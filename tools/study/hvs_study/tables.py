@@ -43,7 +43,7 @@ def accuracy_table(runs: pd.DataFrame, times: bool = True) -> str:
         table['training s'] = seconds.agg(mean_text, digits=1)
         clocks = both.groupby(CELL, observed=True)[[f'{clock}_x', f'{clock}_y']]
         table[clock_name] = clocks.apply(_ratio)
-    return _markdown(table.reset_index(), notes if times else [])
+    return _markdown(table.reset_index(), [*(notes if times else []), *_lacking_seeds(runs)])
 
 
 def differences_table(
@@ -59,7 +59,7 @@ def differences_table(
         StudyError: If there are no such runs, or none that were evaluated after epoch ``since``.
     """
     clock, clock_name, notes = _clock(runs)
-    notes = notes if times else []
+    notes = [*(notes if times else []), *_lacking_seeds(runs)]
     cells = dict(iter(runs.set_index('seed').groupby(CELL, observed=True)))
     methods = list(runs['method'].unique())
     for name in (name for pair in pairs for name in pair.get('methods', [])):
@@ -203,6 +203,16 @@ def _clock(runs: pd.DataFrame) -> tuple[str, str, list[str]]:
         notes = [f'times are of {len(machines)} machines, or of one that was started again.']
     has_cpu = runs['cpu_seconds'].notna().all()
     return *(('cpu_seconds', 'CPU time') if has_cpu else ('seconds', 'time')), notes
+
+
+def _lacking_seeds(runs: pd.DataFrame) -> list[str]:
+    """Notes on cells with fewer seeds than their study plans."""
+    notes = []
+    for (method, arm, _), found in runs.groupby(CELL, observed=True):
+        planned = pd.to_numeric(found['planned_seeds']).max()
+        if planned > len(found):
+            notes.append(f'{method}, {arm}: {len(found)} of {planned:.0f} planned seeds.')
+    return notes
 
 
 def _ratio(times: pd.DataFrame) -> str:

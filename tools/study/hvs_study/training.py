@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -168,6 +168,7 @@ def perform_run(
         **asdict(run),
         'config_hash': digest,
         'plan': study.plan,
+        'planned_seeds': sum(replace(one, seed=run.seed) == run for one in study.runs),
         'settings': describe_settings(cfg),
         **start,
         # Of all its processes: the changes for any of them are in the weights.
