@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 import pytest
 
 from hvs_study.page import fill_page
+from hvs_study.schema import StudyError
 from tests.helpers.studies import made_up, write_lines
 from tests.helpers.tools import ROOT, load_tool
 
@@ -364,6 +365,37 @@ def test_provenance(tmp_path):
     assert found['revision'] == 'aaaaaaaaaa (9 runs), aaaaaaaaaa with changes (1 runs)'
     assert found['torch'] == '2.10.0'
     assert found['started, UTC'].endswith(' to 2026-01-06T00:00:00+00:00')
+
+
+def test_plots_of_hardness_and_information(tmp_path, monkeypatch):
+    records = lines()[:6]
+    for number, record in enumerate(records):
+        record['health'] = {'epoch': [0, 3], 'student_information': [0.5, 0.1 * number]}
+        if record['selection']:
+            record['selection']['hardness'] = [0.4, 0.5, 0.9]
+    blocks = [
+        block(plot='information_over_epochs', file='a.svg'),
+        block(plot='accuracy_over_hardness', file='b.svg'),
+    ]
+    path = page_with(tmp_path, *blocks, records=records)
+    monkeypatch.setattr('hvs_study.plots.Axes.plot', _noted := _NotedPlot())
+    fill_page(path)
+    drawn = [(one['label'], one['points']) for one in _noted.calls]
+    assert drawn == [
+        ('baseline', [(0, 0.5), (3, pytest.approx(0.1))]),
+        ('hardest', [(0, 0.5), (3, pytest.approx(0.4))]),
+        ('baseline', [(0, pytest.approx(63.0))]),
+        ('hardest', [(pytest.approx(0.6), pytest.approx(66.0))]),
+    ]
+    for record in records:
+        record.pop('health')
+        record['selection'] = record['selection'] and {'epoch': [1], 'iou_gap': [0.1]}
+    path = page_with(tmp_path, blocks[0], records=records)
+    with pytest.raises(StudyError, match="has 'health': run the study with engine='fast'"):
+        fill_page(path)
+    path = page_with(tmp_path, blocks[1], records=records)
+    with pytest.raises(StudyError, match='revisions that log no hardness'):
+        fill_page(path)
 
 
 def test_plots_have_the_means_and_are_the_same_each_time(tmp_path, monkeypatch):

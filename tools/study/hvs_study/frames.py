@@ -49,7 +49,8 @@ _FIT: dict[str, Callable[[Any], bool]] = {
     'selection': lambda value: value is None or _are_lists(value),
 }
 #: Entries that a line may lack.
-_TOLD = ('revision', 'dirty', 'versions', 'device', 'threads', 'jobs', 'started', 'planned_seeds')
+_TOLD = ('revision', 'dirty', 'versions', 'device', 'threads', 'jobs', 'started')
+_TOLD += ('planned_seeds', 'health')
 
 
 def load_runs(paths: Iterable[str | Path]) -> pd.DataFrame:
@@ -102,7 +103,7 @@ def knn_after(runs: pd.DataFrame, epoch: int) -> pd.Series:
 
 
 def over_epochs(runs: pd.DataFrame, column: str) -> pd.DataFrame:
-    """The lists of ``'curve'`` or ``'selection'`` as columns, a row for each run and epoch.
+    """The lists of ``'curve'``, ``'selection'`` or ``'health'``: a row for each run and epoch.
 
     Raises:
         StudyError: If no run has such lists.
@@ -111,6 +112,11 @@ def over_epochs(runs: pd.DataFrame, column: str) -> pd.DataFrame:
         run: pd.DataFrame({k: v for k, v in found.items() if isinstance(v, list)}, dtype=float)
         for run, found in runs[column].dropna().items()
     }
-    expect(lists, f'none of these runs has {column!r}: choose arms that select views.')
+    needed = (
+        "run the study with engine='fast'"
+        if column == 'health'
+        else 'choose arms that select views'
+    )
+    expect(lists, f'none of these runs has {column!r}: {needed}.')
     points = pd.concat(lists, names=['run']).reset_index('run')
     return points.join(runs[CELL], on='run')

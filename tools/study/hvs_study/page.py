@@ -46,6 +46,8 @@ _KINDS = {
         'accuracy_over_epochs': (plots.draw_accuracy_over_epochs, {}),
         'accuracy_over_time': (plots.draw_accuracy_over_time, {}),
         'iou_over_epochs': (plots.draw_iou_over_epochs, {}),
+        'information_over_epochs': (plots.draw_information_over_epochs, {}),
+        'accuracy_over_hardness': (plots.draw_accuracy_over_hardness, {}),
     },
 }
 
