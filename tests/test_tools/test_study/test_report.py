@@ -13,6 +13,7 @@ import pytest
 
 from hvs_study.page import fill_page
 from hvs_study.schema import StudyError
+from hvs_study.tables import needed_seeds
 from tests.helpers.studies import made_up, write_lines
 from tests.helpers.tools import ROOT, load_tool
 
@@ -178,6 +179,22 @@ def test_one_seed_has_no_interval(tmp_path):
     rows = rows_of(path)
     assert rows[2] == ['simsiam', 'hardest - baseline', '1', '+1.00 (-)', '+1.00 (-)', '1.00']
     assert rows[5] == ['simsiam', 'baseline', '3', '1', '20.00', '60.00', '61.00', '20.0', '1.00']
+
+
+def test_power(tmp_path):
+    # Differences of 1, 3 and 5 points.
+    pairs = [dict(arm='hardest', minus='baseline', epochs=3, minus_epochs=3)]
+    shown = block(table='power', pairs=pairs, points=2.0, methods=['simsiam'])
+    _, _, row = rows_of(page_with(tmp_path, shown))
+    title = 'hardest (3 epochs) - baseline (3 epochs)'
+    assert row == ['simsiam', title, '3', '2.00', '10', '2.00', '10']
+
+
+@pytest.mark.parametrize(('effect', 'expected'), [(0.5, 34), (0.8, 15), (1.0, 10)])
+def test_needed_seeds(effect, expected):
+    """As G*Power 3.1 says for the difference of two dependent means, two tails."""
+    assert needed_seeds(effect, 1.0) == expected
+    assert needed_seeds(1.0, 0.0) == 2
 
 
 def test_tuning(tmp_path):

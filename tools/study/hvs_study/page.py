@@ -12,7 +12,7 @@ import pandas as pd
 
 from . import plots, tables
 from .frames import load_runs
-from .schema import TEXT, WHOLE, Kind, StudyError, check, expect, one_of
+from .schema import NUMBER, TEXT, WHOLE, Kind, StudyError, check, expect, one_of
 
 _START = '<!-- study:'
 _BLOCK = re.compile(r'<!-- study:(?P<settings>.*?)-->\n(?P<content>.*?)<!-- end -->', re.DOTALL)
@@ -29,6 +29,7 @@ _TIMES = {'times?': Kind(lambda value: isinstance(value, bool), 'true or false')
 _PAIR = {'arm': TEXT, 'minus': TEXT, 'epochs?': WHOLE, 'minus_epochs?': WHOLE}
 _PAIR |= {'since?': WHOLE, 'methods?': [TEXT]}
 _QUANTITY = {'quantity?': one_of(sorted(tables.SELECTED_QUANTITIES))}
+_POINTS = Kind(lambda value: NUMBER.fits(value) and value > 0, 'a positive number')
 _FILE = Kind(
     lambda value: isinstance(value, str) and value.endswith('.svg'),
     'where the plot goes, a name ending in .svg',
@@ -38,6 +39,7 @@ _KINDS = {
     'table': {
         'accuracy': (tables.accuracy_table, _TIMES),
         'differences': (tables.differences_table, {**_TIMES, 'pairs': [_PAIR]}),
+        'power': (tables.power_table, {'pairs': [_PAIR], 'points?': _POINTS}),
         'tuning': (tables.tuning_table, {}),
         'selection': (tables.selection_table, _QUANTITY),
         'provenance': (tables.provenance_table, {}),

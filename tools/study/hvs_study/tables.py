@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import product
+from collections.abc import Iterator, Sequence
+from itertools import count, product
 from typing import Any
 
 import pandas as pd
@@ -60,23 +60,10 @@ def differences_table(
     """
     clock, clock_name, notes = _clock(runs)
     notes = [*(notes if times else []), *_lacking_seeds(runs)]
-    cells = dict(iter(runs.set_index('seed').groupby(CELL, observed=True)))
-    methods = list(runs['method'].unique())
-    for name in (name for pair in pairs for name in pair.get('methods', [])):
-        expect(name in methods, f'pairs: there are no runs of method {name!r}.')
     columns = ['method', 'difference', 'seeds', 'k-NN points', 'linear points']
     table = pd.DataFrame(columns=[*columns, clock_name] if times else columns)
-    for method, pair in product(methods, pairs):
-        if method not in pair.get('methods', methods):
-            continue
-        sides = [_side(runs, pair, 'arm', 'epochs'), _side(runs, pair, 'minus', 'minus_epochs')]
-        titles = [_title(runs, *side) for side in sides]
-        lacking = [title for title, side in zip(titles, sides) if (method, *side) not in cells]
-        if lacking:
-            notes.append(f'{method} has no runs of {" and ".join(lacking)}.')
-            continue
-        first, second = (cells[(method, *side)] for side in sides)
-        title, since = ' - '.join(titles), pair.get('since')
+    for method, title, pair, first, second in _compared(runs, pairs, notes):
+        since = pair.get('since')
         knn, unpaired = paired_difference(_gained(first, since), _gained(second, since))
         linear, _ = paired_difference(first['linear'], second['linear'])
         if since is not None:
@@ -90,6 +77,66 @@ def differences_table(
         clocks = pd.concat([first[clock], second[clock]], axis=1, join='inner')
         table.loc[len(table)] = [*row, _ratio(clocks)] if times else row
     return _markdown(table, notes)
+
+
+def _compared(
+    runs: pd.DataFrame, pairs: Sequence[dict[str, Any]], notes: list[str]
+) -> Iterator[tuple[str, str, dict[str, Any], pd.DataFrame, pd.DataFrame]]:
+    """Method, title, pair, and the runs of both of its sides by seed; adds to ``notes``."""
+    cells = dict(iter(runs.set_index('seed').groupby(CELL, observed=True)))
+    methods = list(runs['method'].unique())
+    for name in (name for pair in pairs for name in pair.get('methods', [])):
+        expect(name in methods, f'pairs: there are no runs of method {name!r}.')
+    for method, pair in product(methods, pairs):
+        if method not in pair.get('methods', methods):
+            continue
+        sides = [_side(runs, pair, 'arm', 'epochs'), _side(runs, pair, 'minus', 'minus_epochs')]
+        titles = [_title(runs, *side) for side in sides]
+        lacking = [title for title, side in zip(titles, sides) if (method, *side) not in cells]
+        if lacking:
+            notes.append(f'{method} has no runs of {" and ".join(lacking)}.')
+            continue
+        first, second = (cells[(method, *side)] for side in sides)
+        yield method, ' - '.join(titles), pair, first, second
+
+
+def power_table(runs: pd.DataFrame, pairs: Sequence[dict[str, Any]], points: float = 1.0) -> str:
+    """Deviations of paired differences, and how many seeds see so many points in nearly all cases.
+
+    ``pairs`` as for :func:`differences_table`; see :func:`needed_seeds`.
+    """
+    notes, rows = [], []
+    for method, title, _, first, second in _compared(runs, pairs, notes):
+        row = []
+        for name in ('knn', 'linear'):
+            difference, _ = paired_difference(first[name], second[name])
+            deviation = difference.std()
+            if pd.isna(deviation):
+                row += ['-', '-']
+            else:
+                row += [f'{deviation:.2f}', needed_seeds(points, deviation)]
+        rows.append([method, title, len(difference), *row])
+    columns = ['method', 'difference', 'seeds', 'k-NN deviation', 'seeds needed']
+    columns += ['linear deviation', 'seeds needed']
+    return _markdown(pd.DataFrame(rows, columns=columns), notes)
+
+
+def needed_seeds(points: float, deviation: float, power: float = 0.8) -> int:
+    """The fewest pairs with which a two-sided t test at 5 % sees a difference.
+
+    Args:
+        points: The true mean of the differences.
+        deviation: Their standard deviation, over pairs.
+        power: The probability to see it.
+    """
+    # With a normal distribution instead of Student's t fewer would do.
+    normal = stats.norm.ppf((1 + LEVEL) / 2) + stats.norm.ppf(power)
+    for number in count(max(int((normal * deviation / points) ** 2), 2)):
+        bound = stats.t.ppf((1 + LEVEL) / 2, number - 1)
+        shift = points * number**0.5 / max(deviation, 1e-9)
+        if stats.nct.sf(bound, number - 1, shift) >= power:
+            break
+    return number
 
 
 def tuning_table(runs: pd.DataFrame) -> str:
