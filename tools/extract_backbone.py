@@ -10,6 +10,7 @@ from hvs_mm.engine import add_trust_option, one_line_errors, tool_parser
 from hvs_mm.reports import parse_config, printable
 from hvs_mm.weights import backbone_state
 from hvs_mm.weights.checkpoint_files import check_output, load_checkpoint, save_checkpoint
+from hvs_mm.weights.finite_weights import check_finite_weights
 from hvs_mm.weights.pretrained_backbone import NETWORKS
 from hvs_mm.weights.timm_torchvision import STYLES, RenamedBackbone, rename_backbone
 
@@ -80,6 +81,7 @@ def read_backbone(args: argparse.Namespace) -> tuple[str, RenamedBackbone]:
     try:
         checkpoint = load_checkpoint(args.checkpoint, args.trust)
         prefix, state = backbone_state(checkpoint, prefix)
+        check_finite_weights(state, args.checkpoint)
         return prefix, rename_backbone(state, args.style, backbone_config(checkpoint))
     except ValueError as error:
         text = str(error)

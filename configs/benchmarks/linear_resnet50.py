@@ -9,3 +9,4 @@ model = dict(backbone=dict(
     init_cfg=dict(_delete_=True, type='PretrainedBackbone', checkpoint=None)))
 
 auto_scale_lr = dict(base_batch_size=4096)
+default_hooks = dict(finite_step=dict(type='FiniteStepHook'))

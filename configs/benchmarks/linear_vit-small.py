@@ -31,4 +31,4 @@ train_dataloader = dict(
 # 0.001 per 256 images.
 optim_wrapper = dict(optimizer=dict(lr=0.004, weight_decay=0.))
 auto_scale_lr = dict(base_batch_size=1024)
-default_hooks = dict(checkpoint=dict(interval=10, max_keep_ckpts=3))
+default_hooks = dict(checkpoint=dict(interval=10, max_keep_ckpts=3), finite_step=dict(type='FiniteStepHook'))

@@ -2,3 +2,4 @@
 _base_ = ['mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py', '_base_/resnet50.py']
 
 model = _base_.pretrained_resnet
+default_hooks = dict(finite_step=dict(type='mmpretrain.FiniteStepHook'))

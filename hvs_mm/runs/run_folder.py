@@ -148,7 +148,6 @@ def open_run(
     cfg = _read_config(folder, shown, is_file=path.is_file())
     checkpoint = path if path.is_file() else _last_checkpoint(folder, cfg, shown)
     model, found, epoch = load_feature_model(cfg, checkpoint, network, trust)
-    _check_finite(model.backbone, checkpoint)
     model = model.to(choose_device(device))
     # Not chained: the `train` of MMPretrain's backbones returns nothing.
     model.eval()
@@ -236,17 +235,6 @@ def _last_checkpoint(folder: Path, cfg: Config, shown: str) -> Path:
     # In a copy of a run the file `last_checkpoint` names that of the original.
     own = folder / Path(found).name
     return own if own.is_file() and why_unreadable(own) is None else Path(found)
-
-
-def _check_finite(backbone: nn.Module, checkpoint: Path) -> None:
-    state = {name: t for name, t in backbone.state_dict().items() if t.is_floating_point()}
-    bad = [name for name, tensor in state.items() if not tensor.isfinite().all()]
-    if bad:
-        raise ValueError(
-            f'{checkpoint}: {len(bad)} of {len(state)} tensors of its backbone hold NaN or '
-            f'infinite numbers, e.g. {bad[0]}: the training has diverged. Name an earlier '
-            'checkpoint, or train again with a lower learning rate.'
-        )
 
 
 def _crop_size(settings: Any) -> int | None:

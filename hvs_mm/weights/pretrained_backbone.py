@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from ..utils.console import log_to_console
 from .architecture import differing_architecture
 from .checkpoint_files import load_checkpoint
+from .finite_weights import check_finite_weights
 from .foreign_names import mmpretrain_names, resize_positions
 
 #: Prefixes of the networks of a checkpoint; the first that is there is taken. DINO and iBOT
@@ -193,8 +194,8 @@ def load_backbone(
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If it cannot be read, holds no backbone, shares no name with the module, has
-            a tensor of another shape or, if ``strict``, does not fit completely. In the last two
-            cases the module may be partly loaded.
+            weights that are not finite, has a tensor of another shape or, if ``strict``, does not
+            fit completely. In the last two cases the module may be partly loaded.
     """
     return fit_backbone(backbone, load_checkpoint(path, trust), path, prefix, strict)
 
@@ -223,6 +224,7 @@ def fit_backbone(
     differing = differing_architecture(state, own) if strict else ''
     if differing:
         raise ValueError(f'{source}: {misfit}: {differing}.')
+    check_finite_weights({name: state[name] for name in common}, source, own)
     if 'pos_embed' in common and getattr(backbone, 'num_extra_tokens', 0) == 1:
         grid = tuple(backbone.patch_resolution)
         state = {**state, 'pos_embed': resize_positions(state['pos_embed'], grid)}

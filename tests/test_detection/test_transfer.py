@@ -123,6 +123,7 @@ def test_the_configs_build_and_differ_from_upstream_where_they_say(path, tmp_pat
     with DefaultScope.overwrite_default_scope('mmdet'):
         model = DETECTORS.build(cfg.model)
     assert cfg.model.backbone.init_cfg == dict(type='PretrainedBackbone', checkpoint=None)
+    assert cfg.default_hooks.finite_step == dict(type='mmpretrain.FiniteStepHook')
     name = path.name.replace('vit-small', 'r50_fpn').replace('custom', '1x_coco')
     folder = name.split('_')[0].replace('-', '_')
     (tmp_path / name).write_text(f"_base_ = 'mmdet::{folder}/{name}'")

@@ -17,4 +17,4 @@ auto_scale_lr = dict(base_batch_size=256)
 
 val_cfg = dict()
 test_cfg = dict()
-default_hooks = dict(checkpoint=dict(max_keep_ckpts=1))
+default_hooks = dict(checkpoint=dict(max_keep_ckpts=1), finite_step=dict(type='FiniteStepHook'))

@@ -23,4 +23,4 @@ param_scheduler = [
 ]
 train_cfg = dict(max_epochs=1000, val_interval=10)
 auto_scale_lr = dict(base_batch_size=768)
-default_hooks = dict(checkpoint=dict(interval=10, max_keep_ckpts=1))
+default_hooks = dict(checkpoint=dict(interval=10, max_keep_ckpts=1), finite_step=dict(type='FiniteStepHook'))

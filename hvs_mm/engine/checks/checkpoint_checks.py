@@ -13,6 +13,7 @@ from ...models.hvs_algorithm import HVSAlgorithm
 from ...utils.class_name import class_name
 from ...utils.dumped_config import parse_config
 from ...weights.checkpoint_files import load_checkpoint
+from ...weights.finite_weights import check_finite_weights
 from ...weights.pretrained_backbone import (
     PretrainedBackbone,
     check_checkpoint_given,
@@ -81,6 +82,7 @@ def check_resume(cfg: Config, model: nn.Module, trust: bool, allow_changes: bool
             f'{", ".join(differing[:3])}. Resume from a checkpoint of this config, choose another '
             '--work-dir, or start from its weights alone with --cfg-options load_from=PATH.'
         )
+    check_finite_weights(_state_dict(checkpoint), f'--resume {path}', own)
     before = (checkpoint.get('meta') or {}).get('cfg')
     check_settings(before, cfg.pretty_text, path, allow_changes)
 
@@ -113,8 +115,9 @@ def load_weights(
 
     Raises:
         FileNotFoundError: If there is no such checkpoint.
-        ValueError: If it cannot be read, or is of another model: tensors are missing, have another
-            shape or, unless ``allow_others``, are not in the model.
+        ValueError: If it cannot be read, holds weights that are not finite, or is of another model:
+            tensors are missing, have another shape or, unless ``allow_others``, are not in the
+            model.
     """
     checkpoint = _read_checkpoint(path, trust)
     found = _load(model, _state_dict(checkpoint), path, checkpoint)
@@ -130,7 +133,12 @@ def load_weights(
 def _load(
     model: nn.Module, state: dict[str, Any], source: str, checkpoint: dict[str, Any]
 ) -> NamedTuple:
-    """Load weights; return the missing and unexpected keys, or raise if a shape differs."""
+    """Load weights; return the missing and unexpected keys.
+
+    Raises a ``ValueError`` if a shape differs, or weights of the model are not finite.
+    """
+    own = model.state_dict()
+    check_finite_weights({name: state[name] for name in own if name in state}, source, own)
     try:
         return model.load_state_dict(state, strict=False)
     except (AssertionError, RuntimeError) as error:

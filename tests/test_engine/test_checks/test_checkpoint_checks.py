@@ -10,6 +10,7 @@ from mmpretrain.registry import MODELS
 from hvs_mm.engine import preflight, preflight_test
 from tests.helpers.tiny import algorithm_config, build_algorithm, build_hvs
 from tests.helpers.tiny_classifier import VIT, build_backbone, classifier_config, save_backbone
+from tests.helpers.tiny_dino import RESNET
 from tests.test_engine.test_checks.test_preflight import config, dino_config
 
 
@@ -105,6 +106,27 @@ def test_a_run_that_resumes_needs_no_pretrained_checkpoint(folders, tmp_path):
         preflight(cfg)
     model = MODELS.build(cfg.model)
     preflight(classifier_config(folders, resume=True, load_from=save(tmp_path / 'a.pth', model)))
+
+
+def test_weights_that_are_not_finite(folders, tmp_path):
+    model = build_backbone(RESNET)
+    model.conv1.weight.data[0, 0, 0, 0] = torch.nan
+    cfg = classifier_config(folders, save_backbone(tmp_path / 'nan.pth', model))
+    with pytest.raises(ValueError, match=r'nan\.pth: 1 of \d+ tensors .* conv1\.weight: the tr'):
+        preflight(cfg)
+    cfg.model.backbone.init_cfg = None
+    model = MODELS.build(cfg.model)
+    model.head.fc.bias.data[1] = torch.inf
+    cfg.load_from = save(tmp_path / 'inf.pth', model, cfg.model.to_dict())
+    diverged = r'inf\.pth: 1 of \d+ tensors .* head\.fc\.bias: the training .* has diverged'
+    for check, resume, option in (
+        (preflight, False, 'load_from='),
+        (preflight, True, '--resume '),
+        (preflight_test, False, ''),
+    ):
+        cfg.resume = resume
+        with pytest.raises(ValueError, match=f'^{option}.*{diverged}'):
+            check(cfg)
 
 
 def trained(folders, tmp_path, **changes):
