@@ -23,23 +23,29 @@ try:  # NumPy 2
 except ImportError:
     from numpy.core import multiarray
 
+#: Bytes to which a compressed checkpoint may grow in any case. torch compresses none.
+_MOST_INFLATED = 2**30
+
 
 def load_checkpoint(path: str | Path, trust: bool = False, mmap: bool = False) -> Any:
     """Read a checkpoint to the CPU: a pickle of torch, or ``.safetensors`` by its ending.
 
     Besides tensors and plain Python objects it may hold the types of published checkpoints and of
     MMEngine's: ``argparse.Namespace``, NumPy's numbers and arrays, ``HistoryBuffer`` and
-    ``ConfigDict``. With ``trust`` all other types are unpickled, too, which can run any code;
-    with ``mmap`` tensors stay in the file until they are used, if its format allows.
+    ``ConfigDict``. With ``trust`` all other types are unpickled, too, which can run any code, and
+    an archive may grow to any size; with ``mmap`` tensors stay in the file until they are used, if
+    its format allows.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it cannot be read.
+        ValueError: If it cannot be read, or is an archive that grows too large.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f'checkpoint {str(path)!r} does not exist.')
     if Path(path).suffix == '.safetensors':
         return _load_safetensors(path)
+    if not trust:
+        check_inflation(path)
     try:
         with torch.serialization.safe_globals(_safe_globals()):
             # Checkpoints of the format before torch 1.6 cannot be mapped into memory.
@@ -49,6 +55,34 @@ def load_checkpoint(path: str | Path, trust: bool = False, mmap: bool = False) -
         # Truncated and foreign files fail in more ways than torch documents, and most errors do not
         # name the file.
         raise ValueError(f'{path} {_refusal(error)}') from error
+
+
+def check_inflation(path: str | Path) -> None:
+    """Check that an archive does not grow far beyond its file when it is read.
+
+    Reads the sizes in the directory at the end of the archive, and decompresses nothing. Other
+    files pass.
+
+    Raises:
+        ValueError: If its content is larger than 1 GiB and than twice the file.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            content = sum(entry.file_size for entry in archive.infolist())
+    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile):
+        # No archive, or a damaged one, of which the reader says what is wrong.
+        return
+    size = Path(path).stat().st_size
+    if content > max(_MOST_INFLATED, 2 * size):
+        raise ValueError(
+            f'{path} has {_gigabytes(size)} and holds {_gigabytes(content)}, while checkpoints are '
+            'not compressed: reading it could fill the memory. If you trust the source of the '
+            'file, add --trust; in Python and in a config it is trust=True.'
+        )
+
+
+def _gigabytes(number: int) -> str:
+    return f'{number / 2**30:.3g} GiB'
 
 
 def _load_safetensors(path: str | Path) -> dict[str, Tensor]:

@@ -20,7 +20,7 @@ from mmengine.logging import print_log
 from mmengine.runner import Runner
 
 from ...utils.atomic_write import atomic_write
-from ...weights.checkpoint_files import load_checkpoint
+from ...weights.checkpoint_files import check_inflation, load_checkpoint
 
 #: File in the work dir that names the last checkpoint.
 POINTER = 'last_checkpoint'
@@ -226,6 +226,7 @@ def _why_unreadable(path: str | Path, modified: int, size: int) -> str | None:
             # The format before torch 1.6, or half a file.
             load_checkpoint(path)
             return None
+        check_inflation(path)
         with zipfile.ZipFile(path) as archive:
             broken = archive.testzip()
     except Exception as error:
