@@ -14,6 +14,9 @@ from matplotlib.patches import Rectangle
 _COLORS = ('#0072B2', '#E69F00', '#CC79A7', '#009E73', '#56B4E9', '#D55E00')
 #: Color of all smaller views: too many for colors of their own.
 _SMALLER = '#666666'
+#: Most views that are drawn of an image: all of DINO's usual 2 + 2 + 16. matplotlib takes 0.1 s and
+#: some megabytes for each.
+_MAX_VIEWS = 24
 #: Views side by side at most.
 _COLUMNS = 4
 #: Decimals of the losses: as many as tell them apart, between these.
@@ -40,7 +43,8 @@ def draw_selection(
     One block per image: the original with the crop boxes, solid for kept views and dotted for the
     others; the views, the kept ones in a frame; and the losses of the pairs with the kept ones
     marked. A pair of target views has a loss in either direction: shown is their mean, by which
-    the pair is chosen. The figure is not bound to any window system; save it with
+    the pair is chosen. Of more than 24 views the kept ones and then the first ones are drawn, which
+    the caption says; the matrix has all. The figure is not bound to any window system; save it with
     ``figure.savefig``.
 
     Args:
@@ -59,9 +63,10 @@ def draw_selection(
     num_views = len(views[0])
     if num_targets is None:
         num_targets = sum(view.shape == views[0][0].shape for view in views[0])
+    num_drawn = min(num_views, _MAX_VIEWS)
     # Beside a matrix there is room for two rows.
-    columns = min(num_views if pair_loss is None else -(-num_views // 2), _COLUMNS)
-    rows = -(-num_views // columns)
+    columns = min(num_drawn if pair_loss is None else -(-num_drawn // 2), _COLUMNS)
+    rows = -(-num_drawn // columns)
     row_height = 1.25 if labels is None else 1.55
     height = row_height * max(rows, 2 if pair_loss is not None else 1) + 0.3
     widths = [height, 1.3 * columns]
@@ -74,12 +79,15 @@ def draw_selection(
     colors = [_COLORS[v % len(_COLORS)] if v < num_targets else _SMALLER for v in range(num_views)]
     for row, image in enumerate(images):
         is_kept = [kept is None or view in kept[row] for view in range(num_views)]
+        drawn = sorted(sorted(range(num_views), key=lambda view: not is_kept[view])[:num_drawn])
         original = figure.add_subplot(blocks[row, 0])
-        _draw_original(original, image, boxes[row], is_kept, colors)
-        original.set_title(captions[row], fontsize=_FONT, loc='left')
+        _draw_original(original, image, boxes[row], drawn, is_kept, colors)
+        counted = f'{num_drawn} of {num_views} views drawn' if num_drawn < num_views else ''
+        caption = '\n'.join(filter(None, (captions[row], counted)))
+        original.set_title(caption, fontsize=_FONT, loc='left')
         grid = blocks[row, 1].subgridspec(rows, columns)
-        for view in range(num_views):
-            axis = figure.add_subplot(grid[view // columns, view % columns])
+        for place, view in enumerate(drawn):
+            axis = figure.add_subplot(grid[place // columns, place % columns])
             name = f'{view} kept' if kept is not None and is_kept[view] else str(view)
             _draw_view(axis, views[row][view], name, is_kept[view], colors[view])
             if labels is not None:
@@ -98,11 +106,16 @@ def to_rgb(figure: Figure) -> np.ndarray:
 
 
 def _draw_original(
-    axis: Axes, image: np.ndarray, boxes: np.ndarray, is_kept: list[bool], colors: list[str]
+    axis: Axes,
+    image: np.ndarray,
+    boxes: np.ndarray,
+    drawn: list[int],
+    is_kept: list[bool],
+    colors: list[str],
 ) -> None:
     axis.imshow(image)
     # The kept ones last, on top.
-    for view in sorted(range(len(boxes)), key=is_kept.__getitem__):
+    for view in sorted(drawn, key=is_kept.__getitem__):
         left, top, right, bottom = boxes[view]
         box = Rectangle((left - 0.5, top - 0.5), right - left, bottom - top, fill=False)
         width, style = (2, '-') if is_kept[view] else (1.3, ':')
@@ -142,8 +155,8 @@ def _draw_matrix(axis: Axes, pair_loss: np.ndarray, is_kept: list[bool], title: 
     axis.set_title(title, fontsize=_FONT, loc='left')
     axis.set_xlabel('view', fontsize=_FONT, labelpad=1)
     axis.set_ylabel('target', fontsize=_FONT, labelpad=1)
-    axis.set_xticks(range(0, num_views, 1 if num_views <= 2 * _MAX_NUMBERS else 4))
-    axis.set_yticks(range(num_targets))
+    for number, place in ((num_views, axis.set_xticks), (num_targets, axis.set_yticks)):
+        place(range(0, number, 1 if number <= 2 * _MAX_NUMBERS else 4))
     axis.tick_params(labelsize=_FONT, length=2, pad=1)
     axis.spines[['top', 'right']].set_visible(False)
 

@@ -112,6 +112,24 @@ def test_smaller_views_and_their_matrix():
     assert not figure.axes[8].texts
 
 
+def test_of_many_views_some_are_drawn():
+    views = [[np.zeros((8, 8, 3), np.uint8)] * 64]
+    boxes = np.concatenate([BOXES[:1]] * 16, axis=1)
+    kept = np.array([[7, 50]])
+    figure = draw_selection(
+        [np.zeros((40, 60, 3), np.uint8)], views, boxes, kept, ['first'], np.zeros((1, 64, 64))
+    )
+    original, *crops, matrix = figure.axes
+    assert original.get_title('left') == 'first\n24 of 64 views drawn'
+    # The kept ones, and the first others.
+    shown = [str(view) if view != 7 else '7 kept' for view in range(23)] + ['50 kept']
+    assert [axis.get_title() for axis in crops] == shown
+    assert len(original.patches) == 24
+    # The matrix has all of them.
+    assert marked_in(matrix) >= {(7, 50)}
+    assert matrix.images[0].get_array().shape == (64, 64)
+
+
 def test_the_pixels_of_a_figure():
     figure = draw(np.full((2, 4, 4), np.nan))
     pixels = to_rgb(figure)
