@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ..datasets.loading.image_files import check_image_file
 from ..datasets.loading.image_headers import declared_size
 
 #: What CustomDataset of MMPretrain lists.
@@ -63,6 +64,7 @@ class ImageSource:
         sides, reason = [], None
         for path in (self.root / self.paths[number] for number in order):
             try:
+                check_image_file(path)
                 sides.append(min(declared_size(path.read_bytes())))
             except (OSError, ValueError) as error:
                 reason = f'{path.name}: {error}'

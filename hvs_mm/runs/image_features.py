@@ -39,7 +39,7 @@ class _ImageFiles(Dataset):
     def __getitem__(self, position: int) -> tuple[int, Tensor | BadImage]:
         path = self.paths[position]
         try:
-            image = self.loader.decode((self.root / path).read_bytes())
+            image = self.loader.read(self.root / path)
         except OSError as error:
             return position, BadImage(path, f'cannot be read: {error.strerror or error}')
         except ValueError as error:

@@ -98,6 +98,12 @@ def good_images() -> dict[str, bytes]:
     }
 
 
+def with_scans(jpeg: bytes, number: int) -> bytes:
+    """A progressive JPEG with its last scan, and the tables of it, so many times more."""
+    first = jpeg.rindex(b'\xff\xc4')
+    return jpeg[:-2] + number * jpeg[first:-2] + jpeg[-2:]
+
+
 def bad_images() -> dict[str, tuple[bytes, str]]:
     """Files that cannot be used, and the reason that is given, by name."""
     image = Image.fromarray(pixels(120, 80))
@@ -130,6 +136,7 @@ def bad_images() -> dict[str, tuple[bytes, str]]:
         'truncated.bmp': (files['BMP'][:-9], 'cannot be decoded'),
         'truncated.webp': (files['WEBP'][:-40], ''),
         'truncated.tif': (files['TIFF'][: len(files['TIFF']) // 2], ''),
+        'scans.jpg': (with_scans(progressive, 100), 'too many scans'),
         'bomb.jpg': (
             jpeg[:frame] + b'\xff\x00\xff\x00' + jpeg[frame + 4 :],
             'too large: declares 65280 x 65280 pixels, max_pixels=89478485',

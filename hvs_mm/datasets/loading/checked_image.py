@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -15,6 +16,7 @@ from mmpretrain.registry import TRANSFORMS
 
 from ...utils.arguments import check_choice, check_whole
 from ...utils.bad_images import SKIPPED_FIELD, BadImage, BadImagesError, describe
+from .image_files import MAX_BYTES, check_image_file
 from .image_headers import declared_size
 
 #: A quarter of a gibibyte of decoded pixels, as Pillow's ``MAX_IMAGE_PIXELS``.
@@ -27,8 +29,9 @@ _MACHINE_ERRORS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 class LoadCheckedImage(LoadImageFromFile):
     """Load an image like upstream's ``LoadImageFromFile``, and refuse one that is broken.
 
-    A good image has upstream's pixels, bit for bit. Bad is a file that cannot be opened, is empty,
-    is no image, is truncated, declares more than ``max_pixels`` (it is not decoded), or that the
+    A good image has upstream's pixels, bit for bit. Bad is a file that cannot be opened, is a pipe
+    or device or has more than ``max_bytes`` (it is not read), is empty, is no image, is truncated,
+    declares more than ``max_pixels`` or has more than 100 scans (it is not decoded), or that the
     decoder refuses.
 
     With ``bad_images='skip'`` MMEngine's ``BaseDataset`` draws another image in its place. The next
@@ -44,6 +47,7 @@ class LoadCheckedImage(LoadImageFromFile):
 
     Args:
         max_pixels: Most pixels, width times height, that a file may declare.
+        max_bytes: Most bytes of a local file.
         bad_images: ``'skip'`` or ``'error'``.
         max_in_row: This many bad images in a row, in one worker, are an error with ``'skip'``, too:
             MMEngine would draw on and on.
@@ -57,6 +61,7 @@ class LoadCheckedImage(LoadImageFromFile):
     def __init__(
         self,
         max_pixels: int = MAX_PIXELS,
+        max_bytes: int = MAX_BYTES,
         bad_images: str = 'skip',
         max_in_row: int = 100,
         to_float32: bool = False,
@@ -68,6 +73,7 @@ class LoadCheckedImage(LoadImageFromFile):
         check_choice('imdecode_backend', imdecode_backend, ('cv2', 'pillow'))
         super().__init__(to_float32, color_type, imdecode_backend, backend_args=backend_args)
         self.max_pixels = check_whole('max_pixels', max_pixels)
+        self.max_bytes = check_whole('max_bytes', max_bytes)
         self.bad_images = check_choice('bad_images', bad_images, ('skip', 'error'))
         self.max_in_row = check_whole('max_in_row', max_in_row)
         self._unreported: list[BadImage] = []
@@ -83,13 +89,11 @@ class LoadCheckedImage(LoadImageFromFile):
         """
         path = results['img_path']
         try:
-            content = fileio.get(path, backend_args=self.backend_args)
+            image = self.read(path)
         except OSError as error:
             if error.errno in _MACHINE_ERRORS:
                 raise
             return self._refuse(BadImage(str(path), f'cannot be read: {error.strerror or error}'))
-        try:
-            image = self.decode(content)
         except ValueError as error:
             return self._refuse(BadImage(str(path), str(error)))
         self._in_row.clear()
@@ -99,6 +103,18 @@ class LoadCheckedImage(LoadImageFromFile):
         results['img'] = image.astype(np.float32) if self.to_float32 else image
         results['img_shape'] = results['ori_shape'] = image.shape[:2]
         return results
+
+    def read(self, path: str | Path) -> np.ndarray:
+        """Check, read and decode an image file, to the pixels of upstream's transform.
+
+        Raises:
+            OSError: If it cannot be read.
+            ValueError: If it is bad; the message gives the reason.
+            MemoryError: If there is no memory for the image.
+        """
+        if self.backend_args is None and '://' not in str(path):
+            check_image_file(path, self.max_bytes)
+        return self.decode(fileio.get(path, backend_args=self.backend_args))
 
     def decode(self, content: bytes) -> np.ndarray:
         """Check and decode the content of an image file, to the pixels of upstream's transform.
@@ -141,6 +157,8 @@ class LoadCheckedImage(LoadImageFromFile):
             )
 
     def __repr__(self) -> str:
-        settings = ('max_pixels', 'bad_images', 'max_in_row', 'color_type', 'imdecode_backend')
-        listed = ', '.join(f'{name}={getattr(self, name)!r}' for name in settings)
+        settings = 'max_pixels', 'max_bytes', 'bad_images', 'max_in_row', 'color_type'
+        listed = ', '.join(
+            f'{name}={getattr(self, name)!r}' for name in (*settings, 'imdecode_backend')
+        )
         return f'{type(self).__name__}({listed})'

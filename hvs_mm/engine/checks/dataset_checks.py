@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import os.path as osp
+import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,8 @@ def check_datasets(cfg: Config, loaders: Sequence[str]) -> dict[str, int]:
 
     Raises:
         FileNotFoundError: If a folder or annotation file is missing.
-        ValueError: If a folder has no images or cannot be listed.
+        ValueError: If a folder has no images or cannot be listed, or an annotation file cannot be
+            read whole.
     """
     numbers = {}
     for key, config in loaded_datasets(cfg, loaders):
@@ -42,9 +44,29 @@ def check_datasets(cfg: Config, loaders: Sequence[str]) -> dict[str, int]:
                     f'--cfg-options {key}.data_root=PATH, see docs/datasets.md; "make demo" '
                     'trains without any data set.'
                 )
+            if osp.exists(path):
+                _check_whole(path, key)
         if not downloads and (number := _list_folder(build_lazily(config), key)) is not None:
             numbers[key] = number
     return numbers
+
+
+def _check_whole(path: str, key: str) -> None:
+    """Check that a file has an end and fits into memory; data sets read their files whole."""
+    status = os.stat(path)
+    if stat.S_ISDIR(status.st_mode):
+        return
+    memory = os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')
+    if not stat.S_ISREG(status.st_mode):
+        reason = 'a pipe, socket or device'
+    elif status.st_size > memory:
+        reason = f"{status.st_size} bytes, more than the {memory} of this machine's memory"
+    else:
+        return
+    raise ValueError(
+        f'{key}: {path!r} is {reason}, and would be read whole: give the file that lists the '
+        f'images with --cfg-options {key}.ann_file=PATH.'
+    )
 
 
 def count_images(cfg: Config, loader: str, listed: dict[str, int]) -> int | None:

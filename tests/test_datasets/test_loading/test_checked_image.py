@@ -241,6 +241,24 @@ def test_files_that_cannot_be_opened(tmp_path):
     assert load(tmp_path / 'gone.jpg') is None
 
 
+def test_files_that_must_not_be_read_whole(tmp_path):
+    huge = tmp_path / 'huge.jpg'
+    with huge.open('wb') as file:
+        # Sparse: it takes no space on the disk.
+        file.truncate(2**42)
+    with pytest.raises(BadImagesError, match=r'huge\.jpg: too large: 4398046511104 bytes, max_by'):
+        load(huge, bad_images='error')
+    os.mkfifo(tmp_path / 'pipe.jpg')
+    # Opening it waits for a writer, and the device never ends.
+    for path in (tmp_path / 'pipe.jpg', '/dev/zero'):
+        with pytest.raises(BadImagesError, match='no image: a pipe, socket or device'):
+            load(path, bad_images='error')
+    (good,) = write(tmp_path, {'a.jpg': GOOD['plain.jpg']})
+    size = os.path.getsize(good)
+    assert load(good, max_bytes=size)
+    assert load(good, max_bytes=size - 1) is None
+
+
 @pytest.fixture
 def public_folder():
     """A folder that everybody may read; those of pytest are closed to others."""
@@ -392,6 +410,7 @@ def test_descriptions():
         {'max_pixels': 0},
         {'max_pixels': 1e6},
         {'max_pixels': True},
+        {'max_bytes': 0},
         {'max_in_row': 0},
         {'bad_images': 'ignore'},
         {'color_type': 'colour'},

@@ -44,6 +44,17 @@ def test_images_are_counted_in_every_data_set(folder, way, tmp_path):
         preflight(cfg)
 
 
+def test_an_annotation_file_without_an_end(folder, tmp_path):
+    cfg = config(folder)
+    huge = tmp_path / 'huge.txt'
+    with huge.open('wb') as file:
+        file.truncate(2**42)
+    os.mkfifo(tmp_path / 'pipe')
+    for path in (huge, tmp_path / 'pipe', '/dev/zero'):
+        cfg.train_dataloader.dataset.ann_file = str(path)
+        refused(cfg, rf"train_dataloader\.dataset: '{path}' is .*, and would be read whole")
+
+
 @pytest.mark.parametrize('with_label', [False, True])
 def test_a_link_back_to_a_folder_around_it(folder, with_label):
     cfg = config(folder)
