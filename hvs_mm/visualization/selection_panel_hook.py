@@ -15,6 +15,7 @@ from mmpretrain.registry import HOOKS
 from ..datasets.loading.examples import draw_examples
 from ..models.hvs_algorithm import selecting_model
 from ..utils.arguments import check_whole
+from ..utils.printable import is_unicode
 from .panel import to_rgb
 from .selected_examples import draw_examples_panel, select_examples
 
@@ -76,6 +77,12 @@ class SelectionPanelHook(Hook):
         path = Path(runner.work_dir, 'selection', f'{unit}_{done}.png')
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path)
+        if not is_unicode(runner.work_dir):
+            runner.logger.warning(
+                'Panels are only in the folder selection, not in the visualizer: the path of the '
+                'work dir is no UTF-8, and OpenCV, with which MMEngine would write, crashes at it.'
+            )
+            return
         name = picture_name('selection_panel', runner.visualizer)
         runner.visualizer.add_image(name, to_rgb(figure), step=done)
 

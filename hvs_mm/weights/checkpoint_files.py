@@ -17,6 +17,7 @@ from mmengine.logging import HistoryBuffer
 from torch import Tensor
 
 from ..utils.atomic_write import atomic_write
+from ..utils.printable import is_unicode
 
 try:  # NumPy 2
     from numpy._core import multiarray
@@ -49,7 +50,7 @@ def load_checkpoint(path: str | Path, trust: bool = False, mmap: bool = False) -
     try:
         with torch.serialization.safe_globals(_safe_globals()):
             # Checkpoints of the format before torch 1.6 cannot be mapped into memory.
-            mmap = mmap and zipfile.is_zipfile(path)
+            mmap = mmap and zipfile.is_zipfile(path) and is_unicode(path)
             return torch.load(str(path), map_location='cpu', weights_only=not trust, mmap=mmap)
     except Exception as error:
         # Truncated and foreign files fail in more ways than torch documents, and most errors do not

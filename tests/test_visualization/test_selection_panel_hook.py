@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 
 import cv2
@@ -18,6 +19,7 @@ from torch.utils.data import Subset
 from torchvision.ops import box_iou
 
 from hvs_mm.datasets import draw_examples
+from hvs_mm.engine.runners.checkpoint_paths import CheckpointPaths
 from hvs_mm.visualization import (
     SelectionPanelHook,
     select_examples,
@@ -26,6 +28,7 @@ from hvs_mm.visualization import (
 )
 from hvs_mm.visualization.selected_examples import draw_examples_panel
 from hvs_mm.visualization.selection_panel_hook import picture_name, shown_positions
+from hvs_mm.weights.checkpoint_files import load_checkpoint
 from tests.helpers.ranks import run_ranks
 from tests.helpers.tiny import algorithm_config
 from tests.helpers.tiny_dino import GLOBAL, build_runner, crop_pipeline
@@ -72,6 +75,18 @@ def test_when_it_draws(tmp_path):
     assert not np.array_equal(first, cv2.imread(str(tmp_path / 'selection' / 'epoch_3.png')))
     shown = {path.name for path in tmp_path.glob('*/vis_data/vis_image/*')}
     assert shown == {f'selection_panel_{epoch}.png' for epoch in (0, 2, 3)}
+
+
+def test_a_work_dir_that_is_no_utf8(tmp_path, quick_pictures):
+    """As every name beyond ASCII under LC_ALL=C without Python's UTF-8 mode; OpenCV crashes."""
+    work_dir = tmp_path / os.fsdecode(b'l\xe4ufe')
+    checkpoint = dict(type='SafeCheckpointHook', by_epoch=False, interval=3)
+    train(work_dir, simsiam(), [HOOK, checkpoint], batch_size=3, max_epochs=1)
+    assert (work_dir / 'selection' / 'epoch_1.png').is_file()
+    assert not list(work_dir.glob('*/vis_data/vis_image/*'))
+    paths = CheckpointPaths(str(work_dir), str(work_dir))
+    assert paths.named_last() == work_dir / 'iter_3.pth'
+    assert 'state_dict' in load_checkpoint(work_dir / 'iter_3.pth', mmap=True)
 
 
 def some_pairs():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import os.path as osp
 import time
 from pathlib import Path
@@ -223,7 +224,7 @@ class SafeCheckpointHook(CheckpointHook):
         pointer = Path(runner.work_dir, POINTER)
         try:
             with atomic_write(pointer) as unfinished:
-                unfinished.write_text(path)
+                unfinished.write_bytes(os.fsencode(path))
         except OSError as error:
             raise CheckpointError(
                 f'{pointer} cannot be written ({error.strerror or error}). The last good '

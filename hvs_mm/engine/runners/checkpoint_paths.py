@@ -79,7 +79,7 @@ class CheckpointPaths:
         pointer = Path(self.work_dir, POINTER)
         if not pointer.is_file():
             return None
-        text = pointer.read_text(errors='replace').strip('\n\0')
+        text = os.fsdecode(pointer.read_bytes()).strip('\n\0')
         if not text:
             return None
         # The second: after the work dir was moved, or copied from another machine.
@@ -123,7 +123,8 @@ def latest_readable_checkpoint(paths: CheckpointPaths) -> str | None:
 
 def last_good_checkpoint(runner: Runner) -> str | None:
     """The last checkpoint of a run for a message; ``None`` if there is none that can be read."""
-    with suppress(ValueError):
+    # Of damaged ones a warning tells, in a log that perhaps cannot be written to.
+    with suppress(OSError, ValueError):
         return latest_readable_checkpoint(CheckpointPaths.from_config(runner.cfg, runner.work_dir))
     return None
 
