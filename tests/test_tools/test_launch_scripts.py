@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import subprocess
+import sys
 
 import pytest
 
@@ -44,6 +46,24 @@ def test_torchrun(start):
     assert 'PET_SIGNALS_TO_HANDLE=SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1' in words
     own = ['a b.py', '--resume', 'auto', '--launcher', 'pytorch', '--amp']
     assert after(words, str(ROOT / 'tools/train.py'))[:-1] == own
+
+
+def test_machines_wait_as_long_as_processes(start):
+    assert '--rdzv_conf=timeout=600' in start('dist_train.sh', 'a.py', '1')
+    options = ['--cfg-options', 'a=b', 'env_cfg.dist_cfg.timeout=20', 'c=d']
+    assert '--rdzv_conf=timeout=20' in start('dist_train.sh', 'a.py', '1', *options)
+
+
+def test_an_unknown_host(start):
+    # The real Python, which looks it up.
+    known = {'PYTHON': sys.executable, 'NNODES': '2', 'MASTER_ADDR': 'no-such-host.invalid'}
+    with pytest.raises(subprocess.CalledProcessError) as error:
+        start('dist_train.sh', 'a.py', '1', **known)
+    assert re.fullmatch('error: MASTER_ADDR=no-such-host.invalid: .*\n', error.value.stderr)
+    # A stand-in that finds every host.
+    assert '--master_addr=no-such-host.invalid' in start(
+        'dist_train.sh', 'a.py', '1', MASTER_ADDR='no-such-host.invalid'
+    )
 
 
 SLURM = ['part', 'name', 'a b.py', 'run dir', '--resume', 'x.pth']

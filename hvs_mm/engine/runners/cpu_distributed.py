@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from datetime import timedelta
 from typing import Any
 
@@ -17,6 +19,8 @@ from ...utils.arguments import is_number
 #: Seconds that processes wait for each other, for example while one writes a checkpoint: torch's
 #: default with NCCL. Its default with gloo, 30 minutes, is long for a process that hangs.
 _TIMEOUT = 600
+#: Environment variables that say where processes meet, and how many.
+_RENDEZVOUS = ('MASTER_ADDR', 'MASTER_PORT', 'RANK', 'WORLD_SIZE')
 
 
 @MODEL_WRAPPERS.register_module()
@@ -47,12 +51,14 @@ def prepare_cpu_distributed(cfg: Config) -> None:
     by default.
 
     Raises:
-        ValueError: If the launcher is neither ``'none'`` nor ``'pytorch'`` and there is no GPU, or
-            the timeout is not a positive number.
+        ValueError: If the launcher is neither ``'none'`` nor ``'pytorch'`` and there is no GPU, the
+            timeout is not a positive number, the host of the first process is not known, or the
+            processes do not meet within the timeout.
     """
     if cfg.launcher == 'none':
         return
     timeout = configured_timeout(cfg)
+    _check_host()
     if torch.cuda.is_available():
         return
     if cfg.launcher != 'pytorch':
@@ -60,13 +66,35 @@ def prepare_cpu_distributed(cfg: Config) -> None:
             f'--launcher {cfg.launcher} needs GPUs, and torch.cuda.is_available() is False: use '
             'tools/dist_train.sh (--launcher pytorch) to run several processes on the CPU.'
         )
-    distributed.init_process_group('gloo', timeout=timeout)
+    try:
+        distributed.init_process_group('gloo', timeout=timeout)
+    except distributed.DistError as error:
+        places = ', '.join(f'{name}={os.environ.get(name)}' for name in _RENDEZVOUS)
+        # Behind it comes a stack of C++.
+        reason = str(error).partition('\n')[0]
+        raise ValueError(
+            f'the processes did not meet ({places}): {reason} Start all of them, on all machines, '
+            'or let them wait longer with env_cfg.dist_cfg.timeout=SECONDS.'
+        ) from error
     cfg.model_wrapper_cfg = dict(
         # The Runner looks model wrappers up in MMEngine's own registry.
         type='mmpretrain.CPUDistributedDataParallel',
         broadcast_buffers=False,
         find_unused_parameters=cfg.get('find_unused_parameters', False),
     )
+
+
+def _check_host() -> None:
+    """Check that the host of the first process is known; torch would ask until the timeout."""
+    host = os.environ.get('MASTER_ADDR')
+    try:
+        if host:
+            socket.getaddrinfo(host, None)
+    except OSError as error:
+        raise ValueError(
+            f'MASTER_ADDR={host}: there is no such host ({error.strerror or error}). Name the '
+            'machine of the first process, or its address.'
+        ) from error
 
 
 def configured_timeout(cfg: Config) -> timedelta:
