@@ -39,6 +39,7 @@ from hvs_mm.engine import (
     build_runner,
     check_batches,
     describe_loader_failure,
+    describe_work_dir_failure,
     merge_options,
     one_line_errors,
     parse_launched,
@@ -324,6 +325,11 @@ def run(args: argparse.Namespace, session: TrainingSession, then: str) -> None:
     # An operator that torchvision does not have is an ImportError.
     except (BadImagesError, CheckpointError, ImportError, NonFiniteError, ViewsError) as error:
         sys.exit(f'error: {error}')
+    except OSError as error:
+        failure = describe_work_dir_failure(runner, error)
+        if failure is None:
+            raise
+        sys.exit(f'error: {failure}')
     except RuntimeError as error:
         failure = describe_loader_failure(error)
         if failure is None:

@@ -53,4 +53,5 @@ from .runners.loader_workers import describe_loader_failure
 from .runners.reliable_runner import ReliableRunner
 from .runners.resumable_loop import ResumableEpochLoop
 from .runners.training_session import TrainingSession
+from .runners.work_dir_failure import describe_work_dir_failure
 from .runners.work_dir_lock import WorkDirLock

@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 
 from ...utils.class_name import class_name
 from ...utils.console import hold_back_noise, log_to_console, quiet_logger
+from ...utils.log_file import use_log_file
 from ..checks.resumed_settings import changed_settings, describe_changes
 from ..optim.hardness_schedule import connect_hardness_schedules
 from ..optim.resumed_schedules import resumed_differences, schedule_settings
@@ -62,6 +63,7 @@ class ReliableRunner(Runner):
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
         """Build the logger, and keep all but warnings out of the console."""
         logger = super().build_logger(*args, **kwargs)
+        use_log_file(logger)
         if self._is_quiet():
             quiet_logger(logger)
         return logger
