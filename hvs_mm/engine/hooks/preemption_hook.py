@@ -25,6 +25,8 @@ from .safe_checkpoint_hook import SafeCheckpointHook
 PREEMPTED = 75
 #: Exit code after Ctrl-C, as shells give it.
 _INTERRUPTED = 128 + signal.SIGINT
+#: What processes agree on: 0, that an interim checkpoint is due, or this plus a signal's number.
+_SAVE = 1
 
 
 class Preempted(SystemExit):
@@ -81,7 +83,11 @@ class PreemptionHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         self._received, self._process = 0, os.getpid()
-        self._agreed = AgreedMaximum(configured_timeout(runner.cfg))
+        savers = (h for h in runner.hooks if isinstance(h, SafeCheckpointHook))
+        self._saver = next((saver for saver in savers if saver.can_save_interim), None)
+        # One question a step, not one of each hook.
+        agreed = None if self._saver is None else self._saver.take_agreement()
+        self._agreed = agreed or AgreedMaximum(configured_timeout(runner.cfg))
         if threading.current_thread() is threading.main_thread():
             self._handlers = {one: signal.signal(one, self._receive) for one in self.signals}
 
@@ -106,15 +112,18 @@ class PreemptionHook(Hook):
 
     def after_train_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
         # Accumulated gradients would be lost.
-        if is_end_of_step(runner):
-            number = self._agreed(self._received)
-            if number:
-                self._stop(runner, signal.Signals(number))
+        if not is_end_of_step(runner):
+            return
+        is_due = self._saver is not None and self._saver.is_due()
+        number = self._agreed(self._received + _SAVE if self._received else _SAVE * is_due)
+        if number == _SAVE:
+            self._saver.save_due(runner)
+        elif number:
+            self._stop(runner, signal.Signals(number - _SAVE))
 
     def _stop(self, runner: Runner, number: signal.Signals) -> None:
         done = runner.iter + 1
-        savers = (h for h in runner.hooks if isinstance(h, SafeCheckpointHook))
-        saver = next((saver for saver in savers if saver.can_save_interim), None)
+        saver = self._saver
         if saver is not None:
             saver.save_interim(runner)
             saver.wait_until_saved()

@@ -73,6 +73,7 @@ class SafeCheckpointHook(CheckpointHook):
         self._num_kept = max_keep_ckpts
         self._minutes = minutes
         self._writing = BackgroundTask()
+        self._agreed: AgreedMaximum | None = None
 
     def before_train(self, runner: Runner) -> None:
         super().before_train(runner)
@@ -95,8 +96,9 @@ class SafeCheckpointHook(CheckpointHook):
             for path in Path(self._path(0)).parent.glob(f'.*{UNFINISHED}'):
                 runner.logger.warning(f'{path} is half a checkpoint: removed.')
                 path.unlink()
-        has_interim = self._minutes is not None and self.can_save_interim
-        self._agreed = AgreedMaximum(configured_timeout(runner.cfg)) if has_interim else None
+        self._has_interim = self._minutes is not None and self.can_save_interim
+        if self._has_interim:
+            self._agreed = AgreedMaximum(configured_timeout(runner.cfg))
         self._saved_at = time.monotonic()
         #: Iterations in the last checkpoint that ``interval`` asked for.
         self._regular_at = 0
@@ -107,9 +109,27 @@ class SafeCheckpointHook(CheckpointHook):
         # Between the steps of accumulated gradients nothing is saved, as these would be lost.
         if self._agreed is None or not is_end_of_step(runner):
             return
-        is_due = time.monotonic() - self._saved_at >= 60 * self._minutes
-        # All processes have agreed before they look at what the step has saved anyway.
-        if self._agreed(int(is_due and is_main_process())) and self._regular_at != runner.iter + 1:
+        if self._agreed(int(self.is_due())):
+            self.save_due(runner)
+
+    def take_agreement(self) -> AgreedMaximum | None:
+        """Leave it to the caller to ask :meth:`is_due` and let all processes agree on the answer.
+
+        Returns what they agree by; ``None`` without interim checkpoints.
+        """
+        agreed, self._agreed = self._agreed, None
+        return agreed
+
+    def is_due(self) -> bool:
+        """Whether this process, the first one, finds that an interim checkpoint is due."""
+        if not self._has_interim or not is_main_process():
+            return False
+        return time.monotonic() - self._saved_at >= 60 * self._minutes
+
+    def save_due(self, runner: Runner) -> None:
+        """:meth:`save_interim` of one that is due, unless the step has saved one anyway."""
+        # All processes have agreed before they look at that.
+        if self._regular_at != runner.iter + 1:
             self.save_interim(runner)
 
     def after_train(self, runner: Runner) -> None:

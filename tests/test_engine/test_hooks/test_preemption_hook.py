@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.hooks import Hook
+from torch import distributed
 
 from hvs_mm.engine import Preempted, PreemptionHook
 from hvs_mm.utils.slurm import requeue_job
@@ -159,15 +161,22 @@ def test_without_checkpoints_and_cancelled(tmp_path, slurm, capsys):
 
 def stop_in_ranks(rank, folder):
     # Only the second process gets the signal, which does not save.
-    stopped = stop(build(folder, signal.SIGUSR1, 1, rank=1))
-    Path(folder, f'rank_{rank}').write_text(str(stopped.done))
+    runner, asked, all_reduce = build(folder, signal.SIGUSR1, 1, rank=1), [], distributed.all_reduce
+
+    def count(*args, async_op=False, **kwargs):
+        asked.extend([runner.iter + 1] * async_op)
+        return all_reduce(*args, async_op=async_op, **kwargs)
+
+    distributed.all_reduce = count
+    stopped = stop(runner)
+    Path(folder, f'rank_{rank}').write_text(json.dumps([stopped.done, asked]))
 
 
 def test_all_processes_end_after_the_same_step(tmp_path):
     run_ranks(stop_in_ranks, 2, tmp_path, str(tmp_path))
-    done = [(tmp_path / f'rank_{rank}').read_text() for rank in range(2)]
-    # Gloo answers a step later.
-    assert done == ['3', '3']
+    done = [json.loads((tmp_path / f'rank_{rank}').read_text()) for rank in range(2)]
+    # Gloo answers a step later; it is asked once a step, also about checkpoints by time.
+    assert done == [[3, [1, 2]]] * 2
     assert (tmp_path / 'interim_iter_3.pth').is_file()
 
 
