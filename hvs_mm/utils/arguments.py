@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from math import inf, isfinite
-from typing import Any
+from typing import Any, TypeGuard
 
 
-def is_list(value: Any) -> bool:
+def is_list(value: Any) -> TypeGuard[Sequence[Any]]:
     """Whether a value is a sequence that is no text."""
     return isinstance(value, Sequence) and not isinstance(value, (str, bytes))
 

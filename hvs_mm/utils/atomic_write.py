@@ -16,7 +16,7 @@ _CANNOT_FLUSH = {errno.EACCES, errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP}
 
 
 @contextmanager
-def atomic_write(path: str | Path) -> Iterator[Path]:
+def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
     """Write a file next to its final path, and move it there when it is complete and on disk.
 
     If writing fails, an older file at the path stays, and nothing else is left. The folder exists.

@@ -30,7 +30,7 @@ def parse_config(text: str) -> dict[str, Any]:
 def _value(node: ast.expr) -> Any:
     match node:
         case ast.Dict(keys=keys, values=values) if None not in keys:
-            return {_key(key): _value(value) for key, value in zip(keys, values)}
+            return {_key(key): _value(value) for key, value in zip(keys, values) if key}
         case ast.Call(func=ast.Name(id='dict'), args=args, keywords=keywords):
             # dict({'not-a-name': 1}) or dict(name=1)
             parts = [_value(argument) for argument in args]

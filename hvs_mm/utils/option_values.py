@@ -16,7 +16,8 @@ class OptionValues(argparse.Action):
     MMEngine's ``DictAction`` removes all blanks from a value, also from the name of a folder.
     """
 
-    def __call__(
+    # With ``nargs='+'`` the values are a list.
+    def __call__(  # type: ignore[override]
         self,
         parser: argparse.ArgumentParser,
         namespace: argparse.Namespace,

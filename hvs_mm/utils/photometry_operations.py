@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +17,7 @@ OPERATIONS = ('brightness', 'contrast', 'saturation', 'hue', 'grayscale', 'blur'
 _WIDTH = 4
 
 #: An operation and its values, ``('hue', 0.1)``.
-Operation = tuple[str | float, ...]
+Operation = tuple[Any, ...]
 
 
 def pack_operations(views: Sequence[Sequence[Operation]]) -> np.ndarray:

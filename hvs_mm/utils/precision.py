@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import torch
-from torch import Tensor
 
 P = ParamSpec('P')
 R = TypeVar('R')
@@ -22,7 +21,7 @@ def full_precision(function: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(function)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
-        first: Tensor = args[0] if args else next(iter(kwargs.values()))
+        first: Any = args[0] if args else next(iter(kwargs.values()))
         with torch.autocast(first.device.type, enabled=False):
             return function(*args, **kwargs)
 

@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 
 from .installed import HAS_MMPRETRAIN
 
+__all__ = ['TASK_UTILS', 'build_part']
+
 T = TypeVar('T')
 
 

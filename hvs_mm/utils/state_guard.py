@@ -8,6 +8,7 @@ import random
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,7 +33,7 @@ class StateGuard:
         self._model = model
         self._averages = averages
         # The module's dict that holds a tensor, its key there, and the tensor.
-        self._places: list[tuple[dict[str, Tensor | None], str, Tensor | None]] = []
+        self._places: list[tuple[dict[str, Any], str, Tensor | None]] = []
         self._copies: list[Tensor] = []
 
     @torch.compiler.disable
@@ -66,7 +67,7 @@ class StateGuard:
             entries[name] = value
         _copy_all(self._values(), self._copies)
 
-    def _changing(self, skipped: Collection[int]) -> Iterator[dict[str, Tensor | None]]:
+    def _changing(self, skipped: Collection[int]) -> Iterator[dict[str, Any]]:
         """The dicts of modules that hold what forward passes change."""
         for module in self._model.modules():
             if id(module) not in skipped:
@@ -126,7 +127,7 @@ def own_random_numbers(seed: int) -> Iterator[None]:
     with _preserve_random_states():
         np.random.seed(seed)
         random.seed(seed)
-        torch.random.default_generator.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         yield
 
 
