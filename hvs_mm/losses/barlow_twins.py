@@ -65,14 +65,14 @@ def barlow_twins_pair_loss(
     )
     direct = direct + off_diagonal_weight * products[here]
     # Row sums of M * C: (S, S, D)
-    rows = [
+    sums = [
         [
             (gram[s, here] @ every[:, t] * z[:, t]).sum(0) / (len(every) * num_samples)
             for s in range(num_views)
         ]
         for t in range(num_views)
     ]
-    rows = off_diagonal_weight * torch.stack([torch.stack(row) for row in rows])
+    rows = off_diagonal_weight * torch.stack([torch.stack(row) for row in sums])
     rows = rows + correction * own
     variance = z.square() - z.square().mean(0)
     scale = torch.einsum('btd,tsd->bts', variance, rows)

@@ -34,7 +34,7 @@ class ViewGroups:
     the others only as online views (local crops).
 
     Args:
-        candidates: Views drawn per group.
+        candidates: Views drawn per group; stored as a tuple, as ``keep`` is.
         keep: Views kept per group, at most ``candidates`` of the same group.
         num_target_groups: How many of the first groups are target groups.
 
@@ -45,8 +45,8 @@ class ViewGroups:
             target views.
     """
 
-    candidates: tuple[int, ...]
-    keep: tuple[int, ...]
+    candidates: Sequence[int]
+    keep: Sequence[int]
     num_target_groups: int = 1
 
     def __post_init__(self) -> None:

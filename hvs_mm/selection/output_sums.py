@@ -23,7 +23,7 @@ class OutputSums(NamedTuple):
 
     probabilities: Tensor
     entropy: Tensor
-    count: Tensor
+    count: Tensor  # type: ignore[assignment]  # in place of the method of tuples
 
     @classmethod
     def of(cls, probabilities: Tensor) -> OutputSums:

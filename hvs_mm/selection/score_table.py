@@ -6,7 +6,9 @@ tensors hold all scores, and extremes, moments and draws come from them at littl
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 from math import comb, prod
 from typing import NamedTuple
 
@@ -55,7 +57,7 @@ class ScoreTable:
 
     cross: Tensor
     local: tuple[Tensor, ...] = ()
-    keep: tuple[int, ...] = ()
+    keep: Sequence[int] = ()
     kept_targets: int = 1
     scale: float = 1.0
     diagonal: Tensor | float = 0.0
@@ -167,7 +169,8 @@ class ScoreTable:
 
         All (B, C), over the finite ones; the mean is NaN where there is none.
         """
-        mean, variance, share = self.cross, torch.zeros_like(self.cross), 1.0
+        mean, variance = self.cross, torch.zeros_like(self.cross)
+        share: Tensor | float = 1.0
         for local, kept in zip(self.local, self.keep):
             size = local.shape[2]
             finite = is_finite(local)
@@ -229,7 +232,7 @@ class ScoreTable:
         for local, kept in zip(self.local, self.keep):
             subsets = all_subsets(local.shape[2], kept, local.device)
             # (B, C, n) -> (B, C, subsets). Not a matrix product: TF32 would change the order.
-            part = sum(local[..., column] for column in subsets.unbind(1))
+            part = reduce(torch.add, (local[..., column] for column in subsets.unbind(1)))
             # (B, C, N so far, subsets) -> (B, C, N)
             sums = (sums[..., None] + part[:, :, None]).flatten(2)
         diagonal = self.diagonal

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from mmengine.dist import all_gather, get_rank
 from mmpretrain.registry import TASK_UTILS
-from torch import Tensor, nn
+from torch import Tensor
 
 from ...losses.barlow_twins import barlow_twins_pair_loss
-from .base import PairLoss, Views
+from .base import Algorithm, PairLoss, Views
 from .forward import project
 
 
@@ -24,14 +24,14 @@ class BarlowTwinsPairLoss(PairLoss):
     all_targets = True
 
     def forward(
-        self, algorithm: nn.Module, views: Views, num_targets: int
+        self, algorithm: Algorithm, views: Views, num_targets: int
     ) -> tuple[Tensor, Tensor]:
         # Upstream's head normalizes view by view: (B, S, D)
         embedding = project(algorithm, views)
         embedding = torch.stack([algorithm.head.bn(view) for view in embedding.unbind(1)], 1)
         return embedding, torch.cat(all_gather(embedding.contiguous()))
 
-    def form(self, algorithm: nn.Module, outputs: tuple[Tensor, Tensor]) -> Tensor:
+    def form(self, algorithm: Algorithm, outputs: tuple[Tensor, Tensor]) -> Tensor:
         embedding, gathered = outputs
         weight = algorithm.head.loss_module.lambd
         return barlow_twins_pair_loss(embedding, weight, get_rank(), gathered)

@@ -7,13 +7,15 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ...utils.registry import TASK_UTILS, build_part
 from ..groups import ViewGroups
 from ..output_sums import OutputSums
 from ..scores import ScoreWeights
 
+#: A ``BaseSelfSupervisor`` of MMPretrain, which has no types; its parts are those of its class.
+Algorithm = Any
 #: One tensor (B, 3, H, W) per view, preprocessed.
 Views = Sequence[Tensor]
 #: B data samples.
@@ -54,7 +56,7 @@ class PairLoss(ABC):
     #: How many samples it takes for their losses to differ.
     min_samples: ClassVar[int] = 1
 
-    def check(self, algorithm: nn.Module, groups: ViewGroups) -> None:
+    def check(self, algorithm: Algorithm, groups: ViewGroups) -> None:
         """Raise ``ValueError`` if this does not describe the algorithm's own loss; called once."""
         if self.num_kept is not None and groups.num_kept != self.num_kept:
             raise ValueError(
@@ -71,12 +73,12 @@ class PairLoss(ABC):
                     'Pass a pair_loss of your own for another loss.'
                 )
 
-    def score_weights(self, algorithm: nn.Module) -> ScoreWeights:
+    def score_weights(self, algorithm: Algorithm) -> ScoreWeights:
         """How the parts of the tensor enter a score; by default pairs of different views alone."""
         return ScoreWeights()
 
     def target_inputs(
-        self, algorithm: nn.Module, views: Views, num_targets: int, data_samples: Samples = None
+        self, algorithm: Algorithm, views: Views, num_targets: int, data_samples: Samples = None
     ) -> dict[str, Tensor]:
         """Inputs of the algorithm for its target views besides their pixels; none by default.
 
@@ -91,34 +93,35 @@ class PairLoss(ABC):
         return {}
 
     def fitted(
-        self, algorithm: nn.Module, inputs: dict[str, Tensor], views: Views, subsets: Subsets
+        self, algorithm: Algorithm, inputs: dict[str, Tensor], views: Views, subsets: Subsets
     ) -> dict[str, Any]:
         """Fit target inputs to a cheaper pass, with smaller views or some of the patches."""
         return inputs
 
     @abstractmethod
     def forward(
-        self, algorithm: nn.Module, views: Views, num_targets: int, **target_inputs: Tensor
+        self, algorithm: Algorithm, views: Views, num_targets: int, *args: Any, **target_inputs: Any
     ) -> Any:
         """Forward the candidates and return what :meth:`form` needs.
 
-        Called without gradient and inside :func:`hvs_mm.utils.state_guard.preserve_state`.
+        A derived class takes the target inputs that it has, by name. Called without gradient and
+        inside :func:`hvs_mm.utils.state_guard.preserve_state`.
         """
 
     @abstractmethod
-    def form(self, algorithm: nn.Module, outputs: Any) -> Tensor:
+    def form(self, algorithm: Algorithm, outputs: Any) -> Tensor:
         """Fill the pair-loss tensor (B, T, S), float32.
 
         ``L[b, t, s]`` is the loss of the sample when online view ``s`` has to match target ``t``.
         """
 
-    def student_sums(self, algorithm: nn.Module, outputs: Any) -> OutputSums:
+    def student_sums(self, algorithm: Algorithm, outputs: Any) -> OutputSums:
         """Sums over the student's outputs, distributions over prototypes, for all samples and views
         that were forwarded.
         """
         raise NotImplementedError(f'{type(self).__name__} does not give them.')
 
-    def reusable(self, algorithm: nn.Module, outputs: Any) -> dict[str, Tensor]:
+    def reusable(self, algorithm: Algorithm, outputs: Any) -> dict[str, Tensor]:
         """Outputs (B, T, ...) that the training step need not compute again; none by default.
 
         They have the names under which the algorithm's ``loss`` takes those of the kept views.
@@ -137,7 +140,7 @@ class PairLoss(ABC):
         return {name: value[samples, kept_targets] for name, value in values.items()}
 
     def __call__(
-        self, algorithm: nn.Module, views: Views, num_targets: int, data_samples: Samples = None
+        self, algorithm: Algorithm, views: Views, num_targets: int, data_samples: Samples = None
     ) -> Tensor:
         """Forward the candidates and fill the tensor: (B, T, S)."""
         extras = self.target_inputs(algorithm, views, num_targets, data_samples)
@@ -153,7 +156,7 @@ def registered_pair_losses() -> dict[str, type[PairLoss]]:
     return found
 
 
-def _check_one_size(algorithm: nn.Module, views: Views) -> None:
+def _check_one_size(algorithm: Algorithm, views: Views) -> None:
     sizes = {tuple(view.shape[2:]) for view in views}
     if len(sizes) > 1:
         raise ValueError(
@@ -183,7 +186,7 @@ def default_pair_loss(algorithm: type, name: str) -> type[PairLoss]:
     )
 
 
-def build_pair_loss(pair_loss: dict[str, Any] | PairLoss | None, algorithm: nn.Module) -> PairLoss:
+def build_pair_loss(pair_loss: dict[str, Any] | PairLoss | None, algorithm: Algorithm) -> PairLoss:
     """Build a pair loss, by default the one registered for the algorithm's type.
 
     Args:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from mmpretrain.registry import TASK_UTILS
-from torch import Tensor, nn
+from torch import Tensor
 
 from ...losses.byol import byol_pair_loss
-from .base import Views
+from .base import Algorithm, Views
 from .forward import forward_momentum
 from .simsiam import SimSiamPairLoss
 
@@ -18,12 +18,12 @@ class BYOLPairLoss(SimSiamPairLoss):
     algorithms = ('BYOL',)
 
     def forward(
-        self, algorithm: nn.Module, views: Views, num_targets: int
+        self, algorithm: Algorithm, views: Views, num_targets: int
     ) -> tuple[Tensor, Tensor]:
         prediction, online = super().forward(algorithm, views, num_targets)
         return prediction, forward_momentum(algorithm.target_net, views[:num_targets], online)
 
-    def form(self, algorithm: nn.Module, outputs: tuple[Tensor, Tensor]) -> Tensor:
+    def form(self, algorithm: Algorithm, outputs: tuple[Tensor, Tensor]) -> Tensor:
         loss = algorithm.head.loss_module
         # Upstream's loss of one direction is shift - scale cos. BYOL's is twice that plus 2, and
         # is 2 - 2 cos with upstream's defaults.

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ...losses.densecl import dense_pair_loss
 from ...losses.moco import moco_pair_loss
-from .base import Views
+from .base import Algorithm, Views
 from .forward import momentum_modules
 from .moco import MoCoPairLoss, all_views
 
@@ -26,14 +26,14 @@ class DenseCLPairLoss(MoCoPairLoss):
     one_size = True
 
     def forward(
-        self, algorithm: nn.Module, views: Views, num_targets: int
+        self, algorithm: Algorithm, views: Views, num_targets: int
     ) -> tuple[Outputs, Outputs]:
         """Outputs of queries, all views but the last, and of keys, all but the first."""
         online = algorithm.backbone, algorithm.neck
         momentum = momentum_modules(algorithm.encoder_k, online)
         return _dense_outputs(online, views[:-1]), _dense_outputs(momentum, views[1:])
 
-    def form(self, algorithm: nn.Module, outputs: tuple[Outputs, Outputs]) -> Tensor:
+    def form(self, algorithm: Algorithm, outputs: tuple[Outputs, Outputs]) -> Tensor:
         (query, query_grid, query_features), (key, key_grid, key_features) = outputs
         weight, temperature = algorithm.loss_lambda, algorithm.head.temperature
         loss = (1 - weight) * moco_pair_loss(query, key, algorithm.queue, temperature)

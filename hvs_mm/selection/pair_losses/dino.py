@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from mmpretrain.registry import TASK_UTILS
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..groups import ViewGroups
 from ..output_sums import OutputSums
-from .base import PairLoss, Views
+from .base import Algorithm, PairLoss, Views
 
 
 @TASK_UTILS.register_module()
@@ -18,7 +18,7 @@ class DINOPairLoss(PairLoss):
     takes_first_online = True
     gives_student_sums = True
 
-    def check(self, algorithm: nn.Module, groups: ViewGroups) -> None:
+    def check(self, algorithm: Algorithm, groups: ViewGroups) -> None:
         super().check(algorithm, groups)
         if groups.num_kept != algorithm.head.num_crops:
             raise ValueError(
@@ -27,17 +27,17 @@ class DINOPairLoss(PairLoss):
             )
 
     def forward(
-        self, algorithm: nn.Module, views: Views, num_targets: int, first_online: int = 0
+        self, algorithm: Algorithm, views: Views, num_targets: int, first_online: int = 0
     ) -> tuple[Tensor, Tensor]:
         algorithm.check_views(views, num_targets)
         student = algorithm.student_logits(views[first_online:])
         return student, algorithm.teacher_logits(views[:num_targets])
 
-    def form(self, algorithm: nn.Module, outputs: tuple[Tensor, Tensor]) -> Tensor:
+    def form(self, algorithm: Algorithm, outputs: tuple[Tensor, Tensor]) -> Tensor:
         return algorithm.head.pair_loss(*outputs)
 
-    def student_sums(self, algorithm: nn.Module, outputs: tuple[Tensor, Tensor]) -> OutputSums:
+    def student_sums(self, algorithm: Algorithm, outputs: tuple[Tensor, Tensor]) -> OutputSums:
         return OutputSums.of_logits(outputs[0], algorithm.head.student_temp)
 
-    def reusable(self, algorithm: nn.Module, outputs: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+    def reusable(self, algorithm: Algorithm, outputs: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
         return {'teacher_logits': outputs[1]} if algorithm.teacher_is_per_sample else {}

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from .base import Algorithm
+
 if TYPE_CHECKING:
     # Plain torch does without MMEngine.
     from mmengine.model import BaseAveragedModel
@@ -31,12 +33,12 @@ def forward_views(forward: Callable[[Tensor], Tensor], views: Sequence[Tensor]) 
     return torch.stack(features, dim=1)
 
 
-def project(algorithm: nn.Module, views: Sequence[Tensor]) -> Tensor:
+def project(algorithm: Algorithm, views: Sequence[Tensor]) -> Tensor:
     """Outputs (B, S, D) of backbone and neck for S views (B, 3, H, W)."""
     return forward_views(lambda x: algorithm.neck(algorithm.backbone(x))[0], views)
 
 
-def project_and_predict(algorithm: nn.Module, views: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+def project_and_predict(algorithm: Algorithm, views: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     """Outputs of ``head.predictor`` and of the neck, each (B, S, D), for S views (B, 3, H, W)."""
     projection = project(algorithm, views)
     # All views in one batch here, too: (B, S, D) -> (B * S, D) and back.

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from mmpretrain.registry import TASK_UTILS
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from ...losses.ibot import IBOTOutputs, find_masked
@@ -14,7 +14,7 @@ from ...utils.to_device import is_asynchronous, to_device
 from ..groups import ViewGroups
 from ..output_sums import OutputSums
 from ..scores import ScoreWeights
-from .base import Samples, Subsets, Views
+from .base import Algorithm, Samples, Subsets, Views
 from .dino import DINOPairLoss
 
 
@@ -26,18 +26,18 @@ class IBOTPairLoss(DINOPairLoss):
     # The student's patches of the target views are part of the loss.
     takes_first_online = False
 
-    def score_weights(self, algorithm: nn.Module) -> ScoreWeights:
+    def score_weights(self, algorithm: Algorithm) -> ScoreWeights:
         return ScoreWeights(algorithm.head.cls_weight, algorithm.head.patch_weight)
 
     def target_inputs(
-        self, algorithm: nn.Module, views: Views, num_targets: int, data_samples: Samples = None
+        self, algorithm: Algorithm, views: Views, num_targets: int, data_samples: Samples = None
     ) -> dict[str, Tensor]:
         algorithm.check_views(views, num_targets)
         # The masks follow their views into the training step.
         return {'masks': algorithm.masks_of(data_samples, views[:num_targets])}
 
     def fitted(
-        self, algorithm: nn.Module, inputs: dict[str, Tensor], views: Views, subsets: Subsets
+        self, algorithm: Algorithm, inputs: dict[str, Tensor], views: Views, subsets: Subsets
     ) -> dict[str, Any]:
         rows, columns = algorithm.patch_grid(views[0])
         # A patch of a smaller view is masked where half of what it covers is.
@@ -46,7 +46,7 @@ class IBOTPairLoss(DINOPairLoss):
 
     def forward(
         self,
-        algorithm: nn.Module,
+        algorithm: Algorithm,
         views: Views,
         num_targets: int,
         masks: Tensor,
@@ -54,14 +54,14 @@ class IBOTPairLoss(DINOPairLoss):
     ) -> IBOTOutputs:
         return algorithm.outputs(views, num_targets, masks, visible=visible)
 
-    def form(self, algorithm: nn.Module, outputs: IBOTOutputs) -> Tensor:
+    def form(self, algorithm: Algorithm, outputs: IBOTOutputs) -> Tensor:
         return algorithm.head.pair_loss(outputs)
 
-    def student_sums(self, algorithm: nn.Module, outputs: IBOTOutputs) -> OutputSums:
+    def student_sums(self, algorithm: Algorithm, outputs: IBOTOutputs) -> OutputSums:
         # The student sees the global views with their masks.
         return OutputSums.of_logits(outputs.student, algorithm.head.student_temp)
 
-    def reusable(self, algorithm: nn.Module, outputs: IBOTOutputs) -> dict[str, Tensor]:
+    def reusable(self, algorithm: Algorithm, outputs: IBOTOutputs) -> dict[str, Tensor]:
         # Under BatchNorm in the student's head patches are not padded, those of a teacher are.
         if not algorithm.teacher_is_per_sample or algorithm.neck.has_batch_norm:
             return {}

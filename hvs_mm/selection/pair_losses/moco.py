@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...losses.moco import first_is_query, moco_pair_loss
-from .base import PairLoss, Views
+from .base import Algorithm, PairLoss, Views
 from .forward import forward_views, momentum_modules
 
 
@@ -27,7 +27,7 @@ class MoCoPairLoss(PairLoss):
     all_targets = True
 
     def forward(
-        self, algorithm: nn.Module, views: Views, num_targets: int
+        self, algorithm: Algorithm, views: Views, num_targets: int
     ) -> tuple[Tensor, Tensor]:
         """Queries (B, S - 1, D) of all views but the last, keys (B, S - 1, D) of all but the first.
 
@@ -38,7 +38,7 @@ class MoCoPairLoss(PairLoss):
         momentum = momentum_modules(algorithm.encoder_k, online)
         return _embed(online, views[:-1]), _embed(momentum, views[1:])
 
-    def form(self, algorithm: nn.Module, outputs: tuple[Tensor, Tensor]) -> Tensor:
+    def form(self, algorithm: Algorithm, outputs: tuple[Tensor, Tensor]) -> Tensor:
         query, key = outputs
         loss = moco_pair_loss(query, key, algorithm.queue, algorithm.head.temperature)
         return all_views(loss)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from mmengine.dist import all_gather, get_rank
 from mmpretrain.registry import TASK_UTILS
-from torch import Tensor, nn
+from torch import Tensor
 
 from ...losses.moco import mocov3_pair_loss
-from .base import PairLoss, Views
+from .base import Algorithm, PairLoss, Views
 from .forward import forward_momentum, project_and_predict
 
 
@@ -24,12 +24,12 @@ class MoCoV3PairLoss(PairLoss):
     all_targets = True
 
     def forward(
-        self, algorithm: nn.Module, views: Views, num_targets: int
+        self, algorithm: Algorithm, views: Views, num_targets: int
     ) -> tuple[Tensor, Tensor, Tensor]:
         query, online = project_and_predict(algorithm, views)
         key = forward_momentum(algorithm.momentum_encoder, views, online)
         return query, key, torch.cat(all_gather(key.contiguous()))
 
-    def form(self, algorithm: nn.Module, outputs: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+    def form(self, algorithm: Algorithm, outputs: tuple[Tensor, Tensor, Tensor]) -> Tensor:
         query, key, gathered = outputs
         return mocov3_pair_loss(query, key, algorithm.head.temperature, get_rank(), gathered)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from mmengine.dist import all_gather, get_rank
 from mmpretrain.registry import TASK_UTILS
-from torch import Tensor, nn
+from torch import Tensor
 
 from ...losses.ntxent import ntxent_pair_loss
-from .base import PairLoss, Views
+from .base import Algorithm, PairLoss, Views
 from .forward import project
 
 
@@ -25,12 +25,12 @@ class SimCLRPairLoss(PairLoss):
     one_size = True
 
     def forward(
-        self, algorithm: nn.Module, views: Views, num_targets: int
+        self, algorithm: Algorithm, views: Views, num_targets: int
     ) -> tuple[Tensor, Tensor, int]:
         embedding = project(algorithm, views)
         return embedding, torch.cat(all_gather(embedding.contiguous())), num_targets
 
-    def form(self, algorithm: nn.Module, outputs: tuple[Tensor, Tensor, int]) -> Tensor:
+    def form(self, algorithm: Algorithm, outputs: tuple[Tensor, Tensor, int]) -> Tensor:
         embedding, gathered, num_targets = outputs
         temperature = algorithm.head.temperature
         return ntxent_pair_loss(embedding, num_targets, temperature, get_rank(), gathered)

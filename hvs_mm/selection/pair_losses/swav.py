@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from itertools import accumulate, groupby
+from typing import Any
 
 import torch
 from mmpretrain.models.losses.swav_loss import distributed_sinkhorn
 from mmpretrain.registry import TASK_UTILS
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from ...losses.swav import swav_pair_loss
 from ...utils.precision import full_precision
 from ..groups import ViewGroups
-from .base import PairLoss, Views
+from .base import Algorithm, PairLoss, Views
 
 
 @TASK_UTILS.register_module()
@@ -30,7 +31,7 @@ class SwAVPairLoss(PairLoss):
     # A single sample is assigned to all prototypes alike.
     min_samples = 2
 
-    def check(self, algorithm: nn.Module, groups: ViewGroups) -> None:
+    def check(self, algorithm: Algorithm, groups: ViewGroups) -> None:
         super().check(algorithm, groups)
         loss = algorithm.head.loss_module
         if groups.num_kept != sum(loss.num_crops):
@@ -45,7 +46,7 @@ class SwAVPairLoss(PairLoss):
                 f'groups, with keep={list(groups.keep)}: [0, ..., {groups.keep[0] - 1}].'
             )
 
-    def forward(self, algorithm: nn.Module, views: Views, num_targets: int) -> tuple[Tensor, int]:
+    def forward(self, algorithm: Algorithm, views: Views, num_targets: int) -> tuple[Tensor, int]:
         """Embeddings (B, S, D) of all views."""
         # As upstream: the backbone takes views size by size, the neck all of them together.
         runs = [torch.cat(list(run)) for _, run in groupby(views, lambda view: view.shape[-1])]
@@ -53,7 +54,7 @@ class SwAVPairLoss(PairLoss):
         # (S * B, D) -> (B, S, D)
         return embedding.unflatten(0, (len(views), -1)).transpose(0, 1), num_targets
 
-    def form(self, algorithm: nn.Module, outputs: tuple[Tensor, int]) -> Tensor:
+    def form(self, algorithm: Algorithm, outputs: tuple[Tensor, int]) -> Tensor:
         embedding, num_targets = outputs
         loss = algorithm.head.loss_module
         scores = _scores(embedding, loss.prototypes.weight)
@@ -74,7 +75,7 @@ def _scores(embedding: Tensor, prototypes: Tensor) -> Tensor:
     return F.linear(embedding.to(dtype), F.normalize(prototypes.to(dtype), dim=1))
 
 
-def _assign(loss: nn.Module, scores: Tensor, crop: int) -> Tensor:
+def _assign(loss: Any, scores: Tensor, crop: int) -> Tensor:
     """Assignments (B, K) of a view with scores (B, K) that is trained on as the given crop."""
     batch_size, queue = len(scores), None if loss.queue is None else loss.queue[crop]
     # It is in use once it is full.

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from mmpretrain.registry import TASK_UTILS
-from torch import Tensor, nn
+from torch import Tensor
 
 from ...losses.vicreg import vicreg_pair_loss
 from ...utils.gathering import gather_ranks
-from .base import PairLoss, Views
+from .base import Algorithm, PairLoss, Views
 from .forward import project
 
 
@@ -23,12 +23,12 @@ class VICRegPairLoss(PairLoss):
     all_targets = True
 
     def forward(
-        self, algorithm: nn.Module, views: Views, num_targets: int
+        self, algorithm: Algorithm, views: Views, num_targets: int
     ) -> tuple[Tensor, Tensor, int]:
         embedding = project(algorithm, views)  # (B, S, D)
         return embedding, *gather_ranks(embedding)
 
-    def form(self, algorithm: nn.Module, outputs: tuple[Tensor, Tensor, int]) -> Tensor:
+    def form(self, algorithm: Algorithm, outputs: tuple[Tensor, Tensor, int]) -> Tensor:
         embedding, gathered, rank = outputs
         weights = algorithm.head.weights
         return vicreg_pair_loss(embedding, **weights, rank=rank, gathered=gathered)

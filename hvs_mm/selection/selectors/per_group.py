@@ -81,7 +81,7 @@ class PerGroupSelector(ScoreSelector):
         self.values = _common_values(self.rules)
 
     @property
-    def dials(self) -> Dials:
+    def dials(self) -> Dials:  # type: ignore[override]  # those of an object, not of the class
         """The dials of the rules, such as ``local_crops.temperature``."""
         return {
             f'{name}.{dial}': check

@@ -34,7 +34,7 @@ class PairGeometry(NamedTuple):
 
 
 def pair_geometry(
-    boxes: Tensor, pairs: Sequence[tuple[int, int]], flips: Tensor | None = None
+    boxes: Tensor, pairs: Sequence[Sequence[int]], flips: Tensor | None = None
 ) -> PairGeometry:
     """Compare the crops of pairs of views.
 
@@ -69,6 +69,6 @@ def pair_geometry(
     )
 
 
-def pair_ious(boxes: Tensor, pairs: Sequence[tuple[int, int]]) -> Tensor:
+def pair_ious(boxes: Tensor, pairs: Sequence[Sequence[int]]) -> Tensor:
     """Intersection over union (B, P) of P pairs of boxes (B, S, 4), see :func:`pair_geometry`."""
     return pair_geometry(boxes, pairs).iou
