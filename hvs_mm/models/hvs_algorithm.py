@@ -31,7 +31,7 @@ from .checks import (
     check_views,
     count_target_groups,
 )
-from .information_guard import build_guard
+from .information_guard import InformationGuard, build_guard
 from .photometry.device_photometry import check_photometry_done
 from .selection_schedule import SCHEDULE_SETTINGS, SelectionSchedule
 from .transparent import TransparentWrapper, build_algorithm
@@ -104,6 +104,11 @@ class HVSAlgorithm(TransparentWrapper):
         >>> kept = model.gather(views, selection.indices)  # 2 tensors (8, 3, 224, 224)
     """
 
+    selector: Selector
+    pair_loss: PairLoss
+    selection_pass: SelectionPass
+    guard: InformationGuard | None
+
     def __init__(
         self,
         algorithm: dict[str, Any] | nn.Module,
@@ -138,7 +143,7 @@ class HVSAlgorithm(TransparentWrapper):
         if pair_loss.all_targets:
             if num_target_groups not in (None, len(groups.candidates)):
                 raise ValueError(
-                    f'target_groups={list(target_groups)}: every view that '
+                    f'target_groups={list(target_groups or ())}: every view that '
                     f'{type(algorithm).__name__} trains on is a target; leave target_groups out.'
                 )
             num_target_groups = len(groups.candidates)
@@ -165,7 +170,7 @@ class HVSAlgorithm(TransparentWrapper):
     ) -> Any:
         """Select and train in mode ``'loss'``; any other mode is the algorithm's own."""
         if mode == 'loss':
-            return self.loss(inputs, data_samples)
+            return self.loss(inputs, data_samples)  # type: ignore[arg-type]  # it checks them
         return self.algorithm(inputs, data_samples, mode)
 
     @compile_guards

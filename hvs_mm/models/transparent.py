@@ -40,9 +40,11 @@ class TransparentWrapper(BaseModel):
       registered, they would be saved among the algorithm's weights.
     """
 
-    algorithm: nn.Module
+    algorithm: BaseSelfSupervisor
+    # Of the base class, which has no types.
+    _is_init: bool
 
-    def __init__(self, algorithm: nn.Module) -> None:
+    def __init__(self, algorithm: BaseSelfSupervisor) -> None:
         super().__init__(data_preprocessor=algorithm.data_preprocessor)
         self._set_member('algorithm', algorithm)
         for name in _STATE:
@@ -82,7 +84,7 @@ class TransparentWrapper(BaseModel):
 
 def build_algorithm(
     algorithm: dict[str, Any] | nn.Module, data_preprocessor: dict[str, Any] | nn.Module | None
-) -> nn.Module:
+) -> BaseSelfSupervisor:
     """Build the algorithm to wrap from its config, or check one that is built."""
     expected = (
         "the config of a self-supervised algorithm of MMPretrain, such as dict(type='SimSiam', "

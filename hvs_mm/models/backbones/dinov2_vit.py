@@ -60,7 +60,7 @@ class DINOv2VisionTransformer(MaskedVisionTransformer):
         check_choice('ffn', ffn, _FFN_TYPES)
         check_choice('drop_path', drop_path, ('path', 'samples'))
         _check_patches(kwargs.get('img_size', 224), kwargs.get('patch_size', 16))
-        layer_cfgs = {'ffn_type': _FFN_TYPES[ffn]}
+        layer_cfgs: dict[str, Any] = {'ffn_type': _FFN_TYPES[ffn]}
         if uniform_drop_path:
             layer_cfgs['drop_path_rate'] = drop_path_rate
         super().__init__(drop_path_rate=drop_path_rate, layer_cfgs=layer_cfgs, **kwargs)

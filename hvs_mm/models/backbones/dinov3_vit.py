@@ -27,6 +27,8 @@ class RotaryPositions(nn.Module):
         ValueError: If ``width`` is no multiple of 4.
     """
 
+    periods: Tensor
+
     def __init__(self, width: int, temperature: float = 100.0) -> None:
         super().__init__()
         if width % 4:

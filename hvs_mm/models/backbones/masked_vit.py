@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from mmengine.model import BaseModule
 from mmpretrain.registry import MODELS
 from torch import Tensor, nn
 
 from .offset_vit import OffsetVisionTransformer
 
 
-def patch_size(backbone: nn.Module) -> tuple[int, int]:
+def patch_size(backbone: BaseModule) -> tuple[int, int]:
     """Height and width that a view's must be multiples of; 1 for a convolutional network."""
     if not hasattr(backbone, 'patch_embed'):
         return 1, 1

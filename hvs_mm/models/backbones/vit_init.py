@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mmengine.model import update_init_info
+from mmengine.model import BaseModule, update_init_info
 from mmengine.model.weight_init import trunc_normal_
 from mmengine.registry import WEIGHT_INITIALIZERS
 from torch import nn
@@ -29,7 +29,7 @@ class ViTTruncNormal:
         self.std = std
         self.token_std = std if token_std is None else token_std
 
-    def __call__(self, module: nn.Module) -> None:
+    def __call__(self, module: BaseModule) -> None:
         """Initialize a ``VisionTransformer`` of MMPretrain and its children."""
         # MMEngine initializes children after their parent, unless they already are.
         for child in module.children():

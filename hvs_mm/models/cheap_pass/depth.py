@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 
@@ -15,7 +16,7 @@ class _Exit(Exception):  # noqa: N818 - it is no error
         self.output = output
 
 
-def layers_of(backbone: nn.Module) -> list[nn.Module]:
+def layers_of(backbone: BaseModule) -> list[nn.Module]:
     """The stages of a ``ResNet``, or the layers of a ``VisionTransformer``, in their order."""
     if hasattr(backbone, 'res_layers'):
         return [getattr(backbone, name) for name in backbone.res_layers]
@@ -27,7 +28,7 @@ def layers_of(backbone: nn.Module) -> list[nn.Module]:
     )
 
 
-def early_features(backbone: nn.Module, images: Tensor, depth: int) -> Tensor:
+def early_features(backbone: BaseModule, images: Tensor, depth: int) -> Tensor:
     """Features (N, C) of images (N, 3, H, W) after ``depth`` layers; the later ones do not run.
 
     They are the mean over the positions of a ``ResNet``'s map, or over the patch tokens of a

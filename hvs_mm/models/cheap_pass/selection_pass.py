@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ...losses.cosine import cosine_similarities
-from ...selection.pair_losses.base import PairLoss, Subsets, registered_pair_losses
+from ...selection.pair_losses.base import Algorithm, PairLoss, Subsets, registered_pair_losses
 from ...selection.pair_losses.forward import forward_views
 from ...selection.scores import ScoreWeights
 from ...utils.arguments import check_choice, check_share, is_whole
@@ -23,7 +23,7 @@ from .scale import smaller_views
 from .tokens import fewer_tokens, token_subsets, transformers_in
 
 #: Values of ``selection_pass.dtype``.
-_DTYPES = {'bfloat16': torch.bfloat16, 'float16': torch.float16}
+_DTYPES: dict[str | None, torch.dtype] = {'bfloat16': torch.bfloat16, 'float16': torch.float16}
 #: The settings of a pass.
 PASS_SETTINGS = ('scale', 'tokens', 'depth', 'dtype', 'online')
 
@@ -56,7 +56,7 @@ class SelectionPass:
 
     def __init__(
         self,
-        algorithm: nn.Module,
+        algorithm: Algorithm,
         pair_loss: PairLoss,
         scale: float = 1.0,
         tokens: float = 1.0,
@@ -110,10 +110,10 @@ class SelectionPass:
     @compile_guards
     def forward(
         self,
-        algorithm: nn.Module,
+        algorithm: Algorithm,
         views: Sequence[Tensor],
         num_targets: int,
-        target_inputs: dict[str, Tensor],
+        target_inputs: dict[str, Any],
         subsets: Subsets = None,
     ) -> Any:
         """Forward the candidates as :meth:`hvs_mm.selection.PairLoss.forward` does.
@@ -149,7 +149,7 @@ class SelectionPass:
             features = forward_views(lambda x: early_features(backbone, x, depth), views)
             return features, num_targets
 
-    def form(self, algorithm: nn.Module, outputs: Any) -> Tensor:
+    def form(self, algorithm: Algorithm, outputs: Any) -> Tensor:
         """Fill the pair-loss tensor (B, T, S) from what :meth:`forward` returned."""
         if self.depth is None:
             pair_loss = self.pair_loss.form(algorithm, outputs)
@@ -162,7 +162,7 @@ class SelectionPass:
         features, num_targets = outputs
         return -cosine_similarities(features, features[:, :num_targets])
 
-    def reusable(self, algorithm: nn.Module, outputs: Any) -> dict[str, Tensor]:
+    def reusable(self, algorithm: Algorithm, outputs: Any) -> dict[str, Tensor]:
         """Outputs (B, T, ...) that the training step need not compute again."""
         return self.pair_loss.reusable(algorithm, outputs) if self.is_exact else {}
 

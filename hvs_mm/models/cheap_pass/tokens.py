@@ -8,12 +8,13 @@ from functools import cache, partial
 from typing import Any
 
 import torch
+from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from ...utils.to_device import to_device
 
 
-def transformers_in(module: nn.Module) -> list[nn.Module]:
+def transformers_in(module: nn.Module) -> list[BaseModule]:
     """The vision transformers of MMPretrain's kind in a module, also those of a teacher."""
     return [m for m in module.modules() if hasattr(m, 'drop_after_pos') and hasattr(m, 'layers')]
 
@@ -39,7 +40,7 @@ def token_subsets(share: float) -> Callable[[int], Tensor]:
 
 @contextmanager
 def fewer_tokens(
-    transformers: Sequence[nn.Module], subsets: Callable[[int], Tensor]
+    transformers: Sequence[BaseModule], subsets: Callable[[int], Tensor]
 ) -> Iterator[None]:
     """Let vision transformers continue with some of their patch tokens.
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import reduce
 from math import inf
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
+import torch
 from mmpretrain.registry import MODELS
 from torch import Tensor
 
@@ -73,8 +75,9 @@ class DINOv2Head(IBOTHead):
         losses = super().loss(outputs)
         if not self.koleo_weight:
             return losses
-        per_view = [koleo_loss(features).mean() for features in outputs.features.unbind(1)]
-        koleo = sum(per_view)
+        features = cast(Tensor, outputs.features)
+        per_view = [koleo_loss(one).mean() for one in features.unbind(1)]
+        koleo = reduce(torch.add, per_view)
         losses['loss'] = losses['loss'] + self.koleo_weight * koleo
         losses['koleo_cls_term'] = koleo.detach() / len(per_view)
         return losses

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import inf
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 from mmengine.logging import MessageHub
@@ -113,6 +113,7 @@ class IBOTHead(DINOHead):
         patches, counts = outputs.teacher_patches, outputs.is_masked
         if self.centers_all_patches:
             # All views have equally many patches.
-            patches, counts = outputs.teacher_patch_means.flatten(0, 1), None
+            means = cast(Tensor, outputs.teacher_patch_means)
+            patches, counts = means.flatten(0, 1), None
         momentum = self.patch_center_momentum
         move_center(self, 'patch_center', patches, momentum, counts, self.step_follows)

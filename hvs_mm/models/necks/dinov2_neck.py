@@ -46,7 +46,9 @@ class DINOv2Neck(IBOTNeck):
         fixed_norm: bool = False,
         **kwargs: Any,
     ) -> None:
-        shape = dict(hidden_channels=hidden_channels, num_layers=num_layers, use_bn=use_bn)
+        shape: dict[str, Any] = dict(
+            hidden_channels=hidden_channels, num_layers=num_layers, use_bn=use_bn
+        )
         super().__init__(
             in_channels,
             out_channels,

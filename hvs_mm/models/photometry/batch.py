@@ -115,7 +115,7 @@ def _apply(images: Tensor, groups: Sequence[tuple[str, np.ndarray, np.ndarray]])
     names, rows, values = zip(*groups)
     # One transfer each for all groups, the weights of gray among the values.
     on_device = _send(rows, images.device)
-    *settings, luma = _send([*values, np.float32(colors.LUMA)], images.device)
+    *settings, luma = _send([*values, np.array(colors.LUMA, np.float32)], images.device)
     images = images.flip(1).float()
     for name, where, what in zip(names, on_device, settings):
         if len(where) == len(images):

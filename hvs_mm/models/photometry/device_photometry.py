@@ -43,7 +43,8 @@ class DevicePhotometry(SelfSupDataPreprocessor):
         """
         if isinstance(data['inputs'], Tensor):
             return super().forward(data, training)
-        records = [getattr(sample, PHOTOMETRY_FIELD, None) for sample in data['data_samples']]
+        samples = data['data_samples']
+        records: list[Any] = [getattr(sample, PHOTOMETRY_FIELD, None) for sample in samples]
         if any(record is None for record in records):
             raise ValueError(
                 f'DevicePhotometry: the data samples have no {PHOTOMETRY_FIELD!r}, which says what '

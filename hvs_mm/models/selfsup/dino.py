@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 from mmpretrain.models.selfsup.base import BaseSelfSupervisor
@@ -16,7 +16,7 @@ from ...utils.compile_guards import plain_drop_path
 from ..backbones.masked_vit import patch_size
 from ..checks import ViewsError
 from ..heads.dino_head import DINOHead
-from ..necks.dino_neck import DINONeck
+from ..necks.dino_neck import DINONeck, WeightNormLinear
 from .teacher import build_teacher, is_random, loaded_names, update_ema
 
 
@@ -98,7 +98,8 @@ class DINO(BaseSelfSupervisor):
     @torch.no_grad()
     def teacher_logits(self, views: Views) -> Tensor:
         """Logits (B, T, K) of T views (B, 3, H, W)."""
-        return _logits(self.teacher['backbone'], self.teacher['neck'], views)
+        neck = cast(DINONeck, self.teacher['neck'])
+        return _logits(self.teacher['backbone'], neck, views)
 
     def loss(
         self, inputs: Views, data_samples: Samples = None, teacher_logits: Tensor | None = None
@@ -172,7 +173,7 @@ def global_views(views: Views) -> list[Tensor]:
     return list(views[:count])
 
 
-def check_prototypes(name: str, last_layer: nn.Module, center: Tensor) -> None:
+def check_prototypes(name: str, last_layer: WeightNormLinear, center: Tensor) -> None:
     """Raise ``ValueError`` unless neck and head have equally many prototypes."""
     in_neck, in_head = len(last_layer.weight_v), center.shape[1]
     if in_neck != in_head:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
@@ -69,7 +69,9 @@ class IBOT(DINO):
         shape = (len(views[0]), len(views), *self.patch_grid(views[0]))
         if not self.head.masks_are_on():
             return torch.zeros(shape, dtype=torch.bool)
-        masks = [getattr(sample, 'view_masks', None) for sample in data_samples or [None]]
+        masks: list[Any] = [
+            getattr(sample, 'view_masks', None) for sample in data_samples or [None]
+        ]
         if any(mask is None for mask in masks):
             raise ViewsError(
                 f'{type(self).__name__} found no view_masks in the data samples: put '
@@ -143,7 +145,7 @@ class IBOT(DINO):
         features, student, student_patches = self._student_outputs(
             views, num_targets, joined, *where
         )
-        if teacher_logits is None:
+        if teacher_logits is None or teacher_patches is None:
             teacher = self._teacher_outputs(views[:num_targets], *where)
             teacher_logits, teacher_patches, teacher_patch_means = teacher
         return IBOTOutputs(
@@ -176,7 +178,7 @@ class IBOT(DINO):
         self, views: Views, rows: Tensor, patches: Tensor
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         """The teacher's logits (B, T, K) of [CLS] tokens, (M, K') of patches, and their means."""
-        neck, tokens = self.teacher['neck'], self.teacher_tokens(views)
+        neck, tokens = cast(IBOTNeck, self.teacher['neck']), self.teacher_tokens(views)
         logits = neck.logits(tokens[:, :, 0].flatten(0, 1)).unflatten(0, tokens.shape[:2])
         means = neck.patch_means(tokens[:, :, 1:]) if self.head.centers_all_patches else None
         return logits, neck.patch_logits(tokens.flatten(0, 1)[rows, 1 + patches]), means

@@ -8,7 +8,7 @@ from copy import deepcopy
 
 import torch
 from mmcv.cnn.bricks import DropPath
-from torch import nn
+from torch import Tensor, nn
 
 
 def build_teacher(**modules: nn.Module) -> nn.ModuleDict:
@@ -64,7 +64,7 @@ def update_ema(teacher: nn.Module, student: nn.Module, momentum: float) -> None:
     Raises:
         ValueError: If a process does not hold the same parts of both.
     """
-    averaged = list(teacher.parameters())
+    averaged: list[Tensor] = list(teacher.parameters())
     online = [parameter.detach() for parameter in student.parameters()]
     if [one.shape for one in averaged] != [one.shape for one in online]:
         raise ValueError(
