@@ -1,12 +1,12 @@
 from ..utils.installed import HAS_MMPRETRAIN
 
 if HAS_MMPRETRAIN:
+    from ..utils.view_geometry import ViewGeometry
     from .block_masks import BlockMasks
     from .loading.checked_image import LoadCheckedImage
     from .loading.examples import Examples, draw_examples, join_examples
     from .shapes import ShapesDataset
     from .views.candidate_views import CandidateViews
-    from .views.geometry import ViewGeometry
     from .views.pack_views import PackViews
 
 __all__ = [

@@ -164,7 +164,7 @@ class BlockMasks(BaseTransform):
 
 
 def _shares(name: str, value: float | Sequence[float]) -> list[float]:
-    shares = list(value) if is_list(value) else [value]
+    shares: list[Any] = list(value) if is_list(value) else [value]
     if not all(isinstance(s, (int, float)) and not isinstance(s, bool) for s in shares):
         raise TypeError(f'{name}={value!r} of BlockMasks must be a number or a list of numbers.')
     return shares

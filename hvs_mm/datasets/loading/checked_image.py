@@ -93,9 +93,11 @@ class LoadCheckedImage(LoadImageFromFile):
         except OSError as error:
             if error.errno in _MACHINE_ERRORS:
                 raise
-            return self._refuse(BadImage(str(path), f'cannot be read: {error.strerror or error}'))
+            self._refuse(BadImage(str(path), f'cannot be read: {error.strerror or error}'))
+            return None
         except ValueError as error:
-            return self._refuse(BadImage(str(path), str(error)))
+            self._refuse(BadImage(str(path), str(error)))
+            return None
         self._in_row.clear()
         if self._unreported:
             # The list itself: it stays filled if a later transform gives up on this image.

@@ -11,8 +11,9 @@ from mmpretrain.registry import TRANSFORMS
 
 from ...utils.arguments import check_choice, is_list, is_whole
 from ...utils.photometry_operations import PHOTOMETRY_FIELD, PHOTOMETRY_PLACES, pack_operations
+from ...utils.view_geometry import ViewGeometry
 from .colors import OPERATIONS_KEY, colors_after
-from .geometry import GEOMETRY_KEY, GEOMETRY_TRANSFORMS, ViewGeometry
+from .geometry import GEOMETRY_KEY, GEOMETRY_TRANSFORMS
 from .pipelines import build_pipeline, names
 from .view_transform import Results, image_size
 
@@ -67,7 +68,7 @@ class CandidateViews(BaseTransform):
         photometry: str = 'loader',
         exact: bool = False,
     ) -> None:
-        counts = list(num_views) if is_list(num_views) else [num_views]
+        counts: list[Any] = list(num_views) if is_list(num_views) else [num_views]
         if not all(is_whole(count) for count in counts):
             raise TypeError(f'num_views={num_views!r} must be an integer or a list of them.')
         if not all(count >= 1 for count in counts):

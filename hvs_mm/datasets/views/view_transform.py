@@ -11,7 +11,7 @@ from mmcv.transforms import BaseTransform
 Results = dict[str, Any]
 
 
-class ViewTransform:
+class ViewTransform(BaseTransform):
     """Mixed into an upstream transform, in front of it.
 
     A subclass draws the random numbers of the upstream class in the same order, applies them in
@@ -47,7 +47,8 @@ def is_color_image(image: Any) -> bool:
 def image_size(image: Any) -> tuple[int, int]:
     """(height, width) of an ndarray (H, W[, C]), a PIL image or a tensor (C, H, W)."""
     if isinstance(image, np.ndarray):
-        return image.shape[:2]
+        height, width = image.shape[:2]
+        return height, width
     if hasattr(image, 'size') and not callable(image.size):
         return image.size[::-1]
     return tuple(image.shape[-2:])

@@ -25,8 +25,8 @@ def _luma(image: np.ndarray) -> np.ndarray:
 
 def _blend(level: int, factor: float) -> np.ndarray:
     """Table of ``level + factor * (value - level)``."""
-    level = np.float32(level)
-    blended = level + np.float32(factor) * (_VALUES - level)
+    base = np.float32(level)
+    blended = base + np.float32(factor) * (_VALUES - base)
     return np.clip(blended, 0, 255).astype(np.uint8)
 
 

@@ -28,8 +28,9 @@ def resize(image: np.ndarray, size: tuple[int, int], interpolation: str) -> np.n
     # PyTorch warns about read-only arrays, and Pillow is slow on windows.
     image = image.copy()
     if not _VECTORIZED:
-        resized = Image.fromarray(image).resize(tuple(size)[::-1], INTERPOLATIONS[interpolation])
-        return np.array(resized)
+        height, width = size
+        method = INTERPOLATIONS[interpolation]
+        return np.array(Image.fromarray(image).resize((width, height), method))
     # PyTorch keeps the memory layout of a batch of one that is contiguous.
     pixels = torch.from_numpy(image).unsqueeze(0)
     # (1, H, W, 3) -> (1, 3, H, W)
