@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from mmengine.dist import broadcast
+from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -75,11 +76,11 @@ def feature_networks(model: nn.Module) -> dict[str, Callable[[Tensor], Any]]:
     DINO and iBOT have ``teacher``, which their papers evaluate, and ``student``; others
     ``backbone``. Each maps images (B, 3, H, W) to the output of a backbone.
     """
-    model = own_model(model)
-    teacher = getattr(model, 'teacher', None)
+    algorithm = own_model(model)
+    teacher = getattr(algorithm, 'teacher', None)
     if isinstance(teacher, nn.ModuleDict) and 'backbone' in teacher:
-        return {'teacher': teacher['backbone'], 'student': model.extract_feat}
-    return {'backbone': getattr(model, 'extract_feat', model)}
+        return {'teacher': teacher['backbone'], 'student': algorithm.extract_feat}
+    return {'backbone': getattr(algorithm, 'extract_feat', algorithm)}
 
 
 def choose_network(model: nn.Module, name: str | None) -> str:
@@ -172,7 +173,7 @@ def extract_features(
     return LabeledFeatures(features[:start], torch.tensor(labels).long(), indices)
 
 
-def own_model(model: nn.Module) -> nn.Module:
+def own_model(model: nn.Module) -> BaseModule:
     """The algorithm, without ``HVSAlgorithm`` or a wrapper for several processes."""
     model = unwrap_model(model)
     # The modules whose modes have to be restored are those of the algorithm.
@@ -191,7 +192,7 @@ def _label(sample: Any) -> int:
     return int(label)
 
 
-def _inputs(model: nn.Module, batch: dict[str, Any]) -> Tensor:
+def _inputs(model: BaseModule, batch: dict[str, Any]) -> Tensor:
     if hasattr(model, 'data_preprocessor'):
         return model.data_preprocessor(batch)['inputs']
     return batch['inputs'].to(next(model.parameters()).device)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from functools import reduce
+from typing import Any, cast
 
 import torch
 from mmengine.dist import all_gather, all_reduce
 from mmpretrain.models.necks import SwAVNeck
+from mmpretrain.models.selfsup.base import BaseSelfSupervisor
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from ..models.necks.dino_neck import DINONeck
 from ..models.selfsup.dino import DINO, global_views
 from ..selection.output_sums import OutputSums
 from ..utils.state_guard import preserve_state
@@ -105,7 +108,7 @@ def _pair(views: list[Tensor]) -> list[Tensor]:
     return large[:1] + large[1:][-1:]
 
 
-def _embed(algorithm: nn.Module, views: list[Tensor]) -> dict[str, Tensor]:
+def _embed(algorithm: BaseSelfSupervisor, views: list[Tensor]) -> dict[str, Tensor]:
     """Features of the first view, and projections of all."""
     features, projections = zip(*(_network(algorithm, view) for view in views))
     found = {'features': features[0], 'first': projections[0], 'second': projections[-1]}
@@ -114,11 +117,12 @@ def _embed(algorithm: nn.Module, views: list[Tensor]) -> dict[str, Tensor]:
     return {name: value.float() for name, value in found.items() if value is not None}
 
 
-def _network(algorithm: nn.Module, images: Tensor) -> tuple[Tensor, Tensor | None]:
+def _network(algorithm: BaseSelfSupervisor, images: Tensor) -> tuple[Tensor, Tensor | None]:
     """Features (B, C) and projections (B, D) of images (B, 3, H, W)."""
     if isinstance(algorithm, DINO):
-        output, neck = algorithm.teacher['backbone'](images), algorithm.teacher['neck']
-        return pool_features(output), neck.project(neck.pool(output))
+        output = algorithm.teacher['backbone'](images)
+        projector = cast(DINONeck, algorithm.teacher['neck'])
+        return pool_features(output), projector.project(projector.pool(output))
     output = algorithm.backbone(images)
     neck = algorithm.neck
     if isinstance(neck, SwAVNeck):
@@ -168,7 +172,9 @@ def _of_outputs(outputs: list[dict[str, OutputSums]]) -> dict[str, float]:
         return {}
     totals = {}
     for name in outputs[0]:
-        total = OutputSums(*map(sum, zip(*(sums[name] for sums in outputs))))
+        total = OutputSums(
+            *(reduce(torch.add, parts) for parts in zip(*(sums[name] for sums in outputs)))
+        )
         totals[name] = total.over_processes()
     teacher = totals['teacher']
     entropy = OutputEntropy.of(teacher)

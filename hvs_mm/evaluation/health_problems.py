@@ -69,7 +69,7 @@ def _collapse(health: Mapping[str, float]) -> dict[str, str]:
     found = {}
     for name, bound in (('feature', _COLLAPSED_RANK), ('projection', least)):
         rank, std = health.get(f'{name}_rank'), health.get(f'{name}_std')
-        if rank is not None and (std < _COLLAPSED_STD or rank < bound):
+        if rank is not None and std is not None and (std < _COLLAPSED_STD or rank < bound):
             found[f'{name}s'] = (
                 f'the {name}s have collapsed, they hardly differ between images: effective rank '
                 f'{rank:.1f} of {min(health["images"], health[f"{name}_dim"])}, spread {std:.3f} '

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset, DefaultSampler, default_collate
@@ -84,7 +84,9 @@ class KNNEvaluation:
         if num_workers is None:
             num_workers = (cfg.get('train_dataloader') or {}).get('num_workers', 0)
         datasets = knn_datasets(cfg, settings.bank, settings.queries)
-        check_knn_settings(settings.k, settings.temperature, len(datasets[0]))
+        # A tuple, once the settings are checked.
+        self._k = cast(tuple[int, ...], settings.k)
+        check_knn_settings(self._k, settings.temperature, len(datasets[0]))
         self.loaders = [knn_loader(d, settings.batch_size, num_workers) for d in datasets]
 
     def __call__(self, model: nn.Module) -> KNNResult:
@@ -94,7 +96,7 @@ class KNNEvaluation:
         """
         network, device = self.settings.network, next(model.parameters()).device
         bank, queries = (extract_features(model, loader, network) for loader in self.loaders)
-        return knn_accuracy(bank, queries, self.settings.k, self.settings.temperature, device)
+        return knn_accuracy(bank, queries, self._k, self.settings.temperature, device)
 
 
 def configured_settings(cfg: Config) -> dict[str, Any]:
@@ -135,12 +137,11 @@ def knn_datasets(
     bank = _default_bank(cfg) if bank is None else bank
     queries = _default_queries(bank) if queries is None else queries
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmpretrain')):
-        bank, queries = _build(cfg, 'bank', bank), _build(cfg, 'queries', queries)
+        datasets = _build(cfg, 'bank', bank), _build(cfg, 'queries', queries)
     # ImageNet always has the names of its 1000 classes: only the folders tell which are there.
-    by_folder = all(hasattr(dataset, 'folder_to_idx') for dataset in (bank, queries))
+    by_folder = all(hasattr(dataset, 'folder_to_idx') for dataset in datasets)
     ours, theirs = (
-        list((d.folder_to_idx if by_folder else d.metainfo.get('classes')) or ())
-        for d in (bank, queries)
+        list((d.folder_to_idx if by_folder else d.metainfo.get('classes')) or ()) for d in datasets
     )
     if ours and theirs and ours != theirs:
         raise ValueError(
@@ -148,7 +149,7 @@ def knn_datasets(
             f'bank {sorted({*ours} - {*theirs})[:5]}, only in the queries '
             f'{sorted({*theirs} - {*ours})[:5]}. Give folders with the same class folders.'
         )
-    return bank, queries
+    return datasets
 
 
 def knn_loader(dataset: BaseDataset, batch_size: int, num_workers: int) -> DataLoader:

@@ -86,13 +86,13 @@ class KNNHook(KNNSettings, Hook):
             f'(k={" ".join(map(str, result.accuracy))}, {self._network}), {seconds}',
         )
         if self.warn_drop is not None:
-            self._warn(runner, epoch, next(iter(result.accuracy)))
+            self._warn(runner, epoch, next(iter(result.accuracy)), self.warn_drop)
 
-    def _warn(self, runner: Runner, epoch: int, k: int) -> None:
+    def _warn(self, runner: Runner, epoch: int, k: int, drop: float) -> None:
         # A resumed run has the history of its checkpoint.
         history = runner.message_hub.get_scalar(f'knn/top1_k{k}').data[0]
         first, last = history[0], history[-1]
-        limit = (1 - self.warn_drop) * first
+        limit = (1 - drop) * first
         if last < limit and not (history[:-1] < limit).any():
             runner.logger.warning(
                 f'k-NN accuracy fell from {first:.1f} % before training to {last:.1f} % after '
