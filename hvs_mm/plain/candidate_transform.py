@@ -98,10 +98,10 @@ class CandidateTransform:
         return CandidateBatch(views, torch.tensor(boxes, dtype=torch.float32), torch.tensor(flips))
 
 
-def _pipelines(transform: Transform | Sequence[Transform]) -> list[Transform]:
+def _pipelines(transform: Any) -> list[Transform]:
     if is_list(transform):
         return list(transform)
-    parts = getattr(transform, 'transforms', None)
+    parts: Any = getattr(transform, 'transforms', None)
     # Lightly's multi-view transforms name a pipeline once for each view that it gives.
     if is_list(parts) and not isinstance(transform, v2.Transform) and _is_multi_view(transform):
         return list(dict.fromkeys(parts))
@@ -112,7 +112,7 @@ def _is_multi_view(transform: Transform) -> bool:
     return any(cls.__name__ == 'MultiViewTransform' for cls in type(transform).__mro__)
 
 
-def _steps(transform: Transform) -> Iterator[Transform]:
+def _steps(transform: Any) -> Iterator[Transform]:
     """The transforms that a pipeline applies one after another."""
     module = type(transform).__module__
     if isinstance(transform, (v2.Compose, torch.nn.Sequential)):

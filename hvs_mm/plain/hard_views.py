@@ -149,10 +149,10 @@ class HardViews:
             elif len(outputs) == 2:
                 outputs = outputs[0], outputs[1][:, : groups.num_targets]
             # Autocast would compute the products of a user's function in half precision.
-            outputs = [
+            exact = [
                 output.to(torch.promote_types(output.dtype, torch.float32)) for output in outputs
             ]
-            pair_loss = call_pair_loss(self._pair_loss, outputs, arguments)
+            pair_loss = call_pair_loss(self._pair_loss, exact, arguments)
             pair_loss = check_pair_loss(pair_loss, len(views[0]), groups)
         # Autocast remembers the weights it has cast. Those it cast here have no gradient history,
         # so the training step must not find them (torch 2.10: gradients would be None).

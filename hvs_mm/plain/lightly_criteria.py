@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import TYPE_CHECKING
 
 from torch import Tensor, distributed, nn
 
@@ -13,6 +14,10 @@ from ..losses.moco import moco_pair_loss
 from ..losses.simsiam import simsiam_pair_loss
 from ..losses.vicreg import vicreg_pair_loss
 from ..utils.gathering import gather_ranks
+
+if TYPE_CHECKING:
+    # Only who passes its criteria needs Lightly.
+    from lightly.loss import DINOLoss, NTXentLoss, VICRegLoss
 
 
 def lightly_pair_loss(criterion: nn.Module) -> Callable[..., Tensor] | None:
@@ -24,7 +29,8 @@ def lightly_pair_loss(criterion: nn.Module) -> Callable[..., Tensor] | None:
     """
     for cls in type(criterion).__mro__:
         # A subclass with a loss of its own is another criterion.
-        is_own = cls.__module__.startswith('lightly.') and type(criterion).forward is cls.forward
+        own = getattr(cls, 'forward', None)
+        is_own = cls.__module__.startswith('lightly.') and type(criterion).forward is own
         if is_own and cls.__name__ in _PAIR_LOSSES:
             return partial(_PAIR_LOSSES[cls.__name__], criterion)
     return None
@@ -34,7 +40,7 @@ def _negative_cosine(criterion: nn.Module, online: Tensor, target: Tensor | None
     return simsiam_pair_loss(online, online if target is None else target)
 
 
-def _ntxent(criterion: nn.Module, online: Tensor, target: Tensor | None = None) -> Tensor:
+def _ntxent(criterion: NTXentLoss, online: Tensor, target: Tensor | None = None) -> Tensor:
     bank = criterion.memory_bank
     if bank.size[0] == 0:
         return NTXent(criterion.temperature, criterion.gather_distributed)(online, target)
@@ -52,7 +58,7 @@ def _ntxent(criterion: nn.Module, online: Tensor, target: Tensor | None = None) 
 
 
 def _dino(
-    criterion: nn.Module,
+    criterion: DINOLoss,
     online: Tensor,
     target: Tensor | None = None,
     teacher_temp: float | None = None,
@@ -70,7 +76,7 @@ def _dino(
     return dino_pair_loss(online, target, center, criterion.student_temp, teacher_temp)
 
 
-def _vicreg(criterion: nn.Module, online: Tensor, target: Tensor | None = None) -> Tensor:
+def _vicreg(criterion: VICRegLoss, online: Tensor, target: Tensor | None = None) -> Tensor:
     if target is not None:
         raise ValueError(
             'VICRegLoss compares the views of one network with each other and takes no targets: '

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -145,7 +146,7 @@ def _draw_matrix(axis: Axes, pair_loss: np.ndarray, is_kept: list[bool], title: 
     for (target, view), value in np.ndenumerate(values):
         if num_views <= _MAX_NUMBERS and not np.isnan(value):
             color = 'w' if np.isfinite(value) and value < middle else 'k'
-            style = dict(ha='center', va='center', fontsize=_FONT, color=color)
+            style: dict[str, Any] = dict(ha='center', va='center', fontsize=_FONT, color=color)
             axis.text(view, target, f'{value:.{decimals}f}', **style)
         # The diagonal counts for methods that have losses of a view and itself.
         has_part = target < view or (target == view and not np.isnan(value))

@@ -63,6 +63,6 @@ def kept_iou_captions(record: Selection, boxes: Tensor) -> list[str]:
 
 def _pixels(views: Tensor, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
     """Normalized views (N, 3, H, W) as images (N, H, W, 3) uint8."""
-    mean, std = (torch.tensor(one, device=views.device)[:, None, None] for one in (mean, std))
-    pixels = (views.float() * std + mean).mul(255).round().clamp(0, 255).byte()
+    center, spread = (torch.tensor(one, device=views.device)[:, None, None] for one in (mean, std))
+    pixels = (views.float() * spread + center).mul(255).round().clamp(0, 255).byte()
     return pixels.permute(0, 2, 3, 1).cpu().numpy()

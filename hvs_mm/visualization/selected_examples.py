@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import deepcopy
+from typing import Any
 
 import numpy as np
 import torch
 from matplotlib.figure import Figure
-from torch import nn
 
 from ..datasets.loading.examples import Examples
+from ..models.hvs_algorithm import HVSAlgorithm
 from ..models.photometry.batch import apply_photometry
 from ..selection.record import Selection
 from ..selection.statistics.color import COLOR_CHANGES
@@ -23,7 +24,7 @@ from .record_panel import kept_iou_captions
 _FACTORS = {'brightness': 'bri', 'contrast': 'con', 'saturation': 'sat'}
 
 
-def select_examples(model: nn.Module, examples: Examples, seed: int = 0) -> Selection:
+def select_examples(model: HVSAlgorithm, examples: Examples, seed: int = 0) -> Selection:
     """Let an ``HVSAlgorithm`` select in one batch, with the same random numbers every time.
 
     Its weights, buffers and modes and the random states stay as they are.
@@ -35,7 +36,7 @@ def select_examples(model: nn.Module, examples: Examples, seed: int = 0) -> Sele
         return model.select_views(data['inputs'], data['data_samples'])
 
 
-def shown_pair_loss(model: nn.Module, selection: Selection) -> np.ndarray:
+def shown_pair_loss(model: HVSAlgorithm, selection: Selection) -> np.ndarray:
     """The pair losses (B, T, S) float32, or what the selector reads in their place.
 
     NaN for a view and itself where it does not enter a score.
@@ -48,7 +49,7 @@ def shown_pair_loss(model: nn.Module, selection: Selection) -> np.ndarray:
 
 
 def draw_examples_panel(
-    model: nn.Module, examples: Examples, selection: Selection, number: int
+    model: HVSAlgorithm, examples: Examples, selection: Selection, number: int
 ) -> Figure:
     """Picture the selection of the first ``number`` images, see :func:`draw_selection`.
 
@@ -101,7 +102,9 @@ def describe_view(colors: Sequence[float], flips: Sequence[bool]) -> str:
 def _pixels(examples: Examples, number: int) -> tuple[list[np.ndarray], list[list[np.ndarray]]]:
     """The first images and their views (h, w, 3) as the model sees them, RGB instead of BGR."""
     views = [view[:number] for view in examples.inputs]
-    left = [getattr(sample, PHOTOMETRY_FIELD, None) for sample in examples.data_samples[:number]]
+    left: list[Any] = [
+        getattr(sample, PHOTOMETRY_FIELD, None) for sample in examples.data_samples[:number]
+    ]
     if left[0] is not None:
         views = apply_photometry(views, stack_operations(left))
     return [image[..., ::-1] for image in examples.images[:number]], [
