@@ -42,7 +42,9 @@ def make_rows(runs: Sequence[Run], k: int) -> tuple[list[Row], list[str]]:
         checkpoint = run.config.checkpoint
         if run.config.kind == LINEAR and checkpoint and '://' not in checkpoint:
             folder = Path(checkpoint).expanduser().resolve().parent
-            evaluations.get(sources.get(folder), []).append(run)
+            name = sources.get(folder)
+            if name is not None:
+                evaluations[name].append(run)
     notes += [
         f'{name}: it has {len(found)} linear evaluations, each in a row of its own.'
         for name, found in evaluations.items()
@@ -75,7 +77,7 @@ def _make_row(run: Run, evaluation: Run | None, k: int) -> Row:
         'unit': 'epochs' if run.config.by_epoch else 'iterations',
         'knn_k': k,
         # Accuracies are top-1, in percent; that of k-NN after the last epoch it was measured.
-        'knn_top1': curve.get(epoch),
+        'knn_top1': None if epoch is None else curve[epoch],
         'knn_epoch': epoch,
         'linear_top1': last if is_linear else None,
         'linear_top1_best': best if is_linear else None,

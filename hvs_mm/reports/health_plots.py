@@ -44,7 +44,7 @@ def draw_health_plots(runs: Sequence[Run]) -> dict[str, Figure]:
     """
     if not any(run.log.health for run in runs):
         return {}
-    figures = {}
+    figures: dict[str, Figure] = {}
     losses = {run.name: [('', run.loss_by_epoch())] for run in runs}
     _add_plot(figures, 'Training loss', 'mean of the epoch', losses, runs)
     for title, y, names in _PLOTS:

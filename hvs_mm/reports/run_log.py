@@ -114,8 +114,8 @@ def _merge(log: RunLog, folder: Path, records: list[dict[str, Any]]) -> None:
         log.train = [record for record in log.train if record.position < start]
         log.selection = [record for record in log.selection if record.position < start]
         for results in (log.validation, log.knn, log.health):
-            for done in [done for done in results if done >= start or not log.train]:
-                del results[done]
+            for old in [old for old in results if old >= start or not log.train]:
+                del results[old]
         log.train += train
         log.selection += selection
     if train or not log.train:

@@ -119,7 +119,7 @@ def _draw_kept_views(axes: Axes, series: Series, endings: Mapping[str, str], loo
         if not periods:
             continue
         means = periods[-1].means
-        shares = []
+        shares: list[float] = []
         while f'kept_view_{len(shares)}' in means:
             shares.append(means[f'kept_view_{len(shares)}'])
         left = np.arange(len(shares)) - 0.4 + width * (position + 0.5)

@@ -73,7 +73,7 @@ def selection_html(runs: Sequence[Run], k: int = 20) -> str:
         plots={title: _source(_png(figure)) for title, figure in plots.items()},
         health={title: _source(_png(figure)) for title, figure in health.items()},
         panels={title: source for run in runs for title, source in _panels(run).items()},
-        configs=[_config(run) for run in runs if run.config_file is not None],
+        configs=[_config(run.name, run.config_file) for run in runs if run.config_file is not None],
     )
 
 
@@ -121,9 +121,9 @@ def _is_png(path: Path) -> bool:
         return file.read(len(_PNG)) == _PNG
 
 
-def _config(run: Run) -> tuple[str, str]:
-    text = run.config_file.read_text(encoding='utf-8', errors='replace')
-    return f'{run.name}: {printable(run.config_file.name)}', text
+def _config(name: str, path: Path) -> tuple[str, str]:
+    text = path.read_text(encoding='utf-8', errors='replace')
+    return f'{name}: {printable(path.name)}', text
 
 
 def _png(figure: Figure) -> bytes:

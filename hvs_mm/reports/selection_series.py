@@ -61,8 +61,7 @@ def selection_series(run: Run) -> list[Period]:
     """
     entries: dict[int, list[TrainRecord]] = {}
     for record in run.log.selection:
-        use_epoch = run.config.by_epoch and record.epoch is not None
-        position = record.epoch if use_epoch else record.iteration
+        position = record.position if run.config.by_epoch else record.iteration
         entries.setdefault(position, []).append(record)
     periods = (_join(position, records) for position, records in sorted(entries.items()))
     return [period for period in periods if period is not None]
@@ -73,12 +72,12 @@ def _join(position: int, records: Iterable[TrainRecord]) -> Period | None:
     weights: dict[str, float] = defaultdict(float)
     images = scored = 0
     for record in records:
-        found = {
+        logged = {
             name.removeprefix(_PREFIX): number(value)
             for name, value in record.scalars.items()
             if name.startswith(_PREFIX)
         }
-        found = {name: value for name, value in found.items() if value is not None}
+        found = {name: value for name, value in logged.items() if value is not None}
         count = found.pop('images', 0)
         finite = found.pop('score_gap_images', count)
         if not count > 0:

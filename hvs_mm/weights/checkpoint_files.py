@@ -22,7 +22,7 @@ from ..utils.printable import is_unicode
 try:  # NumPy 2
     from numpy._core import multiarray
 except ImportError:
-    from numpy.core import multiarray
+    from numpy.core import multiarray  # type: ignore[no-redef]
 
 #: Bytes to which a compressed checkpoint may grow in any case. torch compresses none.
 _MOST_INFLATED = 2**30

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mmengine.logging import MMLogger, print_log
-from mmengine.model import update_init_info
+from mmengine.model import BaseModule, update_init_info
 from mmengine.registry import WEIGHT_INITIALIZERS
 from torch import Tensor, nn
 
@@ -93,15 +93,15 @@ class PretrainedBackbone:
         self.strict = strict
         self.trust = trust
 
-    def __call__(self, module: nn.Module) -> None:
+    def __call__(self, module: BaseModule) -> None:
         """Initialize a ``BaseModule`` of MMEngine and its children; see :func:`load_backbone`."""
-        check_checkpoint_given(self.checkpoint)
+        checkpoint = check_checkpoint_given(self.checkpoint)
         # MMEngine initializes children after their parent, unless they already are: later they
         # would overwrite what is loaded here.
         for child in module.children():
             if hasattr(child, 'init_weights'):
                 child.init_weights()
-        load = load_backbone(module, self.checkpoint, self.prefix, self.strict, self.trust)
+        load = load_backbone(module, checkpoint, self.prefix, self.strict, self.trust)
         # Unless their `init_cfg` is of this type, backbones then set some weights again: ResNet its
         # last norms, VisionTransformer its position embeddings.
         module.init_cfg = dict(
@@ -109,21 +109,25 @@ class PretrainedBackbone:
         )
         if hasattr(module, '_params_init_info'):
             update_init_info(module, f'{type(self).__name__}: loaded from {self.checkpoint}')
-        text = load.describe(self.checkpoint)
+        text = load.describe(checkpoint)
         if load.is_complete:
             log_to_console(MMLogger.get_current_instance(), text)
         else:
             print_log(text, 'current', logging.WARNING)
 
 
-def check_checkpoint_given(checkpoint: str | None, option: str = 'model.backbone.init_cfg') -> None:
-    """Raise ``ValueError`` without a path; ``option`` is the initializer's name in the config."""
+def check_checkpoint_given(checkpoint: str | None, option: str = 'model.backbone.init_cfg') -> str:
+    """Return the path, or raise ``ValueError`` if there is none.
+
+    ``option`` is the initializer's name in the config.
+    """
     if not checkpoint:
         raise ValueError(
             f'{option}.checkpoint={checkpoint!r}: this config starts from a pretrained backbone. '
             f'Give its checkpoint with --cfg-options {option}.checkpoint=PATH (tools/train.py: '
             f'--pretrained PATH), or ask for random weights with {option}=None.'
         )
+    return checkpoint
 
 
 def backbone_state(checkpoint: Any, prefix: str | None = None) -> tuple[str, dict[str, Tensor]]:
@@ -201,7 +205,7 @@ def load_backbone(
 
 
 def fit_backbone(
-    backbone: nn.Module,
+    backbone: BaseModule,
     checkpoint: Any,
     source: str | Path,
     prefix: str | None = None,
@@ -232,12 +236,12 @@ def fit_backbone(
         result = backbone.load_state_dict(state, strict=False)
     except (AssertionError, RuntimeError) as error:
         # Load hooks may change shapes, so only loading tells whether one fits.
-        differing = [
+        unfit = [
             f'{name}: {theirs} in the checkpoint, {ours} here'
             for name, theirs, ours in differing_shapes(state, own)
             if None not in (theirs, ours)
         ]
-        reason = list_some(differing, separator='; ') if differing else str(error)
+        reason = list_some(unfit, separator='; ') if unfit else str(error)
         raise ValueError(f'{source}: {misfit}: {reason}.') from error
     missing, unexpected = (
         tuple(name for name in names if not name.endswith('num_batches_tracked'))
@@ -253,10 +257,10 @@ def differing_shapes(
     found: Mapping[str, Tensor], expected: Mapping[str, Tensor]
 ) -> list[tuple[str, tuple[int, ...] | None, tuple[int, ...] | None]]:
     """Name, found shape and expected shape of each tensor where they differ, None if missing."""
-    found, expected = (
+    there, here = (
         {name: tuple(value.shape) for name, value in state.items()} for state in (found, expected)
     )
-    shapes = [(name, found.get(name), expected.get(name)) for name in {**expected, **found}]
+    shapes = [(name, there.get(name), here.get(name)) for name in {**here, **there}]
     return [(name, theirs, ours) for name, theirs, ours in shapes if theirs != ours]
 
 

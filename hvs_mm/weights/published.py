@@ -154,7 +154,9 @@ def to_published(checkpoint: Mapping[str, Any]) -> Converted:
     """
     _check_mapping(checkpoint)
     state_dict = checkpoint.get('state_dict', checkpoint)
-    student, teacher, centers, unmatched, notes = {}, {}, {}, [], []
+    student: dict[str, Tensor] = {}
+    teacher: dict[str, Tensor] = {}
+    centers, unmatched, notes = {}, [], []
     for key, value in state_dict.items():
         network = teacher if key.startswith(TEACHER) else student
         name = _rename(key.removeprefix(TEACHER), _NAMES, back=True)
@@ -165,7 +167,7 @@ def to_published(checkpoint: Mapping[str, Any]) -> Converted:
             centers[center] = value.reshape(1, 1, -1) if center == 'center2' else value
         elif network is teacher and name == 'backbone.masked_embed':
             notes.append(f'{key} is left out: the published teacher has none.')
-        else:
+        elif name is not None:
             network[name] = value.reshape(1, -1) if name == 'backbone.masked_embed' else value
     if not student and not teacher:
         raise ValueError(_unknown({}, unmatched, 'of DINO or IBOT of this package'))
@@ -207,9 +209,14 @@ def _rename(key: str, names: Iterable[tuple[str, str]], back: bool = False) -> s
         source, target = reversed(pair) if back else pair
         match = _pattern(source).fullmatch(key)
         if match:
-            values = iter(match.groups())
-            return re.sub(r'\{\w\}', lambda _, values=values: next(values), target)
+            return _fill(target, match.groups())
     return None
+
+
+def _fill(template: str, values: Iterable[str]) -> str:
+    """The template with the values in place of its fields."""
+    left = iter(values)
+    return re.sub(r'\{\w\}', lambda _: next(left), template)
 
 
 def flattened(checkpoint: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

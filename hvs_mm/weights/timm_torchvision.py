@@ -54,7 +54,7 @@ _HEAD_WIDTH = 64
 _RESNET_EPS, _VIT_EPS, _UNSET_EPS = 1e-5, 1e-6, 1e-5
 # Settings of MMPretrain that change the features, but neither names nor shapes.
 _RESNET_SETTINGS = {'style': 'pytorch', 'strides': (1, 2, 2, 2), 'dilations': (1, 1, 1, 1)}
-_VIT_SETTINGS = {'patch_cfg': {}, 'layer_cfgs': {}}
+_VIT_SETTINGS: dict[str, Any] = {'patch_cfg': {}, 'layer_cfgs': {}}
 # Tensors that a VisionTransformer of timm has no place for.
 _LEFT_OUT = {
     'mask_token': 'stands for masked patches in pretraining',
@@ -254,7 +254,7 @@ def _timm_model(settings: Mapping[str, Any]) -> str | None:
     start = 'timm.models.VisionTransformer('
     size, patches = _TIMM_VITS.get((width, settings['depth']), ('', ()))
     registers = settings['reg_tokens']
-    same = ('patch_size', 'embed_dim', 'depth', 'mlp_ratio')
+    same: tuple[str, ...] = ('patch_size', 'embed_dim', 'depth', 'mlp_ratio')
     name, side = f'patch{patch}_{_TIMM_IMAGE_SIZE}', _TIMM_IMAGE_SIZE
     if patch == 14 and settings['init_values'] and size and registers in (0, 4):
         name, side = f'patch14{"_reg4" if registers else ""}_dinov2', _DINOV2_IMAGE_SIZE
