@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os.path as osp
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 from mmengine.config import Config
+from mmengine.model import BaseModule
 from torch import nn
+from torch.nn.modules.module import _IncompatibleKeys
 
 from ...models.hvs_algorithm import HVSAlgorithm
 from ...utils.class_name import class_name
@@ -24,7 +26,7 @@ from ..runners.checkpoint_paths import CheckpointPaths, latest_readable_checkpoi
 from .resumed_settings import check_settings
 
 
-def initialized_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+def initialized_modules(model: nn.Module) -> Iterator[tuple[str, BaseModule]]:
     """Yield the modules of a model that have an ``init_cfg``, each after the option of that."""
     parent = 'model.algorithm' if isinstance(model, HVSAlgorithm) else 'model'
     for name, module in model.named_modules():
@@ -132,7 +134,7 @@ def load_weights(
 
 def _load(
     model: nn.Module, state: dict[str, Any], source: str, checkpoint: dict[str, Any]
-) -> NamedTuple:
+) -> _IncompatibleKeys:
     """Load weights; return the missing and unexpected keys.
 
     Raises a ``ValueError`` if a shape differs, or weights of the model are not finite.

@@ -55,9 +55,10 @@ def _num_classes(model: nn.Module) -> dict[str, int]:
         # The heads of a cascade are in a list.
         stages = head.named_children() if isinstance(head, nn.ModuleList) else [('', head)]
         for stage, module in stages:
-            if isinstance(getattr(module, 'num_classes', None), int):
+            number = getattr(module, 'num_classes', None)
+            if isinstance(number, int):
                 option = '.'.join(filter(None, ['model', path, stage, 'num_classes']))
-                numbers[option] = module.num_classes
+                numbers[option] = number
     return numbers
 
 

@@ -6,6 +6,7 @@ import os
 from math import ceil
 
 from mmengine.config import Config
+from mmengine.model import BaseModel
 from torch import nn
 
 from ...models.checks import ViewsError, check_batch_size
@@ -37,7 +38,7 @@ def check_loader(cfg: Config, model: nn.Module) -> None:
         check_batch_size(model.train().algorithm, cfg[_KEY].get('batch_size', 1))
 
 
-def check_enough_images(cfg: Config, model: nn.Module, listed: dict[str, int]) -> None:
+def check_enough_images(cfg: Config, model: BaseModel, listed: dict[str, int]) -> None:
     """Check that an epoch has a batch, and none of a single image that BatchNorm cannot normalize.
 
     With fewer images than the batch size, ``drop_last=True`` leaves nothing to train on, and

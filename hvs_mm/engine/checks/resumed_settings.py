@@ -52,14 +52,14 @@ def changed_settings(before: str | None, after: str) -> ChangedSettings | None:
     """
     try:
         # Parsed, not run: the one of a checkpoint may come from anybody.
-        before, after = _flat(parse_config(before or '')), _flat(parse_config(after))
+        saved, current = _flat(parse_config(before or '')), _flat(parse_config(after))
     except ValueError:
         return None
-    if not before:
+    if not saved:
         return None
     changed = ChangedSettings([], [], [])
-    for key in sorted(before.keys() | after.keys()):
-        old, new = before.get(key, _MISSING), after.get(key, _MISSING)
+    for key in sorted(saved.keys() | current.keys()):
+        old, new = saved.get(key, _MISSING), current.get(key, _MISSING)
         if old == new or re.match(_LEFT_OUT, key):
             continue
         if re.match(_IN_THE_CHECKPOINT, key):

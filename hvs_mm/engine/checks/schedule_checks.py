@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from mmengine.config import Config
 from mmpretrain.registry import OPTIMIZERS
@@ -36,7 +38,7 @@ def check_optimizer(cfg: Config) -> None:
 
 def check_warmup(cfg: Config, model: nn.Module) -> None:
     """Check that masks begin and the teacher's temperature warms up before the run ends."""
-    head = getattr(model, 'head', None)
+    head: Any = getattr(model, 'head', None)
     warmup = getattr(head, 'warmup_teacher_temp_epochs', None)
     if warmup is None:
         return

@@ -14,7 +14,7 @@ import pickletools
 import sys
 import tarfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +60,7 @@ def dicts_in(settings: Any) -> Iterator[dict[str, Any]]:
 def _nested(settings: Any, option: str = '') -> Iterator[tuple[str, Any]]:
     """Yield settings and all values in them with their options, the outer ones first."""
     yield option, settings
-    items = []
+    items: Iterable[tuple[Any, Any]] = []
     if isinstance(settings, dict):
         items = list(settings.items())
     elif isinstance(settings, (list, tuple)):
@@ -140,7 +140,7 @@ def _is_bare_pickle(path: Path) -> bool:
         try:
             # Parsed, not run. Everything before an error would be run.
             for code, argument, _ in pickletools.genops(file):
-                if code.name in ('GLOBAL', 'INST') and _is_module(argument.partition(' ')[0]):
+                if code.name in ('GLOBAL', 'INST') and _is_module(str(argument).partition(' ')[0]):
                     return True
         except Exception:
             # Other files make it raise more than it documents.

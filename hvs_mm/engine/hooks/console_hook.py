@@ -95,7 +95,8 @@ class ConsoleHook(Hook):
         self._started = self._tick = time.monotonic()
         self._has_printed = False
         # Steps, images and seconds since the last line, and of this process.
-        self._recent, self._total = Counter(), Counter()
+        self._recent: Counter[str] = Counter()
+        self._total: Counter[str] = Counter()
         self._done = 0
         self._shown_stats = None
 
@@ -133,7 +134,9 @@ class ConsoleHook(Hook):
     def _count(self, runner: Runner, data_batch: Any, seconds: float) -> None:
         samples = data_batch.get('data_samples') if isinstance(data_batch, dict) else None
         images = len(samples or ()) or runner.train_dataloader.batch_size or 0
-        step = Counter(steps=1, images=images * get_world_size(), seconds=seconds)
+        images *= get_world_size()
+        # It adds up floats as well.
+        step = Counter(steps=1, images=images, seconds=seconds)  # type: ignore[call-overload]
         self._done += 1
         if self._done == 2:
             # The first step started the workers and may have compiled the model: not counted.

@@ -40,18 +40,20 @@ class LoaderSizes(NamedTuple):
 
 def loader_sizes(loader: DataLoader) -> LoaderSizes:
     """Return the sizes of the batches that the loader of one process is going to give."""
-    sampler = loader.sampler
+    sampler: Any = loader.sampler
     if isinstance(sampler, SeededSampler):
         sampler = sampler.sampler
     is_share = isinstance(sampler, (DefaultSampler, InfiniteSampler))
-    images = len(loader.dataset) if is_share else None
+    # Both samplers need a length, too.
+    images = len(loader.dataset) if is_share else None  # type: ignore[arg-type]
     batches = len(loader) if hasattr(loader.batch_sampler, '__len__') else None
-    if batches is None or type(loader.batch_sampler) is not BatchSampler:
+    size = loader.batch_size
+    if batches is None or size is None or type(loader.batch_sampler) is not BatchSampler:
         return LoaderSizes(images, batches, None, None)
-    last = loader.batch_size
+    last = size
     if not (loader.drop_last or isinstance(sampler, InfiniteSampler)):
-        last = len(sampler) - (batches - 1) * loader.batch_size
-    return LoaderSizes(images, batches, loader.batch_size, last)
+        last = len(sampler) - (batches - 1) * size
+    return LoaderSizes(images, batches, size, last)
 
 
 def check_batches(loader: DataLoader) -> None:
@@ -125,9 +127,7 @@ class EqualBatchesHook(Hook):
             timeout = configured_timeout(runner.cfg)
             self._group = distributed.new_group(backend='gloo', timeout=timeout)
 
-    def before_train_iter(
-        self, runner: Runner, batch_idx: int, data_batch: dict[str, Any] | None = None
-    ) -> None:
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         if self._group is None:
             return
         sampler = type(runner.train_loop.dataloader.batch_sampler).__name__

@@ -73,9 +73,11 @@ class FiniteStepHook(Hook):
         hint = 'the share of the last optimizer steps whose skipping stops a run.'
         self.max_share = check_share('max_share', max_share, hint=hint)
         hint = 'the number of optimizer steps that max_share is of.'
+        self._window = check_whole('window', window, hint=hint)
         #: Whether each of the last steps was skipped.
-        self._last: deque[bool] = deque(maxlen=check_whole('window', window, hint=hint))
-        self._model: nn.Module | None = None
+        self._last: deque[bool] = deque(maxlen=self._window)
+        #: The ``nn.Module`` that is trained, once training begins.
+        self._model: Any = None
         #: Whether the iteration that hooks are called for ended in a skipped step.
         self.was_skipped = False
 
@@ -191,7 +193,7 @@ class FiniteStepHook(Hook):
 
     def _name_causes(self, losses: Any, gradients: Any, buffers: Any) -> list[str]:
         """List for the message what is not finite; empty if everything is."""
-        firsts = {} if losses else {'loss': None}
+        firsts: dict[str, str | None] = {} if losses else {'loss': None}
         if not gradients:
             named = ((n, p.grad) for n, p in self._model.named_parameters() if p.grad is not None)
             firsts['gradients'] = first_nonfinite(named)
@@ -207,11 +209,12 @@ class FiniteStepHook(Hook):
         total = (hub.get_info('skipped_steps') or 0) + 1
         hub.update_info('skipped_steps', total)
         hub.update_scalar('train/skipped_steps', total)
+        found = self._causes or []
         share = float((outputs or {}).get('hvs_nonfinite', 0))
         if share:
-            self._causes.append(f'{100 * share:.3g} % of the scores of selection')
-        _drop_nonfinite(outputs)
-        causes = ', '.join(self._causes)
+            found.append(f'{100 * share:.3g} % of the scores of selection')
+        _drop_nonfinite(outputs or {})
+        causes = ', '.join(found)
         runner.logger.warning(
             f'iteration {runner.iter + 1}: not finite: {causes}. The optimizer step is skipped '
             f'({self._consecutive} in a row, {total} in this run).'
@@ -220,7 +223,7 @@ class FiniteStepHook(Hook):
         if self._consecutive >= self.max_consecutive:
             why = f'the last {steps}', f'max_consecutive={self.max_consecutive}'
             raise NonFiniteError(self._final_message(runner, causes, *why))
-        skipped, window = sum(self._last), self._last.maxlen
+        skipped, window = sum(self._last), self._window
         if skipped > self.max_share * window:
             why = f'{skipped} of the last {window} steps', f'max_share={self.max_share:g}'
             raise NonFiniteError(self._final_message(runner, causes, *why))
@@ -260,9 +263,9 @@ def step_was_skipped(runner: Runner) -> bool:
     return any(isinstance(hook, FiniteStepHook) and hook.was_skipped for hook in runner.hooks)
 
 
-def _drop_nonfinite(outputs: dict[str, Any] | None) -> None:
+def _drop_nonfinite(outputs: dict[str, Any]) -> None:
     """Keep values of an iteration that did not count out of the log's means, in place."""
-    for name, value in list((outputs or {}).items()):
+    for name, value in list(outputs.items()):
         if isinstance(value, Tensor) and not value.isfinite().all():
             del outputs[name]
 

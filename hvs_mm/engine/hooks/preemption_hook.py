@@ -116,7 +116,7 @@ class PreemptionHook(Hook):
             return
         is_due = self._saver is not None and self._saver.is_due()
         number = self._agreed(self._received + _SAVE if self._received else _SAVE * is_due)
-        if number == _SAVE:
+        if self._saver is not None and number == _SAVE:
             self._saver.save_due(runner)
         elif number:
             self._stop(runner, signal.Signals(number - _SAVE))

@@ -122,7 +122,7 @@ class SafeCheckpointHook(CheckpointHook):
 
     def is_due(self) -> bool:
         """Whether this process, the first one, finds that an interim checkpoint is due."""
-        if not self._has_interim or not is_main_process():
+        if self._minutes is None or not self._has_interim or not is_main_process():
             return False
         return time.monotonic() - self._saved_at >= 60 * self._minutes
 

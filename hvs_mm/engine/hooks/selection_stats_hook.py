@@ -114,7 +114,7 @@ class SelectionStatsHook(Hook):
             ``names``, ``choices`` and ``values`` of :func:`sum_statistics`, the latter as a list.
         """
         batches, earlier = self._batches, self._earlier
-        if not batches:
+        if earlier is not None and not batches:
             return earlier
         selection = join_selections([selection for selection, _ in batches])
         views = {

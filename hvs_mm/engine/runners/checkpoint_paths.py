@@ -105,7 +105,7 @@ def latest_readable_checkpoint(paths: CheckpointPaths) -> str | None:
     Raises:
         ValueError: If there are checkpoints, but none can be read.
     """
-    damaged = []
+    damaged: list[str] = []
     for path in _last_first(paths):
         reason = why_unreadable(path)
         if reason is None:
@@ -177,7 +177,8 @@ def _last_first(paths: CheckpointPaths) -> list[Path]:
     if named.parent != Path(paths.folder):
         # Saved there with another setting.
         parsed |= CheckpointPaths(paths.work_dir, str(named.parent)).checkpoints()
-    template, number = parsed.setdefault(named, (None, 0))
+    # A file with a name of another kind shares its template with none.
+    template, number = parsed.setdefault(named, ('', 0))
 
     def rank(path: Path) -> tuple[Any, ...]:
         its_template, its_number = parsed[path]

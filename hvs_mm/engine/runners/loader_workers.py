@@ -59,7 +59,7 @@ def within_timeout(batches: Iterable[T], timeout: float) -> Iterator[T]:
         while True:
             # A second later: torch's message comes first.
             with _alarm(timeout + 1) if timeout and is_main else nullcontext():
-                batch = next(iterator, iterator)
+                batch: Any = next(iterator, iterator)
             if batch is iterator:
                 return
             yield batch
@@ -101,7 +101,7 @@ def _alarm(seconds: float) -> Iterator[None]:
         signal.setitimer(signal.ITIMER_REAL, left)
 
 
-def describe_loader_failure(error: RuntimeError) -> str | None:
+def describe_loader_failure(error: Exception) -> str | None:
     """What to do about torch's error for a worker that hangs or died; None for other errors."""
     text = str(error).partition('\n')[0]
     if not text.startswith('DataLoader '):

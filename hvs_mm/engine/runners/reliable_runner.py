@@ -55,6 +55,8 @@ class ReliableRunner(Runner):
 
     #: The last checkpoint that this run saved or resumed from, and the iterations done by then.
     last_saved: tuple[str, int] | None = None
+    # Of the base class, which has no types.
+    _load_from: str | None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         end_with_launcher()
@@ -132,7 +134,7 @@ class ReliableRunner(Runner):
         ``SimSiamHook`` sets the predictor back, nor the rate at which a schedule ends.
         """
         super().scale_lr(optim_wrapper, auto_scale_lr)
-        if not (auto_scale_lr or {}).get('enable'):
+        if auto_scale_lr is None or not auto_scale_lr.get('enable'):
             return
         batch = get_world_size() * self.train_dataloader.batch_size
         ratio = batch / auto_scale_lr['base_batch_size']

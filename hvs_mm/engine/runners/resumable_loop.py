@@ -46,6 +46,10 @@ class ResumableEpochLoop(EpochBasedTrainLoop):
         ValueError: If ``max_iters`` does not end within the last epoch.
     """
 
+    # Of the base class, which has no types.
+    _iter: int
+    _max_iters: int
+
     def __init__(
         self,
         runner: Runner,
@@ -85,7 +89,7 @@ class ResumableEpochLoop(EpochBasedTrainLoop):
             # A batch sampler may wrap the sampler.
             batches = self.dataloader.batch_sampler
             for sampler in (self.dataloader.sampler, getattr(batches, 'sampler', None)):
-                if getattr(sampler, 'seed', None) is not None:
+                if sampler is not None and getattr(sampler, 'seed', None) is not None:
                     sampler.seed = seed
         was_over = 0 < self._max_epochs <= self._epoch
         model = super().run()

@@ -38,7 +38,7 @@ class SeededIndex(int):
         self.seed = seed
         return self
 
-    def __getnewargs__(self) -> tuple[int, tuple[int, ...]]:
+    def __getnewargs__(self) -> tuple[int, tuple[int, ...]]:  # type: ignore[override]
         return int(self), self.seed
 
 
@@ -60,7 +60,8 @@ class SeededSampler(Sampler):
         self._has_own_seed = isinstance(sampler, dict) and sampler.get('seed') is not None
         if isinstance(sampler, dict):
             sampler = DATA_SAMPLERS.build(sampler, default_args=dict(dataset=dataset, seed=seed))
-        self.sampler = sampler
+        #: With the ``seed``, ``set_epoch`` and length that it may have.
+        self.sampler: Any = sampler
         self.epoch = 0
         #: Number of draws to skip at the start of an epoch, because they were made before a resume.
         self.start = 0

@@ -126,7 +126,7 @@ class TrainingSession:
         """
         if not is_main_process():
             return
-        runner = self.runner
+        runner: Runner = self.runner
         took = duration(time.monotonic() - self._started)
         print(f'done in {took}: {", ".join(_results(runner))}')
         checkpoint = runner.message_hub.get_info('last_ckpt')
@@ -139,7 +139,7 @@ class TrainingSession:
             print(f'next: {self._fill(next_command)}', flush=True)
 
     def _fill(self, command: str) -> str:
-        runner = self.runner
+        runner: Runner = self.runner
         config = osp.basename(runner.cfg.filename or f'{runner.timestamp}.py')
         paths = {
             'work_dir': runner.work_dir,
@@ -165,7 +165,7 @@ def _results(runner: Runner) -> list[str]:
         results.append(f'final loss {loss:.3f}')
     knn = {name: b.current() for name, b in scalars.items() if name.startswith('knn/top1_k')}
     if knn:
-        best = max(knn, key=knn.get)
+        best = max(knn, key=knn.__getitem__)
         k = best.removeprefix('knn/top1_k')
         results.append(f'k-NN top-1 {knn[best]:.1f} % (k={k})')
     metrics = {
