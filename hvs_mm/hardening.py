@@ -210,7 +210,8 @@ def _hard_loader(loader: Mapping[str, Any], views: dict[str, Any]) -> tuple[dict
         raise ValueError(
             'the config has no train_dataloader with a dataset: pass the config of a training.'
         )
-    dataset, steps = deepcopy(dict(loader['dataset'])), set()
+    dataset = deepcopy(dict(loader['dataset']))
+    steps: set[str] = set()
     # In place: the data set may be one inside of wrappers such as RepeatDataset.
     wrapped = {'train_dataloader': {'dataset': dataset}}
     for key, inner in loaded_datasets(wrapped, ['train_dataloader']):

@@ -63,7 +63,7 @@ def use_images(cfg: Config, images: ImageSource) -> None:
     loader = cfg.get('train_dataloader')
     if not (loader or {}).get('dataset'):
         raise ValueError('--data: the config has no train_dataloader with a dataset.')
-    head = cfg.model.get('head') or {}
+    head: Any = cfg.model.get('head') or {}
     if 'num_classes' not in head:
         loader.dataset = _with_pipeline(images.dataset(), loader.dataset)
         return

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 
 from ..apis import get_config
 from ..hardening import harden, runtime_settings
@@ -169,7 +169,7 @@ def _num_views(recipe: Recipe) -> list[int]:
     return [*large, recipe.local_crops] if recipe.local_crops else large
 
 
-def _model(model: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
+def _model(model: ConfigDict, recipe: Recipe) -> ConfigDict:
     network, model = recipe.network, deepcopy(model)
     on_gpus = recipe.devices > 1 and torch.cuda.is_available()
     backbone = network.config(recipe.image_size, sync_bn=on_gpus)
@@ -217,7 +217,7 @@ def _model(model: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
     return model
 
 
-def _set_prototypes(model: dict[str, Any], recipe: Recipe) -> None:
+def _set_prototypes(model: ConfigDict, recipe: Recipe) -> None:
     """Set neck and head of DINO, iBOT or DINOv2."""
     model.neck.out_channels = model.head.out_channels = recipe.prototypes
     model.head.num_crops = sum(_num_views(recipe))
@@ -230,7 +230,7 @@ def _set_prototypes(model: dict[str, Any], recipe: Recipe) -> None:
     model.head.warmup_teacher_temp_epochs = recipe.epochs // 10 if is_long else 0
 
 
-def _loader(loader: dict[str, Any], recipe: Recipe, images: ImageSource) -> dict[str, Any]:
+def _loader(loader: ConfigDict, recipe: Recipe, images: ImageSource) -> dict[str, Any]:
     pipeline = loader.dataset.pipeline
     views = next(step for step in pipeline if step.type == 'MultiView')
     views = dict(
@@ -253,7 +253,7 @@ def _loader(loader: dict[str, Any], recipe: Recipe, images: ImageSource) -> dict
     )
 
 
-def _fit_view(view: list[dict[str, Any]], recipe: Recipe) -> list[dict[str, Any]]:
+def _fit_view(view: list[ConfigDict], recipe: Recipe) -> list[ConfigDict]:
     """Fit the transforms of a view to the size of the images."""
     fitted = []
     for step in deepcopy(view):
@@ -270,7 +270,7 @@ def _fit_view(view: list[dict[str, Any]], recipe: Recipe) -> list[dict[str, Any]
     return fitted
 
 
-def _optimizer(wrapper: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
+def _optimizer(wrapper: ConfigDict, recipe: Recipe) -> dict[str, Any]:
     settings = dict(type=recipe.optimizer, lr=recipe.lr, weight_decay=recipe.weight_decay)
     if recipe.optimizer != 'AdamW':
         settings['momentum'] = 0.9

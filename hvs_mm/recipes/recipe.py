@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from math import ceil, sqrt
@@ -155,7 +156,7 @@ def choose_recipe(
     _check_numbers(images, views if hard_views else 4, epochs, steps, batch_size, devices)
     on_gpu = torch.cuda.is_available()
     size, size_reason = _choose_size(images, image_size, on_gpu, network, method)
-    if batch_size == 'auto':
+    if isinstance(batch_size, str):
         batch_size, batch_reason = _choose_batch(len(images), size, on_gpu, devices)
     else:
         batch_reason = 'as asked'
@@ -211,7 +212,7 @@ def choose_recipe(
     return recipe
 
 
-def check_name(option: str, name: str, known: dict[str, object]) -> None:
+def check_name(option: str, name: str, known: Mapping[str, object]) -> None:
     """Raise a ``ValueError`` that proposes a similar name if a name is unknown."""
     if name in known:
         return

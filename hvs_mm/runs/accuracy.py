@@ -152,8 +152,8 @@ def _features(
         run, root, paths, progress, title, batch_size, num_workers
     )
     labels = torch.from_numpy(part['labels'][positions])
-    features = torch.from_numpy(features)
-    return LabeledFeatures(features, labels, torch.arange(len(features))), broken
+    numbers = torch.arange(len(features))
+    return LabeledFeatures(torch.from_numpy(features), labels, numbers), broken
 
 
 def _chance(known: torch.Tensor, labels: torch.Tensor) -> Accuracy:

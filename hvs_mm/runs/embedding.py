@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -51,7 +52,7 @@ class Embedding:
             if Path(path).suffix == '.parquet':
                 self._write_parquet(unfinished)
             else:
-                arrays = {'features': self.features, 'files': np.array(self.files)}
+                arrays: dict[str, Any] = {'features': self.features, 'files': np.array(self.files)}
                 if self.labels is not None:
                     arrays |= {'labels': self.labels, 'classes': np.array(self.classes)}
                 # By its name NumPy would add an extension.
@@ -153,5 +154,5 @@ def _list_images(
         return root, paths, None, ()
     numbers = {name: number for number, name in enumerate(images.classes)}
     parts = [path.split('/') for path in paths]
-    labels = [numbers.get(part[1], -1) if len(part) > 2 else -1 for part in parts]
-    return root, paths, np.array(labels, np.int64), images.classes
+    found = [numbers.get(part[1], -1) if len(part) > 2 else -1 for part in parts]
+    return root, paths, np.array(found, np.int64), images.classes

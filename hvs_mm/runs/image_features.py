@@ -99,7 +99,9 @@ def image_features(
     dataset = _ImageFiles(root, paths, run.pipeline)
     loader = DataLoader(dataset, batch_size, num_workers=num_workers, collate_fn=list)
     device = next(run.model.parameters()).device
-    features, positions, broken = np.empty((0, 0), np.float32), [], []
+    features = np.empty((0, 0), np.float32)
+    positions: list[int] = []
+    broken: list[BadImage] = []
     task = progress.add_task(title, total=len(paths))
     for batch in loader:
         good = [(position, image) for position, image in batch if isinstance(image, Tensor)]

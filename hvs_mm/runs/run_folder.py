@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.dataset import Compose
+from mmengine.model import BaseModel
 from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
@@ -52,7 +53,7 @@ class TrainedRun:
     folder: Path
     checkpoint: Path
     cfg: Config
-    model: nn.Module
+    model: BaseModel
     network: str
     epoch: int | None
 
@@ -156,7 +157,7 @@ def open_run(
 
 def load_feature_model(
     cfg: Config, checkpoint: str | Path, network: str | None = None, trust: bool = False
-) -> tuple[nn.Module, str, int | None]:
+) -> tuple[BaseModel, str, int | None]:
     """Build the model of a config, and load the backbone of a checkpoint as its own.
 
     Returns:
@@ -169,7 +170,7 @@ def load_feature_model(
     model = build_model(cfg, trust)
     choose_network(model, network)
     content = load_checkpoint(checkpoint, trust)
-    load = fit_backbone(model.backbone, content, checkpoint, PREFIXES.get(network))
+    load = fit_backbone(model.backbone, content, checkpoint, PREFIXES.get(network or ''))
     # A teacher has the architecture of the student, in whose place it is evaluated.
     found = 'teacher' if load.prefix == PREFIXES['teacher'] else network or 'backbone'
     # A bare state dict has no epoch.

@@ -119,7 +119,7 @@ def train(
         raise ValueError('--data is missing: name a folder of images to train on.')
     _check_free(folder)
     images = find_images(data)
-    choice = dict(
+    choice: dict[str, Any] = dict(
         method=method,
         model=model,
         views=views,
