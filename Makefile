@@ -66,9 +66,10 @@ soak: setup ## Let a small run meet faults and check that it survives them (3 mi
 detection: setup ## Add MMDetection (about 2 minutes, 400 MB)
 	@$(PIP) install -q --build-constraint $(CONSTRAINTS) -c $(CONSTRAINTS) -r requirements/detection.txt
 
-lint: setup ## Check style and formatting
+lint: setup ## Check style, formatting and types
 	@"$(VENV_PYTHON)" -m ruff check .
 	"$(VENV_PYTHON)" -m ruff format --check .
+	"$(VENV_PYTHON)" -m mypy
 
 format: setup ## Format the code and fix what can be fixed
 	@"$(VENV_PYTHON)" -m ruff check --fix .
@@ -155,7 +156,7 @@ clean: ## Remove the environments, caches and build output of this checkout
 	@for venv in .venv .venv-openmmlab .venv-docs .venv-upgrade .venv-upgrade-docs; do
 	    if [ -f "$$venv/.hvs-mm" ]; then rm -rf "$$venv"; fi
 	done
-	rm -rf $(RELEASE_VENV) build dist site hvs_mm.egg-info hvs_mm/.mim .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(RELEASE_VENV) build dist site hvs_mm.egg-info hvs_mm/.mim .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find hvs_mm configs tools tests -type d -name __pycache__ -prune -exec rm -rf {} +
 
 # Prints the interpreter to use, or says what was found and how to go on.

@@ -128,7 +128,7 @@ setup(
     ],
     packages=find_packages(include=[PACKAGE, f'{PACKAGE}.*', 'hvs_mm_cli']),
     entry_points={'console_scripts': ['hvs-mm = hvs_mm_cli.main:main']},
-    package_data={f'{PACKAGE}.reports': ['*.j2']},
+    package_data={PACKAGE: ['py.typed'], f'{PACKAGE}.reports': ['*.j2']},
     python_requires='>=3.10',
     install_requires=read_requirements('runtime'),
     extras_require=extras,

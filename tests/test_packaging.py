@@ -110,7 +110,7 @@ def test_wheel_has_copies_of_what_mim_reads(wheel: Path, tree: Path) -> None:
     assert mim == wanted
     # Everything that is not below the package's own mim folder, data files included.
     own = {f'hvs_mm/{name}' for name in files_below(tree / 'hvs_mm')}
-    assert 'hvs_mm/reports/selection_report.html.j2' in own
+    assert {'hvs_mm/reports/selection_report.html.j2', 'hvs_mm/py.typed'} <= own
     assert own <= names
     assert not [name for name in names if name.startswith(('tests/', 'configs/', 'tools/'))]
 

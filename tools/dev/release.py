@@ -21,7 +21,8 @@ ORIGINS = {
 #: What a package holds that runs or is read as text.
 TEXT = ('.cff', '.cfg', '.css', '.in', '.ipynb', '.j2', '.js', '.jsonl', '.md', '.py', '.sh',
         '.svg', '.toml', '.txt', '.yml')  # fmt: skip
-TEXT_NAMES = ('LICENSE', 'METADATA', 'Makefile', 'PKG-INFO', 'RECORD', 'WHEEL', 'Dockerfile')
+TEXT_NAMES = ('LICENSE', 'METADATA', 'Makefile', 'PKG-INFO', 'RECORD', 'WHEEL', 'Dockerfile',
+              'py.typed')  # fmt: skip
 _LARGEST = 1_000_000
 _FOREIGN = re.compile(rb'copyright +(\(c\)|\d)|SPDX-Licen[s]e|licensed +under', re.IGNORECASE)
 
