@@ -64,13 +64,16 @@ def use_images(cfg: Config, images: ImageSource) -> None:
     if not (loader or {}).get('dataset'):
         raise ValueError('--data: the config has no train_dataloader with a dataset.')
     head: Any = cfg.model.get('head') or {}
+    sampler: Any = loader.get('sampler') or {}
+    if class_name(sampler) == 'DefaultSampler' and sampler.get('shuffle', True):
+        sampler.type = images.sampler
     if 'num_classes' not in head:
         loader.dataset = _with_pipeline(images.dataset(), loader.dataset)
         return
     if not images.classes or images.held_out is None:
         raise ValueError(
             f'--data {str(images.root)!r}: model.type={cfg.model.type!r} needs labels: put the '
-            'images into train/CLASS/ and val/CLASS/ below that folder.'
+            'images into train/CLASS/ and val/CLASS/ below a folder.'
         )
     head.num_classes = len(images.classes)
     # The five best of four classes say nothing, and upstream's Accuracy refuses them.

@@ -247,7 +247,7 @@ def _loader(loader: ConfigDict, recipe: Recipe, images: ImageSource) -> dict[str
         num_workers=recipe.num_workers,
         persistent_workers=True,
         drop_last=True,
-        sampler=dict(type='DefaultSampler', shuffle=True),
+        sampler=dict(type=images.sampler, shuffle=True),
         collate_fn=dict(type='default_collate'),
         dataset=dict(images.dataset(), pipeline=steps),
     )

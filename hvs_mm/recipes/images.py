@@ -1,23 +1,24 @@
-"""Find the images that a user points at: a flat or nested folder, class folders, or a list."""
+"""Find the images that a user points at: folders, a list, or shards."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
+from mmengine import fileio
 
-from ..datasets.loading.image_files import check_image_file
+from ..datasets.loading.image_files import read_image
 from ..datasets.loading.image_headers import declared_size
 
 #: What CustomDataset of MMPretrain lists.
 EXTENSIONS = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif')
 #: Names of the folders with the images to train on, and to test on.
-_TRAINING, _HELD_OUT = 'train', ('val', 'valid', 'validation', 'test')
+_TRAINING, HELD_OUT = 'train', ('val', 'valid', 'validation', 'test')
 #: Images whose size is read.
 _SAMPLE = 256
 
@@ -33,14 +34,18 @@ class ImageSource:
         prefix: Folder below the folder that was asked for, ``'train'`` or ``''``.
         list_file: The text file that names the images, if it was one.
         held_out: Images of the same classes that are not for training, if there are any.
+        sampler: Sampler that shuffles them.
+        class_kind: What the classes are, for a user.
     """
 
-    root: Path
-    paths: tuple[str, ...]
+    root: Path | str
+    paths: Sequence[str]
     classes: tuple[str, ...] = ()
     prefix: str = ''
     list_file: Path | None = None
     held_out: ImageSource | None = None
+    sampler: ClassVar[str] = 'DefaultSampler'
+    class_kind: ClassVar[str] = 'class folders'
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -62,12 +67,12 @@ class ImageSource:
         """
         order = np.random.default_rng(0).permutation(len(self))[:_SAMPLE]
         sides, reason = [], None
-        for path in (self.root / self.paths[number] for number in order):
+        for path in (self.paths[number] for number in order):
             try:
-                check_image_file(path)
-                sides.append(min(declared_size(path.read_bytes())))
+                content = read_image(fileio.join_path(str(self.root), path))
+                sides.append(min(declared_size(content)))
             except (OSError, ValueError) as error:
-                reason = f'{path.name}: {error}'
+                reason = f'{path.rpartition("/")[2]}: {error}'
         if not sides:
             raise ValueError(
                 f'none of {len(order)} images tried below {str(self.root)!r} can be read '
@@ -80,7 +85,7 @@ class ImageSource:
         """One line for a user."""
         text = f'{len(self):,} images, median short side {self.median_side} px'
         if self.classes:
-            text += f', {len(self.classes)} class folders'
+            text += f', {len(self.classes)} {self.class_kind}'
         return text + (f', {len(self.held_out):,} held out' if self.held_out else '')
 
     def dataset(self) -> dict[str, Any]:
@@ -102,16 +107,21 @@ class ImageSource:
 
 
 def find_images(data: str | os.PathLike) -> ImageSource:
-    """Find the images of a folder or of a text file with one path a line.
+    """Find the images of a folder, of a text file with one path a line, or of shards.
 
     A folder ``train`` below ``data`` holds the images to train on, ``val`` or ``test`` next to it
     the held-out ones. If all images lie in at least two folders with at least two images each,
-    these folders are the classes. Paths in a text file are relative to it.
+    these folders are the classes. Paths in a text file are relative to it. ``'x-{00..99}.tar'`` and
+    ``'hf:PATH'`` are shards, see :func:`hvs_mm.recipes.shards.find_shards`.
 
     Raises:
         FileNotFoundError: If there is no such folder or file, or a listed image is missing.
         ValueError: If there are no images.
     """
+    from .shards import find_shards, is_sharded
+
+    if is_sharded(data):
+        return find_shards(data)
     data = Path(data).expanduser().absolute()
     if data.is_file():
         return _read_list(data)
@@ -123,7 +133,7 @@ def find_images(data: str | os.PathLike) -> ImageSource:
     if not (data / _TRAINING).is_dir():
         return _read_folder(data, '')
     found = _read_folder(data / _TRAINING, _TRAINING)
-    held_out = next((data / name for name in _HELD_OUT if (data / name).is_dir()), None)
+    held_out = next((data / name for name in HELD_OUT if (data / name).is_dir()), None)
     if held_out is None or not found.classes:
         return found
     other = _read_folder(held_out, held_out.name)
@@ -136,9 +146,11 @@ def find_images(data: str | os.PathLike) -> ImageSource:
 def _read_folder(folder: Path, prefix: str) -> ImageSource:
     paths = tuple(sorted(walk_images(str(folder))))
     if not paths:
+        tars = next(folder.glob('*.tar'), None)
         raise ValueError(
             f'--data: there are no images below {str(folder)!r}, no names that end in '
             f'{", ".join(EXTENSIONS)}.'
+            + (f" Its tar shards are named by --data '{folder}/*.tar'." if tars else '')
         )
     return ImageSource(folder, paths, _find_classes(paths), prefix)
 

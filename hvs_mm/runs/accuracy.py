@@ -17,6 +17,7 @@ from ..evaluation.knn import Accuracy, check_knn_settings, knn_accuracy
 from ..evaluation.linear import linear_accuracy
 from ..recipes import ImageSource, find_images
 from ..recipes.config import knn_split
+from ..recipes.shards import ShardSource
 from ..utils.bad_images import BadImage
 from .image_features import image_features, progress_bar
 from .output import prepare_output
@@ -164,6 +165,8 @@ def _chance(known: torch.Tensor, labels: torch.Tensor) -> Accuracy:
 
 def _why_no_labels(images: ImageSource) -> str:
     """Why the images have no classes, and what to do."""
+    if isinstance(images, ShardSource):
+        return images.no_labels
     counts = Counter(Path(path).parts[0] if '/' in path else '' for path in images.paths)
     way_out = (
         'Accuracy needs a folder per class, e.g. cat/ and dog/, also below train/ and val/; '

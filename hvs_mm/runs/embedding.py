@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ..datasets.shards.addresses import TarAddresses
 from ..recipes import find_images
 from ..recipes.images import walk_images
 from ..utils.atomic_write import atomic_write
@@ -28,7 +30,8 @@ class Embedding:
 
     Attributes:
         features: (N, D) float32.
-        files: N paths, relative to the folder (or the folder of the list) that was asked for.
+        files: N paths, relative to the folder (or the folder of the list) that was asked for; in
+            shards, e.g. ``'shards-000.tar!/cat/17.jpg'`` or the row.
         labels: (N,) int64 positions in ``classes``, -1 for an image in no class folder; None
             without class folders.
         classes: Names of the class folders.
@@ -123,6 +126,9 @@ def embed(
             trained, root, paths, progress, batch_size=batch_size, num_workers=num_workers
         )
     files = [paths[position] for position in positions]
+    if isinstance(paths, TarAddresses):
+        # Without the bytes.
+        files = [name.rpartition('?')[0] for name in files]
     labels = None if labels is None else labels[positions]
     embedding = Embedding(features, files, labels, classes, broken)
     if out is not None:
@@ -141,12 +147,12 @@ def _check_format(out: Path) -> None:
 
 def _list_images(
     data: str | os.PathLike,
-) -> tuple[Path, list[str], np.ndarray | None, tuple[str, ...]]:
+) -> tuple[Path | str, Sequence[str], np.ndarray | None, tuple[str, ...]]:
     """All images of a folder: its path, theirs below it, labels and names of classes."""
     images = find_images(data)
     if not images.prefix:
         labels = images.labels if images.classes else None
-        return images.root, list(images.paths), labels, images.classes
+        return images.root, images.paths, labels, images.classes
     # train/ and what lies next to it, e.g. train/cat/1.jpg.
     root = images.root.parent
     paths = sorted(walk_images(str(root)))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from mmengine import fileio
 from mmengine.dataset import Compose
 from mmengine.registry import DefaultScope
 from rich.console import Console
@@ -27,8 +28,8 @@ _MAX_WORKERS = 8
 class _ImageFiles(Dataset):
     """Images as the network takes them, or why one cannot be used, with their positions."""
 
-    def __init__(self, root: Path, paths: Sequence[str], pipeline: list[dict]) -> None:
-        self.root, self.paths = root, paths
+    def __init__(self, root: Path | str, paths: Sequence[str], pipeline: list[dict]) -> None:
+        self.root, self.paths = str(root), paths
         self.loader = LoadCheckedImage()
         with DefaultScope.overwrite_default_scope('mmpretrain'):
             self.transform = Compose(pipeline)
@@ -38,14 +39,15 @@ class _ImageFiles(Dataset):
 
     def __getitem__(self, position: int) -> tuple[int, Tensor | BadImage]:
         path = self.paths[position]
+        whole = fileio.join_path(self.root, path)
         try:
-            image = self.loader.read(self.root / path)
+            image = self.loader.read(whole)
         except OSError as error:
             return position, BadImage(path, f'cannot be read: {error.strerror or error}')
         except ValueError as error:
             return position, BadImage(path, str(error))
         shape = image.shape[:2]
-        results = dict(img=image, img_shape=shape, ori_shape=shape, img_path=str(self.root / path))
+        results = dict(img=image, img_shape=shape, ori_shape=shape, img_path=whole)
         return position, self.transform(results)['inputs']
 
 
@@ -65,7 +67,7 @@ def progress_bar() -> Progress:
 
 def image_features(
     run: TrainedRun,
-    root: Path,
+    root: Path | str,
     paths: Sequence[str],
     progress: Progress,
     title: str = 'features',
@@ -76,7 +78,7 @@ def image_features(
 
     Args:
         run: The run with the network.
-        root: Folder that ``paths`` are relative to.
+        root: Folder, or beginning of addresses, that ``paths`` are relative to.
         paths: N image files.
         progress: Where to show how many images are done, under ``title``.
         batch_size: Images that go forward together.

@@ -11,12 +11,11 @@ import mmcv
 import numpy as np
 from mmcv.image.io import imread_flags
 from mmcv.transforms import LoadImageFromFile
-from mmengine import fileio
 from mmpretrain.registry import TRANSFORMS
 
 from ...utils.arguments import check_choice, check_whole
 from ...utils.bad_images import SKIPPED_FIELD, BadImage, BadImagesError, describe
-from .image_files import MAX_BYTES, check_image_file
+from .image_files import MAX_BYTES, read_image
 from .image_headers import declared_size
 
 #: A quarter of a gibibyte of decoded pixels, as Pillow's ``MAX_IMAGE_PIXELS``.
@@ -114,9 +113,7 @@ class LoadCheckedImage(LoadImageFromFile):
             ValueError: If it is bad; the message gives the reason.
             MemoryError: If there is no memory for the image.
         """
-        if self.backend_args is None and '://' not in str(path):
-            check_image_file(path, self.max_bytes)
-        return self.decode(fileio.get(path, backend_args=self.backend_args))
+        return self.decode(read_image(path, self.max_bytes, self.backend_args))
 
     def decode(self, content: bytes) -> np.ndarray:
         """Check and decode the content of an image file, to the pixels of upstream's transform.
