@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +16,9 @@ from ..datasets.shards.shard_datasets import class_numbers, default_split
 from ..datasets.shards.tar_index import expand_shards, read_index
 from .images import HELD_OUT, ImageSource
 
-_HUGGING_FACE, _TAR = 'hf:', '.tar'
+_HUGGING_FACE = 'hf:'
+#: Compressed ones are rejected where they are read.
+_TAR = re.compile(r'.*\.(tar(\.\w+)?|tgz)', re.DOTALL)
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +52,7 @@ class ShardSource(ImageSource):
 
 def is_sharded(data: str | os.PathLike) -> bool:
     """Whether images are in tar shards or in a data set of Hugging Face."""
-    return str(data).startswith(_HUGGING_FACE) or str(data).endswith(_TAR)
+    return str(data).startswith(_HUGGING_FACE) or _TAR.fullmatch(str(data)) is not None
 
 
 def find_shards(data: str | os.PathLike) -> ShardSource:

@@ -15,18 +15,19 @@ from ...utils.arguments import check_whole
 class BlockSampler(DefaultSampler):
     """Shuffles blocks of consecutive images, then images within a window of some blocks.
 
-    A block is read from one place of a shard, so a disk or a file server reads long pieces, and a
-    window, which comes from blocks all over the data set, stays in the page cache of the machine
-    while its images are drawn. Each process has its own blocks; each image comes once an epoch, up
-    to those that fill up the last batch. The order depends on the seed and the epoch alone.
-    Block-level shuffling is as good as a full one for SGD: CorgiPile, `arXiv 2206.05830
-    <https://arxiv.org/abs/2206.05830>`_.
+    So disks and file servers read long pieces: the system is asked to read the blocks of the next
+    window into its page cache, as a whole, while the images of a window are drawn, if the data set
+    has ``read_ahead``. Each process has blocks of its own, from all over the data set; each image
+    comes once an epoch, up to those that fill up the last batch. The order depends on the seed, the
+    epoch and the number of processes. CorgiPile, `arXiv 2206.05830
+    <https://arxiv.org/abs/2206.05830>`_, compares such an order with others.
 
     Args:
         dataset: Data set to sample from.
         shuffle, seed, round_up: As for MMEngine's ``DefaultSampler``.
         block_size: Images in a block.
-        window: Images in a window.
+        window: Images in a window. Two of them should fit into the memory that the machine has
+            left for each process.
 
     Raises:
         ValueError: If a size is below 1.
@@ -44,6 +45,8 @@ class BlockSampler(DefaultSampler):
         super().__init__(dataset, shuffle, seed, round_up)
         self.block_size = check_whole('block_size', block_size)
         self.window = check_whole('window', window)
+        #: Draws of the next epoch that are skipped, because they were made before a resume.
+        self.skipped = 0
 
     def __iter__(self) -> Iterator[int]:
         """Iterate over the positions of this process."""
@@ -62,6 +65,20 @@ class BlockSampler(DefaultSampler):
             start = self.rank * share + min(self.rank, rest)
         own = np.resize(order, self.total_size)[start : start + self.num_samples]
         random = np.random.default_rng((self.seed, self.epoch, self.rank))
+        drawn = own.copy()
         for first in range(0, len(own), self.window):
-            random.shuffle(own[first : first + self.window])
-        return iter(own.tolist())
+            random.shuffle(drawn[first : first + self.window])
+        if not hasattr(self.dataset, 'read_ahead'):
+            return iter(drawn.tolist())
+        return self._reading_ahead(own, drawn)
+
+    def _reading_ahead(self, own: np.ndarray, drawn: np.ndarray) -> Iterator[int]:
+        """Yield positions; ask for those of the next window, block by block, before they come."""
+        asked = self.skipped - self.skipped % self.window
+        for number, position in enumerate(drawn.tolist()):
+            starts = number % self.block_size == 0 or number == self.skipped
+            if starts and number >= self.skipped:
+                end = number + self.window + self.block_size
+                self.dataset.read_ahead(own[asked:end])
+                asked = max(asked, end)
+            yield position

@@ -101,6 +101,11 @@ class WebDatasetImages(_ShardDataset):
         index = read_index(expand_shards(self.shards))
         return self._records(TarAddresses(index), index.label, (), 'a cls or json member')
 
+    def read_ahead(self, positions: np.ndarray) -> None:
+        """Ask the system to read images into its page cache, without waiting for them."""
+        if isinstance(self.data_list, Records):
+            self.data_list.addresses.read_ahead(positions)
+
     def extra_repr(self) -> list[str]:
         """Lines that ``repr`` adds to those of the base class."""
         return [f'Shards: \t{self.shards}']

@@ -74,8 +74,9 @@ def scan_shard(path: str) -> ShardMembers:
                 # A class of its own counts more than an entry of a description.
                 if extension == 'cls' or 'label' not in sample:
                     sample['label'] = label
-        if members.damage < 0:
-            # Otherwise parts of the last sample may be missing.
+        # Damage may have taken the label of the last sample.
+        has_labels = any(label >= 0 for label in members.labels)
+        if members.damage < 0 or 'label' in sample or not has_labels:
             _add(members, sample)
     return members
 

@@ -81,6 +81,9 @@ class SeededSampler(Sampler):
 
     def __iter__(self) -> Iterator[SeededIndex]:
         rank, world_size = get_dist_info()
+        if hasattr(self.sampler, 'skipped'):
+            # It need not prepare these.
+            self.sampler.skipped = self.start
         draws = enumerate(self.sampler)
         for number, index in islice(draws, self.start, None):
             yield SeededIndex(index, (self.seed, self.epoch, number * world_size + rank))
