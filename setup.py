@@ -92,6 +92,7 @@ extras = {
     'analysis': read_requirements('analysis'),
     'device': read_requirements('device'),
     'export': read_requirements('export'),
+    'shards': read_requirements('shards'),
     'tests': read_requirements('tests'),
 }
 # `openmmlab` excludes the others, so `all` means the default stack.
@@ -102,6 +103,7 @@ extras['all'] = sorted(
         *extras['analysis'],
         *extras['device'],
         *extras['export'],
+        *extras['shards'],
         *extras['tests'],
     }
 )

@@ -16,6 +16,7 @@ from hvs_mm.evaluation.knn_evaluation import knn_loader
 from hvs_mm.runs import embedding
 from hvs_mm.runs.run_folder import open_run
 from tests.helpers.runs import draw
+from tests.helpers.tar_shards import write_shard
 
 
 def flat(folder: Path, number: int = 5) -> Path:
@@ -41,6 +42,20 @@ def test_features_are_those_of_the_evaluation(trained, class_images):
     assert (found.features.dtype, found.labels.dtype) == (np.float32, np.int64)
     assert found.files[:2] == ['blue/0.png', 'blue/1.png']
     assert found.skipped == []
+
+
+def test_features_of_shards_are_those_of_the_files(trained, class_images, tmp_path):
+    paths = sorted((class_images / 'val').rglob('*.png'))
+    members = {}
+    for number, path in enumerate(paths):
+        members[f'{path.stem}-{path.parent.name}.png'] = path.read_bytes()
+        members[f'{path.stem}-{path.parent.name}.cls'] = str(number // 4).encode()
+    write_shard(tmp_path / 'x.tar', members)
+    found = hvs_mm.embed(trained('small_resnet'), tmp_path / '*.tar')
+    expected = hvs_mm.embed(trained('small_resnet'), class_images / 'val')
+    np.testing.assert_array_equal(found.features, expected.features)
+    assert found.labels.tolist() == expected.labels.tolist()
+    assert found.files[0] == 'x.tar!/0-blue.png'
 
 
 def test_folder_with_training_and_test_images(trained, class_images):

@@ -17,6 +17,8 @@ from hvs_mm.engine import ResumableEpochLoop
 from hvs_mm.engine.hooks.equal_batches_hook import LoaderSizes, loader_sizes
 from hvs_mm.engine.runners import resumable_loop
 from hvs_mm.engine.runners.seeded_draws import SeededSampler
+from tests.helpers.hostile_images import plain_images
+from tests.helpers.tar_shards import write_shards
 from tests.helpers.tiny_dino import build_runner, dino_config
 
 IMAGES, BATCH = 10, 2
@@ -154,6 +156,36 @@ def test_a_resumed_run_sees_what_is_left(tmp_path, whole_run, after):
     runner, rest = build(tmp_path, resume=True, load_from=checkpoint, default_hooks=NO_CHECKPOINTS)
     runner.train()
     assert rest.seen == seen[after:]
+
+
+@pytest.mark.parametrize('workers', [0, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_run_on_shards_that_is_resumed_is_the_same(tmp_path, workers):
+    images = list(plain_images(IMAGES, size=48).values())
+    write_shards(tmp_path, images, 2, kind='jpg')
+    shards = dict(
+        type='WebDatasetImages',
+        shards=f'{tmp_path}/x-00{{0..1}}.tar',
+        pipeline=[dict(type='LoadCheckedImage'), *PIPELINE],
+    )
+    loader = dict(
+        dataset=shards,
+        sampler=dict(type='BlockSampler', block_size=2, window=4),
+        num_workers=workers,
+    )
+    options = dict(loader=loader, train_cfg=dict(by_epoch=True, max_epochs=2))
+    whole, recorder = build(tmp_path / 'whole', default_hooks=NO_CHECKPOINTS, **options)
+    whole.train()
+    for number in range(2):
+        seen = chain.from_iterable(entry[3] for entry in recorder.seen[5 * number :][:5])
+        assert sorted(seen) == list(range(IMAGES))
+    # In the second epoch; the checkpoint is from two iterations before.
+    every = dict(checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=7))
+    seen = stopped(tmp_path / 'run', 9, default_hooks=every, **options)
+    resumed, rest = build(tmp_path / 'run', default_hooks=NO_CHECKPOINTS, resume=True, **options)
+    resumed.train()
+    assert [*seen[:7], *rest.seen] == recorder.seen
+    for name, value in whole.model.state_dict().items():
+        assert torch.equal(value, resumed.model.state_dict()[name]), name
 
 
 DATA_SAMPLERS.register_module(name='_Batches', module=torch.utils.data.BatchSampler)
