@@ -16,7 +16,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_run_options(parser)
     add_image_options(
         parser,
-        'folder of images, flat, nested or in class folders; or a text file with a path a line',
+        'folder of images, flat, nested or in class folders; a text file with a path a line; or '
+        'shards, as for hvs-mm train',
     )
     parser.add_argument('--out', metavar='FILE', required=True, help='.npz or .parquet')
     parser.add_argument('--force', action='store_true', help='overwrite the file')
@@ -27,8 +28,9 @@ def run(args: argparse.Namespace) -> None:
     from hvs_mm.engine import one_line_errors
     from hvs_mm.reports import printable
     from hvs_mm.runs.embedding import embed
+    from hvs_mm.utils.console import short_warnings
 
-    with one_line_errors():
+    with short_warnings(), one_line_errors():
         embedding = embed(**vars(args))
     print_skipped(embedding.skipped)
     number, width = embedding.features.shape

@@ -15,7 +15,8 @@ from ._options import add_image_options, add_run_options, describe_source, print
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     add_run_options(parser)
-    add_image_options(parser, 'folder of class folders, with or without train/ and val/')
+    add_image_options(parser, 'folder of class folders, with or without train/ and val/; or '
+        'shards with labels, as for hvs-mm train')  # fmt: skip
     parser.add_argument('--k', type=int, metavar='N', help='neighbors, 20')
     parser.add_argument(
         '--out', metavar='FILE', help='where to write the result; eval.json in the run by default'
@@ -30,8 +31,9 @@ def run(args: argparse.Namespace) -> None:
     from hvs_mm.engine import one_line_errors
     from hvs_mm.reports import printable
     from hvs_mm.runs.accuracy import evaluate
+    from hvs_mm.utils.console import short_warnings
 
-    with one_line_errors():
+    with short_warnings(), one_line_errors():
         result = evaluate(**vars(args))
     source = describe_source(result.network, result.checkpoint)
     print(f'{source}: {result.num_train:,} known images, {result.num_test:,} test images')

@@ -23,7 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     add = parser.add_argument
     add('--data', metavar='DIR', help='images: a folder, flat, nested or in class folders, with or '
-        'without train/ and val/; or a text file with a path a line')  # fmt: skip
+        'without train/ and val/; a text file with a path a line; shards, "x-{000..099}.tar" or '
+        'hf:PATH')  # fmt: skip
     add('--out', metavar='RUN', required=True, help='folder of the run')
     add('--method', default='simclr', metavar='NAME', help=f'{", ".join(METHODS)}; simclr')
     add('--model', metavar='NAME', help=f'{", ".join(MODELS)}; by default what fits the method and '
@@ -54,6 +55,7 @@ def run(args: argparse.Namespace) -> None:
     """Train."""
     from hvs_mm.engine import one_line_errors
     from hvs_mm.runs.training import RunError, train
+    from hvs_mm.utils.console import short_warnings
     from hvs_mm.utils.option_values import OptionValues
 
     arguments: dict[str, Any] = vars(args)
@@ -61,7 +63,7 @@ def run(args: argparse.Namespace) -> None:
     parser.add_argument('--set', nargs='+', action=OptionValues, default={})
     settings = arguments.pop('settings')
     try:
-        with one_line_errors():
+        with short_warnings(), one_line_errors():
             if settings:
                 settings = parser.parse_args(['--set', *settings]).set
             train(**arguments, settings=settings or None)

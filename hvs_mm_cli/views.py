@@ -27,8 +27,9 @@ def run(args: argparse.Namespace) -> None:
     from hvs_mm.engine import one_line_errors
     from hvs_mm.reports import printable
     from hvs_mm.runs.view_picture import draw_views
+    from hvs_mm.utils.console import short_warnings
 
-    with one_line_errors():
+    with short_warnings(), one_line_errors():
         path, recipe = draw_views(**vars(args))
     for topic in ('images', 'network', 'views'):
         print(f'{topic:<10}{printable(recipe.reasons[topic])}')

@@ -70,8 +70,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--data',
         metavar='DIR',
-        help='train on these images: a folder, flat, nested or in class folders, or a text file '
-        'with a path a line; a classifier needs train/CLASS/ and val/CLASS/ in it',
+        help='train on these images: a folder, flat, nested or in class folders, a text file '
+        'with a path a line, "x-{000..099}.tar" or hf:PATH; a classifier needs a folder with '
+        'train/CLASS/ and val/CLASS/ in it',
     )
     parser.add_argument(
         '--epochs', type=int, metavar='N', help='train so long, with schedules stretched to it'

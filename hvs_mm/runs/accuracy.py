@@ -87,7 +87,7 @@ def evaluate(
     Args:
         run: Folder of a run, or a checkpoint in it.
         data: Folder of class folders. With ``train`` and ``val`` in it, the images of ``val`` are
-            classified; otherwise a fifth of all images, always the same.
+            classified; otherwise a fifth of all images, always the same. Or shards with labels.
         out: JSON file to write, by default ``eval.json`` in the folder of the run.
         k: Neighbors of the k-NN classifier; by default 20, or all images if there are fewer.
         network, batch_size, num_workers, device, trust: As for :func:`hvs_mm.embed`.

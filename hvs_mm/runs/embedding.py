@@ -97,7 +97,8 @@ def embed(
     Args:
         run: Folder of a run, or a checkpoint in it.
         data: Folder of images, flat, nested or in class folders, with or without ``train`` and
-            ``val``, all of which are taken; or a text file with a path a line.
+            ``val``, all of which are taken; a text file with a path a line; or shards, of which
+            those to train on are taken, as for :func:`hvs_mm.train`.
         out: File to write, ``.npz`` or ``.parquet`` (needs pyarrow).
         network: ``'teacher'`` or ``'student'`` of DINO and iBOT; the teacher by default.
         batch_size: Images that go forward together.

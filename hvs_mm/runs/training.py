@@ -70,8 +70,9 @@ def train(
 
     Args:
         data: Folder of images, flat, nested or in class folders, with or without ``train`` and
-            ``val``; or a text file with a path a line. Labels are never needed. May be left out
-            with ``resume``.
+            ``val``; a text file with a path a line; tar shards, ``'x-{000..099}.tar'``; or a data
+            set of Hugging Face, ``'hf:PATH'``. Labels are never needed. May be left out with
+            ``resume``.
         out: Folder of the run. It must hold no other run.
         method: ``'simsiam'``, ``'simclr'``, ``'byol'``, ``'moco'``, ``'mocov3'``, ``'densecl'``,
             ``'barlowtwins'``, ``'vicreg'``, ``'swav'``, ``'dino'``, ``'ibot'`` or

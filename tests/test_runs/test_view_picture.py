@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from hvs_mm_cli.main import main
+from tests.helpers.hostile_images import plain_images
 from tests.helpers.runs import draw
+from tests.helpers.tar_shards import write_shards
 
 
 @pytest.fixture
@@ -31,6 +35,22 @@ def test_views(folder, command):
         pictures.append(Path('views.png').read_bytes())
     assert pictures[0] == pictures[1] != pictures[2]
     assert not list(Path().glob('.*'))
+
+
+def test_views_of_a_damaged_shard(folder, capsys, refused):
+    (shard,) = write_shards(folder, list(plain_images(30).values()), 1, kind='jpg')
+    # After the twentieth image and its label.
+    content = shard.read_bytes()
+    shard.write_bytes(content[: content.index(b'0020.jpg') + 100])
+    main(['views', '--data', 'x-{000..000}.tar', '--number', '1'])
+    shown = capsys.readouterr()
+    (warning,) = shown.err.splitlines()
+    assert re.fullmatch(
+        rf'warning: damaged shard: {shard} .* Its 20 images before that are used, .*', warning
+    )
+    assert '2 classes' in shown.out
+    message = refused('views', '--data', 'x-{000..002}.tar')
+    assert "x-001.tar' does not exist, nor do 1 more of 3 shards: name" in message
 
 
 def test_views_of_a_method_and_number(folder, command):

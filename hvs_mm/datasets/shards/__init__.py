@@ -1,0 +1,1 @@
+"""Images inside of large files: tar shards, and data sets of Hugging Face."""

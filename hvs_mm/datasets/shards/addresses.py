@@ -17,13 +17,14 @@ from typing import Any
 import numpy as np
 from mmengine.fileio import BaseStorageBackend, register_backend
 
+from ..loading.image_files import MAX_BYTES, read_image
 from .hugging_face import open_column
 from .tar_index import TarIndex
 
 #: Between the file and what is in it, as in addresses of Java archives.
 INSIDE = '!/'
 #: Shards that a process keeps open.
-_OPEN_SHARDS = 64
+_OPEN_SHARDS = 256
 
 
 class _InsideBackend(BaseStorageBackend):
@@ -47,9 +48,12 @@ class TarBackend(_InsideBackend):
 
         Raises:
             OSError: If the shard is not there any more, or is shorter than its index says.
+            ValueError: If the image is too large.
         """
         shard, _, rest = filepath.removeprefix('tar://').partition(INSIDE)
         offset, size = map(int, rest.rpartition('?')[2].split('+'))
+        if size > MAX_BYTES:
+            raise ValueError(f'too large: {size} bytes, at most {MAX_BYTES} are read')
         # No position is shared: workers inherit what this process has opened.
         content = os.pread(self._open(shard).handle, size, offset)
         if len(content) != size:
@@ -88,6 +92,7 @@ class HuggingFaceBackend(_InsideBackend):
 
         Raises:
             OSError: If the row holds no image, or only the path of a file that is not there.
+            ValueError: If that file is too large, or a pipe or device.
         """
         path, _, rest = filepath.removeprefix('hf://').partition(INSIDE)
         split, _, rest = rest.partition('/')
@@ -97,8 +102,7 @@ class HuggingFaceBackend(_InsideBackend):
             return image['bytes']
         if not image.get('path'):
             raise OSError(errno.ENODATA, 'the row holds no image')
-        with open(image['path'], 'rb') as file:
-            return file.read()
+        return read_image(image['path'])
 
 
 # "force" for a module that is imported again.

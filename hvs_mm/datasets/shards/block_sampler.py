@@ -20,7 +20,7 @@ class BlockSampler(DefaultSampler):
     has ``read_ahead``. Each process has blocks of its own, from all over the data set; each image
     comes once an epoch, up to those that fill up the last batch. The order depends on the seed, the
     epoch and the number of processes. CorgiPile, `arXiv 2206.05830
-    <https://arxiv.org/abs/2206.05830>`_, compares such an order with others.
+    <https://arxiv.org/abs/2206.05830>`_, reports that SGD converges with it as with a full shuffle.
 
     Args:
         dataset: Data set to sample from.

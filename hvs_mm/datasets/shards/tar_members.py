@@ -16,6 +16,8 @@ IMAGE_EXTENSIONS = frozenset(
 )
 #: WebDataset's convention: members whose names agree up to the first dot are one sample.
 _NAME = re.compile(r'((?:.*/)?[^./][^.]*)\.([^/]*)', re.DOTALL)
+#: Bytes of a label, or of a description that may hold one; longer members are not read.
+_MAX_LABEL = 2**20
 #: First bytes of what ``tarfile`` could read, but not from the middle.
 _COMPRESSED = {b'\x1f\x8b': 'gunzip', b'BZ': 'bunzip2', b'\xfd7': 'unxz', b'\x28\xb5': 'unzstd'}
 
@@ -68,7 +70,7 @@ def scan_shard(path: str) -> ShardMembers:
                 sample = dict(key=key)
             if extension in IMAGE_EXTENSIONS:
                 sample.setdefault('image', member)
-            elif extension in ('cls', 'json'):
+            elif extension in ('cls', 'json') and member.size <= _MAX_LABEL:
                 file.seek(member.offset_data)
                 label = _label(extension, file.read(member.size))
                 # A class of its own counts more than an entry of a description.
