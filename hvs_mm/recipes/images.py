@@ -97,7 +97,7 @@ class ImageSource:
                 ann_file=str(self.list_file),
                 with_label=False,
             )
-        root = self.root.parent if self.prefix else self.root
+        root = Path(self.root).parent if self.prefix else self.root
         return dict(
             type='CustomDataset',
             data_root=str(root),

@@ -155,7 +155,7 @@ def _list_images(
         labels = images.labels if images.classes else None
         return images.root, images.paths, labels, images.classes
     # train/ and what lies next to it, e.g. train/cat/1.jpg.
-    root = images.root.parent
+    root = Path(images.root).parent
     paths = sorted(walk_images(str(root)))
     if not images.classes:
         return root, paths, None, ()

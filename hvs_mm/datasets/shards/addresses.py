@@ -114,23 +114,23 @@ class TarAddresses(Sequence):
     """Addresses of the images of an index, made when they are asked for.
 
     Args:
-        index: The index.
+        table: The index.
         root: What the addresses are relative to, a folder of all shards with ``/`` at its end; by
             default nothing, and they begin with ``tar://``.
         positions: Which images, by default all.
     """
 
-    def __init__(self, index: TarIndex, root: str = '', positions: Any = None) -> None:
-        self.index, self.root = index, root
-        self.positions = np.arange(len(index)) if positions is None else positions
+    def __init__(self, table: TarIndex, root: str = '', positions: Any = None) -> None:
+        self.table, self.root = table, root
+        self.positions = np.arange(len(table)) if positions is None else positions
 
     def __len__(self) -> int:
         return len(self.positions)
 
     def __getitem__(self, number: Any) -> Any:
         if isinstance(number, slice):
-            return TarAddresses(self.index, self.root, self.positions[number])
-        position, index = self.positions[number], self.index
+            return TarAddresses(self.table, self.root, self.positions[number])
+        position, index = self.positions[number], self.table
         shard = str(index.shards[index.shard[position]])
         start = shard.removeprefix(self.root) if self.root else f'tar://{shard}'
         # For messages only. MMEngine takes what stands before :// for the kind of the address, and
@@ -140,7 +140,7 @@ class TarAddresses(Sequence):
 
     def read_ahead(self, numbers: np.ndarray) -> None:
         """Ask the system to read images into its page cache, those in a row at once."""
-        positions, index = self.positions[numbers], self.index
+        positions, index = self.positions[numbers], self.table
         shards = index.shard[positions]
         starts = np.flatnonzero((np.diff(positions) != 1) | (np.diff(shards) != 0)) + 1
         for run in np.split(positions, starts) if len(positions) else ():

@@ -103,8 +103,10 @@ class WebDatasetImages(_ShardDataset):
 
     def read_ahead(self, positions: np.ndarray) -> None:
         """Ask the system to read images into its page cache, without waiting for them."""
-        if isinstance(self.data_list, Records):
-            self.data_list.addresses.read_ahead(positions)
+        addresses = getattr(self.data_list, 'addresses', None)
+        # With a list of indices there are single records only.
+        if isinstance(addresses, TarAddresses):
+            addresses.read_ahead(positions)
 
     def extra_repr(self) -> list[str]:
         """Lines that ``repr`` adds to those of the base class."""

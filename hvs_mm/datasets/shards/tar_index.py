@@ -72,7 +72,7 @@ def expand_shards(pattern: str | os.PathLike) -> list[str]:
     names = [pattern]
     if '{' in pattern and not os.path.exists(pattern):
         try:
-            from braceexpand import UnbalancedBracesError, braceexpand
+            from braceexpand import braceexpand
         except ImportError as error:
             raise ImportError(
                 f'{pattern!r}: braces need the package braceexpand: pip install "hvs-mm[shards]", '
@@ -80,7 +80,7 @@ def expand_shards(pattern: str | os.PathLike) -> list[str]:
             ) from error
         try:
             names = list(braceexpand(pattern))
-        except UnbalancedBracesError as error:
+        except ValueError as error:
             raise ValueError(f'{pattern!r}: a brace is missing, expected {{000..099}}.') from error
     found: list[str] = []
     for name in names:

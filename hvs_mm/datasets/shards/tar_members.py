@@ -91,7 +91,7 @@ def _members(file: BinaryIO, members: ShardMembers) -> Iterator[tarfile.TarInfo]
         tar = tarfile.open(fileobj=file, mode='r:')  # noqa: SIM115  the file is closed by its owner
         while (member := tar.next()) is not None:
             # They would be kept for ever.
-            tar.members.clear()
+            tar.members.clear()  # type: ignore[attr-defined]
             position = member.offset
             if member.offset_data + member.size > total:
                 break
@@ -118,6 +118,7 @@ def _add(members: ShardMembers, sample: dict[str, Any]) -> None:
 
 def _label(extension: str, content: bytes) -> int:
     """The number of a class; -1 if there is none."""
+    value: Any
     try:
         value = int(content) if extension == 'cls' else json.loads(content)
     except ValueError:
