@@ -93,6 +93,7 @@ extras = {
     'device': read_requirements('device'),
     'export': read_requirements('export'),
     'shards': read_requirements('shards'),
+    'tiff': read_requirements('tiff'),
     'tests': read_requirements('tests'),
 }
 # `openmmlab` excludes the others, so `all` means the default stack.
@@ -104,6 +105,7 @@ extras['all'] = sorted(
         *extras['device'],
         *extras['export'],
         *extras['shards'],
+        *extras['tiff'],
         *extras['tests'],
     }
 )

@@ -223,7 +223,7 @@ def _hard_loader(loader: Mapping[str, Any], views: dict[str, Any]) -> tuple[dict
     if 'collate_fn' in loader:
         collate_fn['_delete_'] = True
     entries = {'collate_fn': collate_fn, 'dataset': {'_delete_': True, **dataset}}
-    return entries, 'LoadCheckedImage' in steps
+    return entries, not steps.isdisjoint(('LoadCheckedImage', 'LoadChannels'))
 
 
 def _hard_pipeline(key: str, pipeline: Sequence[Any], views: dict[str, Any]) -> list[Any]:

@@ -50,6 +50,7 @@ def run(args: argparse.Namespace) -> None:
         )
         print(f'checked: features {difference if result.difference else "equal those of the run"}')
     print(f'written: {printable(result.path)}')
-    height, width = metadata['preprocessing']['size']
-    print(f'\n# images: (B, 3, {height}, {width}) float32, normalized as the metadata says')
+    preprocessing = metadata['preprocessing']
+    shape = ', '.join(map(str, ('B', len(preprocessing['mean']), *preprocessing['size'])))
+    print(f'\n# images: ({shape}) float32, normalized as the metadata says')
     print(result.code, end='')

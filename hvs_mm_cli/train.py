@@ -43,6 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'all devices, or auto')  # fmt: skip
     add('--init', metavar='FILE', help='start from the backbone of a checkpoint, or of a file of '
         'DINO, iBOT, DINOv2 or timm')  # fmt: skip
+    add('--channels', type=int, metavar='N', help='channels as which images are taken; by default '
+        'those of the files, but 3 of 8-bit gray images and of those with an alpha')  # fmt: skip
     add('--resume', action='store_true', help='continue the run from its last checkpoint')
     add('--devices', type=int, default=1, metavar='N', help='processes, one per GPU, 1')
     add('--amp', action=argparse.BooleanOptionalAction, help='mixed precision; on a GPU by default')

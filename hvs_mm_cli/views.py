@@ -18,6 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add('--model', metavar='NAME', help='as for hvs-mm train')
     add('--views', type=int, default=4, metavar='N', help='candidates per image, 4')
     add('--image-size', type=int, metavar='PX', help='side of the crops')
+    add('--channels', type=int, metavar='N', help='as for hvs-mm train')
     add('--number', type=int, default=4, metavar='N', help='images, 4')
     add('--seed', type=int, default=0, metavar='N', help='seed of the views, 0')
 
@@ -31,6 +32,7 @@ def run(args: argparse.Namespace) -> None:
 
     with short_warnings(), one_line_errors():
         path, recipe = draw_views(**vars(args))
-    for topic in ('images', 'network', 'views'):
-        print(f'{topic:<10}{printable(recipe.reasons[topic])}')
+    for topic in ('images', 'channels', 'network', 'views'):
+        if topic in recipe.reasons:
+            print(f'{topic:<10}{printable(recipe.reasons[topic])}')
     print(f'written: {printable(path)}')

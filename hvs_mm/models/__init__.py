@@ -4,6 +4,7 @@ from .backbones.last_layers_vit import LastLayersVisionTransformer
 from .backbones.masked_vit import MaskedVisionTransformer
 from .backbones.offset_vit import OffsetVisionTransformer
 from .backbones.vit_init import ViTTruncNormal
+from .channel_preprocessor import ChannelPreprocessor
 from .cheap_pass.selection_pass import SelectionPass
 from .checks import ViewsError
 from .heads.dino_head import DINOHead
@@ -27,6 +28,7 @@ from .selfsup.vicreg import VICReg
 __all__ = [
     'DINO',
     'IBOT',
+    'ChannelPreprocessor',
     'DINOHead',
     'DINONeck',
     'DINOv2',

@@ -11,8 +11,10 @@ import torch
 from mmengine.config import Config, ConfigDict
 
 from ..apis import get_config
+from ..datasets.loading.image_kind import RGB
 from ..hardening import harden, runtime_settings
 from .images import ImageSource
+from .pipelines import evaluation_pipeline, fit_view, loading_step
 from .recipe import (
     BACKBONE_RATE,
     HEAD_WARMUP,
@@ -63,7 +65,10 @@ def recipe_config(recipe: Recipe, images: ImageSource, folder: Path) -> Config:
     if recipe.init is not None:
         frozen = dict(freeze=r'(^|\.)backbone\.', freeze_share=HEAD_WARMUP)
         cfg.custom_hooks.append(dict(type='GradientHook', **frozen))
-    cfg.knn_pipeline = evaluation_pipeline(recipe.image_size)
+    cfg.knn_pipeline = evaluation_pipeline(recipe.image_size, recipe.kind)
+    if recipe.kind != RGB:
+        mean, std, _ = images.statistics
+        cfg.data_preprocessor = dict(type='ChannelPreprocessor', mean=mean, std=std)
     if images.classes:
         cfg.custom_hooks.append(_knn_hook(recipe, images, folder))
     cfg.default_hooks.checkpoint = dict(type='CheckpointHook', interval=1, max_keep_ckpts=2)
@@ -90,22 +95,6 @@ def _without_scope(settings: Any) -> Any:
     if isinstance(settings, (list, tuple)):
         return type(settings)(_without_scope(value) for value in settings)
     return settings
-
-
-def evaluation_pipeline(size: int) -> list[dict[str, Any]]:
-    """Load an image and cut its center, with the margin of ImageNet's 224 of 256 pixels.
-
-    Small images are scaled to the size as a whole.
-    """
-    edge = size if size <= 96 else round(size * 256 / 224)
-    return [
-        dict(type='LoadCheckedImage', bad_images='error'),
-        dict(
-            type='ResizeEdge', scale=edge, edge='short', backend='pillow', interpolation='bicubic'
-        ),
-        dict(type='CenterCrop', crop_size=size),
-        dict(type='PackInputs'),
-    ]
 
 
 def knn_split(
@@ -185,6 +174,8 @@ def _model(model: ConfigDict, recipe: Recipe) -> ConfigDict:
         # A transformer of DINOv2 or DINOv3.
         del backbone['out_type']
         backbone['cls_only'] = True
+    if recipe.kind.channels != RGB.channels:
+        backbone['in_channels'] = recipe.kind.channels
     model.backbone = backbone
     model.neck.in_channels = network.channels
     if recipe.method in VIT_FIRST:
@@ -236,12 +227,12 @@ def _loader(loader: ConfigDict, recipe: Recipe, images: ImageSource) -> dict[str
     views = dict(
         type='CandidateViews',
         num_views=_num_views(recipe),
-        transforms=[_fit_view(view, recipe) for view in views.transforms],
+        transforms=[fit_view(view, recipe) for view in views.transforms],
     )
     masks = [dict(step) for step in pipeline if step.type == 'BlockMasks']
     for step in masks:
         step['patch_size'] = recipe.network.patch_size(recipe.image_size)
-    steps = [dict(type='LoadCheckedImage'), views, *masks, dict(type='PackViews')]
+    steps = [loading_step(recipe.kind), views, *masks, dict(type='PackViews')]
     return dict(
         batch_size=recipe.batch_size // recipe.devices,
         num_workers=recipe.num_workers,
@@ -251,23 +242,6 @@ def _loader(loader: ConfigDict, recipe: Recipe, images: ImageSource) -> dict[str
         collate_fn=dict(type='default_collate'),
         dataset=dict(images.dataset(), pipeline=steps),
     )
-
-
-def _fit_view(view: list[ConfigDict], recipe: Recipe) -> list[ConfigDict]:
-    """Fit the transforms of a view to the size of the images."""
-    fitted = []
-    for step in deepcopy(view):
-        if step.type == 'RandomResizedCrop':
-            # The large ones have 224 pixels.
-            step.scale = recipe.local_size if step.scale < 224 else recipe.image_size
-        if recipe.is_small and step.type == 'GaussianBlur':
-            continue
-        if recipe.is_small and step.type == 'RandomApply':
-            # SimCLR halves its strength for CIFAR-10 (arXiv 2002.05709, appendix B.9).
-            for jitter in step.transforms:
-                jitter.update(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1)
-        fitted.append(step)
-    return fitted
 
 
 def _optimizer(wrapper: ConfigDict, recipe: Recipe) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -12,15 +12,19 @@ from typing import Any, ClassVar
 import numpy as np
 from mmengine import fileio
 
+from ..datasets.loading.channel_image import LoadChannels
+from ..datasets.loading.channel_statistics import ChannelStatistics, channel_statistics
+from ..datasets.loading.checked_image import LoadCheckedImage
 from ..datasets.loading.image_files import read_image
-from ..datasets.loading.image_headers import declared_size
+from ..datasets.loading.image_kind import RGB, ImageHeader, ImageKind, read_header
 
-#: What CustomDataset of MMPretrain lists.
-EXTENSIONS = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif')
+#: What CustomDataset of MMPretrain lists, and `.tiff`.
+EXTENSIONS = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif', '.tiff')
+_NOT_UPSTREAM = '.tiff'
 #: Names of the folders with the images to train on, and to test on.
 _TRAINING, HELD_OUT = 'train', ('val', 'valid', 'validation', 'test')
-#: Images whose size is read.
-_SAMPLE = 256
+#: Images whose header is read, and images that are measured.
+_SAMPLE, _MEASURED = 256, 1000
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +38,7 @@ class ImageSource:
         prefix: Folder below the folder that was asked for, ``'train'`` or ``''``.
         list_file: The text file that names the images, if it was one.
         held_out: Images of the same classes that are not for training, if there are any.
+        channels: Channels that the user asked for; None for what the files have.
         sampler: Sampler that shuffles them.
         class_kind: What the classes are, for a user.
     """
@@ -44,6 +49,7 @@ class ImageSource:
     prefix: str = ''
     list_file: Path | None = None
     held_out: ImageSource | None = None
+    channels: int | None = None
     sampler: ClassVar[str] = 'DefaultSampler'
     class_kind: ClassVar[str] = 'class folders'
 
@@ -65,28 +71,112 @@ class ImageSource:
         Raises:
             ValueError: If no image of the sample can be read.
         """
-        order = np.random.default_rng(0).permutation(len(self))[:_SAMPLE]
-        sides, reason = [], None
-        for path in (self.paths[number] for number in order):
+        headers = self._headers.values()
+        return int(np.median([min(header.width, header.height) for header in headers]))
+
+    @cached_property
+    def kind(self) -> ImageKind:
+        """Channels and bits of the images, from a sample of them.
+
+        8-bit images of one or three channels are RGB unless the user asked for another number.
+
+        Raises:
+            ValueError: If the images of the sample are not all of one kind, or do not have the
+                channels that were asked for, or none can be read.
+        """
+        first_path, first = next(iter(self._headers.items()))
+        kinds = {}
+        for path, header in self._headers.items():
             try:
-                content = read_image(fileio.join_path(str(self.root), path))
-                sides.append(min(declared_size(content)))
+                kinds[path] = header.kind_for(self.channels)
+            except ValueError as error:
+                raise ValueError(
+                    f'--channels {self.channels}: {path} {error}. Leave out --channels, or convert '
+                    'the images.'
+                ) from error
+            if kinds[path] != kinds[first_path]:
+                is_8_bit = header.kind.bits == first.kind.bits == RGB.bits
+                way_out = ', or take them all as RGB by --channels 3' if is_8_bit else ''
+                raise ValueError(
+                    f'--data: the images are of different kinds: {first_path} has {first.kind}, '
+                    f'{path} has {header.kind}. Move one kind out of {str(self.root)!r}, or '
+                    f'convert it{way_out}.'
+                )
+        return kinds[first_path]
+
+    @cached_property
+    def statistics(self) -> ChannelStatistics:
+        """Statistics of the images, or of 1,000 of them."""
+        return self.measure(_MEASURED)
+
+    def measure(self, number: int | None = None) -> ChannelStatistics:
+        """Measure all pixels of the images, or of a random sample of so many.
+
+        RGB images are measured in this order, others in the order of the file. Broken ones are left
+        out.
+
+        Raises:
+            ImportError: If tifffile is needed and missing.
+            ValueError: If none can be read.
+        """
+        is_rgb = self.kind == RGB
+        loader = LoadCheckedImage() if is_rgb else LoadChannels(*self.kind)
+
+        def images() -> Iterator[np.ndarray]:
+            for path in self._sample(number):
+                try:
+                    image = loader.read(self._address(path))
+                except (OSError, ValueError):
+                    # The run reports it.
+                    continue
+                yield image[..., ::-1] if is_rgb else image
+
+        return channel_statistics(images())
+
+    @cached_property
+    def _headers(self) -> dict[str, ImageHeader]:
+        """The headers of a sample of the images by their paths; broken ones are left out."""
+        headers, reason, sample = {}, None, self._sample(_SAMPLE)
+        for path in sample:
+            try:
+                headers[path] = read_header(read_image(self._address(path)))
             except (OSError, ValueError) as error:
                 reason = f'{path.rpartition("/")[2]}: {error}'
-        if not sides:
+        if not headers:
             raise ValueError(
-                f'none of {len(order)} images tried below {str(self.root)!r} can be read '
+                f'none of {len(sample)} images tried below {str(self.root)!r} can be read '
                 f'({reason}): point --data at JPEG, PNG, BMP, TIFF or PNM files that an image '
                 'viewer opens.'
             )
-        return int(np.median(sides))
+        return headers
+
+    def _address(self, path: str) -> str:
+        return fileio.join_path(str(self.root), path)
+
+    def _sample(self, number: int | None) -> list[str]:
+        order = np.random.default_rng(0).permutation(len(self))[:number]
+        return [self.paths[position] for position in order]
 
     def describe(self) -> str:
         """One line for a user."""
         text = f'{len(self):,} images, median short side {self.median_side} px'
+        if self.kind != RGB:
+            text += f', {self.kind}'
+        headers, number = self._headers.values(), self.kind.channels
+        if self.channels is None and any(h.has_alpha and h.kind[0] == number for h in headers):
+            text += f', without alpha (--channels {number + 1} takes it as a channel)'
         if self.classes:
             text += f', {len(self.classes)} {self.class_kind}'
         return text + (f', {len(self.held_out):,} held out' if self.held_out else '')
+
+    def describe_channels(self) -> str:
+        """One line on images that are not RGB: what they are normalized with, what they lack."""
+        mean, std, number = self.statistics
+        share = '' if number == len(self) else f' of {len(self):,}'
+        return (
+            f'mean {_shown(mean)}, std {_shown(std)} (all pixels of {number:,}{share} images); no '
+            'changes of hue and saturation, no grayscale, no solarization: they need 8-bit RGB'
+        )
 
     def dataset(self) -> dict[str, Any]:
         """The config of a data set of the images, without labels and without a pipeline."""
@@ -98,15 +188,24 @@ class ImageSource:
                 with_label=False,
             )
         root = Path(self.root).parent if self.prefix else self.root
+        # Configs of other images stay as they were.
+        has_more = any(path.lower().endswith(_NOT_UPSTREAM) for path in self.paths)
         return dict(
             type='CustomDataset',
             data_root=str(root),
             data_prefix=self.prefix,
             with_label=False,
+            **(dict(extensions=EXTENSIONS) if has_more else {}),
         )
 
 
-def find_images(data: str | os.PathLike) -> ImageSource:
+def _shown(values: list[float]) -> str:
+    if len(values) <= 4:
+        return ' '.join(f'{value:.4g}' for value in values)
+    return f'{min(values):.4g} to {max(values):.4g}'
+
+
+def find_images(data: str | os.PathLike, channels: int | None = None) -> ImageSource:
     """Find the images of a folder, of a text file with one path a line, or of shards.
 
     A folder ``train`` below ``data`` holds the images to train on, ``val`` or ``test`` next to it
@@ -114,15 +213,26 @@ def find_images(data: str | os.PathLike) -> ImageSource:
     these folders are the classes. Paths in a text file are relative to it. ``'x-{00..99}.tar'`` and
     ``'hf:PATH'`` are shards, see :func:`hvs_mm.recipes.shards.find_shards`.
 
+    Args:
+        data: The folder or the text file.
+        channels: Channels as which the images are taken; None for what the files have.
+
     Raises:
         FileNotFoundError: If there is no such folder or file, or a listed image is missing.
         ValueError: If there are no images.
     """
     from .shards import find_shards, is_sharded
 
+    if channels is not None and channels < 1:
+        raise ValueError(f'--channels {channels} must be at least 1.')
     if is_sharded(data):
-        return find_shards(data)
-    data = Path(data).expanduser().absolute()
+        found: ImageSource = find_shards(data)
+    else:
+        found = _find_images(Path(data).expanduser().absolute())
+    return found if channels is None else replace(found, channels=channels)
+
+
+def _find_images(data: Path) -> ImageSource:
     if data.is_file():
         return _read_list(data)
     if not data.is_dir():

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..weights.architecture import count_modules, vit_architecture
 from ..weights.checkpoint_files import load_checkpoint
+from ..weights.input_channels import check_channels, first_convolution
 from ..weights.pretrained_backbone import backbone_state
 from .networks import NETWORKS, Network
 
@@ -20,8 +21,10 @@ _HEAD_WIDTH = 64
 _RGB = 3
 
 
-def network_of_file(path: Path) -> tuple[str, Network]:
+def network_of_file(path: Path, channels: int = _RGB) -> tuple[str, Network]:
     """The network for the weights of a file, with its name in :data:`NETWORKS` or another one.
+
+    ``channels`` are those of the images; the first convolution of an RGB file can be fit to them.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -33,15 +36,18 @@ def network_of_file(path: Path) -> tuple[str, Network]:
     try:
         _, state = backbone_state(load_checkpoint(path))
         arch = vit_architecture(state)
-        return _vit(arch) if arch else _resnet(state)
+        name, network = _vit(arch) if arch else _resnet(state)
+        found = check_channels(state[first_convolution(state) or ''], channels)
+        if found != channels:
+            text = f'; its first convolution is fit from {found} channels to {channels}'
+            network = replace(network, adapted=text)
+        return name, network
     except ValueError as error:
         raise ValueError(f'{option}: {str(error).removeprefix(f"{path} ")}') from error
 
 
 def _vit(arch: Mapping[str, Any]) -> tuple[str, Network]:
-    is_swiglu, channels = arch['feed-forward part'] == 'SwiGLU', arch['channels']
-    if channels != _RGB:
-        raise ValueError(f'its images have {channels} channels, those of a run {_RGB}.')
+    is_swiglu = arch['feed-forward part'] == 'SwiGLU'
     sizes = dict(
         embed_dims=arch['width'],
         num_layers=arch['layers'],

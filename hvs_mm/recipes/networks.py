@@ -21,6 +21,7 @@ class Network:
         patch: Pixels per side of a patch; 0 for what fits the images.
         small_stem: Whether a ResNet has the stem for small images; None for what fits the images.
         settings: Further settings of a vision transformer.
+        adapted: How the weights of a file are fit to the channels of the images, for the user.
     """
 
     channels: int
@@ -29,6 +30,7 @@ class Network:
     patch: int = 0
     small_stem: bool | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
+    adapted: str = ''
 
     @property
     def is_vit(self) -> bool:

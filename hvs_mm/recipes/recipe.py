@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from ..datasets.loading.image_kind import RGB, ImageKind
 from .images import ImageSource
 from .init_file import network_of_file
 from .networks import NETWORKS, SMALL_IMAGES, Network
@@ -76,6 +77,7 @@ class Recipe:
         num_workers: Loader processes per device.
         network: The backbone.
         init: File whose backbone the run starts from, absolute; None for random weights.
+        kind: Channels and bits of the images.
         reasons: Lines for the user, by topic.
     """
 
@@ -101,6 +103,7 @@ class Recipe:
     num_workers: int
     network: Network
     init: str | None = None
+    kind: ImageKind = RGB
     reasons: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -152,7 +155,7 @@ def choose_recipe(
             there are too few images.
     """
     init = None if init is None else Path(init)
-    network, model = _choose_network(method, model, init)
+    network, model = _choose_network(method, model, init, images.kind.channels)
     _check_numbers(images, views if hard_views else 4, epochs, steps, batch_size, devices)
     on_gpu = torch.cuda.is_available()
     size, size_reason = _choose_size(images, image_size, on_gpu, network, method)
@@ -193,9 +196,11 @@ def choose_recipe(
         num_workers=min(max((os.cpu_count() or 1) // devices - 1, 1), 12),
         network=network,
         init=None if init is None else str(init.absolute()),
+        kind=images.kind,
     )
     recipe.reasons = {
         'images': images.describe(),
+        **({} if recipe.kind == RGB else {'channels': images.describe_channels()}),
         'network': f'{model}, {size} px: {size_reason}',
         'views': _describe_views(recipe),
         'length': f'{_describe_length(recipe)}, batch {batch_size} ({batch_reason})',
@@ -208,6 +213,7 @@ def choose_recipe(
             f'{init.name}: its backbone is frozen for {HEAD_WARMUP:.0%} of the steps while the '
             f'new heads warm up, then trains at {BACKBONE_RATE:g} of the learning rate'
             + (f', {LAYER_DECAY:g} of that for each layer below' if network.is_vit else '')
+            + network.adapted
         )
     return recipe
 
@@ -221,11 +227,13 @@ def check_name(option: str, name: str, known: Mapping[str, object]) -> None:
     raise ValueError(f'{option} {name!r} is unknown: {hint}There are {", ".join(known)}.')
 
 
-def _choose_network(method: str, model: str | None, init: Path | None) -> tuple[Network, str]:
+def _choose_network(
+    method: str, model: str | None, init: Path | None, channels: int
+) -> tuple[Network, str]:
     check_name('--method', method, METHODS)
     network = None
     if init is not None:
-        name, network = network_of_file(init)
+        name, network = network_of_file(init, channels)
         if model not in (None, name):
             raise ValueError(
                 f'--model {model}: --init {str(init)!r} holds a {name}. Leave out --model.'

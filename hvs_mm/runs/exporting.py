@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..datasets.loading.image_kind import RGB
 from ..evaluation.features import pool_features
 from ..recipes.recipe import check_name
 from ..utils.atomic_write import UNFINISHED, atomic_write
@@ -166,9 +167,9 @@ def _module(format: str) -> str:
 
 
 def _example(run: TrainedRun) -> tuple[Tensor, Tensor]:
-    """Normalized images (3, 3, H, W) of random pixels, and their features (3, D)."""
+    """Normalized images (3, C, H, W) of random pixels, and their features (3, D)."""
     generator = torch.Generator().manual_seed(0)
-    images = torch.randn(3, 3, *run.preprocessing['size'], generator=generator)
+    images = torch.randn(3, run.kind.channels, *run.preprocessing['size'], generator=generator)
     return images, run.features(images)
 
 
@@ -182,6 +183,9 @@ def _plan(run: TrainedRun, format: str, expected: Tensor) -> _Plan:
         style = 'timm' if format == 'hf' else format
         backbone = rename_backbone(state, style, run.backbone_config)
         if format == 'hf':
+            if run.kind != RGB:
+                reason = f'its image processors take 8-bit RGB, your images have {run.kind}'
+                raise ValueError(f'{reason}. Use --style timm.')
             return _hugging_face(run, backbone)
         if backbone.model is None:
             raise ValueError(
@@ -227,7 +231,7 @@ def _mmpretrain(run: TrainedRun) -> _Plan:
     norm = config.get('norm_cfg')
     if norm and class_name(norm) == 'SyncBN':
         config['norm_cfg'] = {**norm, 'type': 'BN'}
-    output = run.backbone(torch.zeros(2, 3, *run.preprocessing['size']))[-1].ndim
+    output = run.backbone(torch.zeros(2, run.kind.channels, *run.preprocessing['size']))[-1].ndim
     pooled = {4: '.mean((2, 3))', 3: '[:, 0]', 2: ''}[output if 'out_type' not in config else 2]
     lines = [f'model = build_backbone({config!r})']
 
@@ -268,7 +272,7 @@ def _hugging_face(run: TrainedRun, backbone: RenamedBackbone) -> _Plan:
 
 
 class _PooledBackbone(nn.Module):
-    """Images (B, 3, H, W) to features (B, D)."""
+    """Images (B, C, H, W) to features (B, D)."""
 
     def __init__(self, backbone: nn.Module) -> None:
         super().__init__()
@@ -284,7 +288,7 @@ def _onnx(run: TrainedRun) -> _Plan:
 
         names, batch = ('images', 'features'), {0: 'batch'}
         # Of two images: sizes of 1 may be taken for constants.
-        images = torch.zeros(2, 3, *run.preprocessing['size'])
+        images = torch.zeros(2, run.kind.channels, *run.preprocessing['size'])
         module = _PooledBackbone(run.backbone)
         # Not chained: the `train` of MMPretrain's backbones returns nothing.
         module.eval()

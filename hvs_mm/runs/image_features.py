@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from ..datasets.loading.checked_image import LoadCheckedImage
+from ..datasets import LoadCheckedImage
 from ..utils.arguments import check_whole
 from ..utils.bad_images import BadImage, BadImagesError, describe
 from .run_folder import TrainedRun
@@ -28,9 +28,15 @@ _MAX_WORKERS = 8
 class _ImageFiles(Dataset):
     """Images as the network takes them, or why one cannot be used, with their positions."""
 
-    def __init__(self, root: Path | str, paths: Sequence[str], pipeline: list[dict]) -> None:
+    def __init__(
+        self,
+        root: Path | str,
+        paths: Sequence[str],
+        loader: LoadCheckedImage,
+        pipeline: list[dict],
+    ) -> None:
         self.root, self.paths = str(root), paths
-        self.loader = LoadCheckedImage()
+        self.loader = loader
         with DefaultScope.overwrite_default_scope('mmpretrain'):
             self.transform = Compose(pipeline)
 
@@ -98,7 +104,7 @@ def image_features(
         few = len(paths) <= 2 * batch_size
         num_workers = 0 if few else min((os.cpu_count() or 1) - 1, _MAX_WORKERS)
     check_whole('num_workers', num_workers, least=0)
-    dataset = _ImageFiles(root, paths, run.pipeline)
+    dataset = _ImageFiles(root, paths, run.loader, run.pipeline)
     loader = DataLoader(dataset, batch_size, num_workers=num_workers, collate_fn=list)
     device = next(run.model.parameters()).device
     features = np.empty((0, 0), np.float32)
@@ -119,13 +125,13 @@ def image_features(
     if not positions:
         raise BadImagesError(
             f'none of the {len(paths)} images in {str(root)!r} can be read: {describe(broken)}. '
-            'Point --data at images that an image viewer opens.'
+            'Point --data at images like those of the training.'
         )
     return features[: len(positions)], np.array(positions), broken
 
 
 def _prepare(run: TrainedRun, images: list[Tensor], device: torch.device) -> Tensor:
-    """A batch (B, 3, H, W) float32, normalized as in the training."""
+    """A batch (B, C, H, W) float32, normalized as in the training."""
     inputs = torch.stack(images)
     if hasattr(run.model, 'data_preprocessor'):
         return run.model.data_preprocessor({'inputs': inputs, 'data_samples': None})['inputs']

@@ -17,6 +17,8 @@ from mmengine.model import BaseModel
 from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
+from ..datasets import LoadChannels, LoadCheckedImage
+from ..datasets.loading.image_kind import RGB, ImageKind
 from ..engine import build_model
 from ..engine.runners.checkpoint_paths import (
     CheckpointPaths,
@@ -25,7 +27,7 @@ from ..engine.runners.checkpoint_paths import (
 )
 from ..evaluation.features import choose_network, feature_networks, pool_features
 from ..evaluation.knn_evaluation import CENTER_CROP
-from ..recipes.config import evaluation_pipeline
+from ..recipes.pipelines import evaluation_pipeline
 from ..utils.class_name import class_name
 from ..weights.checkpoint_files import load_checkpoint
 from ..weights.pretrained_backbone import NETWORKS, fit_backbone
@@ -80,8 +82,21 @@ class TrainedRun:
         steps = [step for step in steps if not class_name(step).startswith('Load')]
         if not any(class_name(step) in _SIZED for step in steps):
             size = _crop_size(self.cfg.get('train_dataloader')) or 224
-            return evaluation_pipeline(size)[1:]
+            return evaluation_pipeline(size, self.kind)[1:]
         return steps
+
+    @cached_property
+    def kind(self) -> ImageKind:
+        """Channels and bits of the images that the network sees."""
+        first = next(iter(self.cfg.get('knn_pipeline') or [{}]))
+        if class_name(first) != 'LoadChannels':
+            return RGB
+        return ImageKind(first['channels'], first['bits'])
+
+    @property
+    def loader(self) -> LoadCheckedImage:
+        """What reads and decodes images as in the training."""
+        return LoadCheckedImage() if self.kind == RGB else LoadChannels(*self.kind)
 
     @cached_property
     def preprocessing(self) -> dict[str, Any]:
@@ -90,21 +105,29 @@ class TrainedRun:
         Returns:
             ``size`` [H, W], ``resize`` (of the shorter edge, in pixels, None if the whole image is
             scaled to the size), ``interpolation``, and ``mean`` and ``std`` of pixels from 0 to 1
-            in the order ``channels``.
+            in the order ``channels``. Of images that are not RGB also ``bits``: 1 is the highest
+            value of so many.
         """
+        if self.kind == RGB:
+            blank, top, digits = np.zeros((300, 400, 3), np.uint8), 255, 6
+        else:
+            blank = np.zeros((300, 400, self.kind.channels), np.float32)
+            # Few of 16 bits may be in use.
+            top, digits = 2**self.kind.bits - 1, 12
         with DefaultScope.overwrite_default_scope('mmpretrain'):
-            blank = np.zeros((300, 400, 3), np.uint8)
             sample = Compose(self.pipeline)(dict(img=blank, img_shape=(300, 400)))
-        resize = next((s for s in self.pipeline if class_name(s) == 'ResizeEdge'), {})
+        resize = next((s for s in self.pipeline if class_name(s).startswith('ResizeEdge')), {})
         settings = self.cfg.get('data_preprocessor') or {}
         mean, std = settings.get('mean', [0.0] * 3), settings.get('std', [255.0] * 3)
+        channels = 'rgb' if settings.get('to_rgb') else 'bgr'
         return {
             'size': list(sample['inputs'].shape[1:]),
             'resize': resize.get('scale'),
             'interpolation': resize.get('interpolation', _INTERPOLATION),
-            'mean': [round(value / 255, 6) for value in mean],
-            'std': [round(value / 255, 6) for value in std],
-            'channels': 'rgb' if settings.get('to_rgb') else 'bgr',
+            'mean': [round(value / top, digits) for value in mean],
+            'std': [round(value / top, digits) for value in std],
+            'channels': channels if self.kind == RGB else 'as in the file',
+            **({} if self.kind == RGB else {'bits': self.kind.bits}),
         }
 
     @property
@@ -114,7 +137,7 @@ class TrainedRun:
 
     @torch.no_grad()
     def features(self, images: Tensor) -> Tensor:
-        """Features (B, D) float32 of images (B, 3, H, W) after the preprocessor."""
+        """Features (B, D) float32 of images (B, C, H, W) after the preprocessor."""
         return pool_features(feature_networks(self.model)[self.own_network](images))
 
 

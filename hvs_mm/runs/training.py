@@ -57,6 +57,7 @@ def train(
     image_size: int | None = None,
     batch_size: int | str = 'auto',
     init: str | os.PathLike | None = None,
+    channels: int | None = None,
     resume: bool = False,
     devices: int = 1,
     amp: bool | None = None,
@@ -88,6 +89,8 @@ def train(
         batch_size: Images per step over all devices, or ``'auto'``.
         init: File whose backbone the run starts from: a checkpoint, or a ViT or ResNet of DINO,
             iBOT, DINOv2 or timm. It decides the network.
+        channels: Channels as which images are taken; by default those of the files, but 3 of 8-bit
+            gray images and of those with an alpha.
         resume: Continue the run in ``out`` from its last checkpoint, with its own settings.
         devices: Processes, one per GPU.
         amp: Train in mixed precision; by default on a GPU only.
@@ -119,7 +122,7 @@ def train(
     if data is None:
         raise ValueError('--data is missing: name a folder of images to train on.')
     _check_free(folder)
-    images = find_images(data)
+    images = find_images(data, channels)
     choice: dict[str, Any] = dict(
         method=method,
         model=model,

@@ -26,6 +26,7 @@ def draw_views(
     model: str | None = None,
     views: int = 4,
     image_size: int | None = None,
+    channels: int | None = None,
     number: int = 4,
     seed: int = 0,
 ) -> tuple[Path, Recipe]:
@@ -34,7 +35,7 @@ def draw_views(
     Nothing is trained or selected. The text below a view names its transforms.
 
     Args:
-        data, method, model, views, image_size: As for ``hvs-mm train``.
+        data, method, model, views, image_size, channels: As for ``hvs-mm train``.
         out: Picture to write, ``.png`` or ``.jpg``; an older one is replaced.
         number: Images, taken at equal distances from the sorted images.
         seed: Seed of the views.
@@ -50,7 +51,7 @@ def draw_views(
     check_picture('--out', str(out))
     check_whole('--number', number)
     path = prepare_output(out, force=True)
-    images = find_images(data)
+    images = find_images(data, channels)
     recipe = choose_recipe(images, method, model, views=views, image_size=image_size)
     with tempfile.TemporaryDirectory() as folder:
         dataset = build_training_dataset(recipe_config(recipe, images, Path(folder)))

@@ -19,6 +19,7 @@ from ..utils.photometry_operations import PHOTOMETRY_FIELD, stack_operations
 from ..utils.state_guard import own_random_numbers, preserve_state
 from .panel import draw_selection
 from .record_panel import kept_iou_captions
+from .shown_channels import describe_shown, to_pictures
 
 #: Short names of color changes that are factors.
 _FACTORS = {'brightness': 'bri', 'contrast': 'con', 'saturation': 'sat'}
@@ -56,11 +57,12 @@ def draw_examples_panel(
     ``selection`` is the result of :func:`select_examples` for the model and the examples.
     """
     number = min(number, len(examples.images))
+    captions = kept_iou_captions(selection, torch.from_numpy(examples.boxes[:number]))
     return draw_selection(
         *_pixels(examples, number),
         examples.boxes[:number],
         selection.indices.cpu().numpy()[:number],
-        kept_iou_captions(selection, torch.from_numpy(examples.boxes[:number])),
+        _with_channels(captions, examples),
         shown_pair_loss(model, selection)[:number],
         num_targets=selection.groups.num_targets,
         pair_title='pair loss' if model.selector.values is None else model.selector.values.title,
@@ -71,7 +73,8 @@ def draw_candidates(examples: Examples) -> Figure:
     """Picture all images and their candidate views before any selection, with their changes."""
     samples = examples.data_samples
     labels = [[describe_view(*view) for view in zip(s.view_colors, s.view_flips)] for s in samples]
-    captions = ['x'.join(map(str, image.shape[1::-1])) for image in examples.images]
+    sizes = ['x'.join(map(str, image.shape[1::-1])) for image in examples.images]
+    captions = _with_channels(sizes, examples)
     pixels = _pixels(examples, len(samples))
     return draw_selection(*pixels, examples.boxes, None, captions, labels=labels)
 
@@ -100,13 +103,20 @@ def describe_view(colors: Sequence[float], flips: Sequence[bool]) -> str:
 
 
 def _pixels(examples: Examples, number: int) -> tuple[list[np.ndarray], list[list[np.ndarray]]]:
-    """The first images and their views (h, w, 3) as the model sees them, RGB instead of BGR."""
+    """The first images and their views as pictures (h, w, 3), the views as the model sees them."""
     views = [view[:number] for view in examples.inputs]
     left: list[Any] = [
         getattr(sample, PHOTOMETRY_FIELD, None) for sample in examples.data_samples[:number]
     ]
     if left[0] is not None:
         views = apply_photometry(views, stack_operations(left))
-    return [image[..., ::-1] for image in examples.images[:number]], [
-        [view[i].permute(1, 2, 0).numpy()[..., ::-1] for view in views] for i in range(number)
-    ]
+    # (C, h, w) -> (h, w, C)
+    pixels = [[view[i].permute(1, 2, 0).numpy() for view in views] for i in range(number)]
+    pictures = [to_pictures(*one) for one in zip(examples.images, pixels)]
+    return [image for image, _ in pictures], [views for _, views in pictures]
+
+
+def _with_channels(captions: Sequence[str], examples: Examples) -> list[str]:
+    """Captions of the first images, with the channels that are shown if not all are."""
+    shown = map(describe_shown, examples.images)
+    return [', '.join(filter(None, parts)) for parts in zip(captions, shown)]

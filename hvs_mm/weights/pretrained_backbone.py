@@ -19,6 +19,7 @@ from .architecture import differing_architecture
 from .checkpoint_files import load_checkpoint
 from .finite_weights import check_finite_weights
 from .foreign_names import mmpretrain_names, resize_positions
+from .input_channels import fit_first_convolution
 
 #: Prefixes of the networks of a checkpoint; the first that is there is taken. DINO and iBOT
 #: evaluate the teacher; the only network of other methods has the prefix of the student.
@@ -33,13 +34,15 @@ class BackboneLoad(NamedTuple):
 
     BatchNorm's counters of batches are loaded where there are any, but never reported as missing or
     left over: many published checkpoints have none, and nothing in evaluation reads them.
-    ``prefix`` is that of the backbone's names in the checkpoint, ``''`` for a bare one.
+    ``prefix`` is that of the backbone's names in the checkpoint, ``''`` for a bare one; ``adapted``
+    says how the first convolution was fit to other channels, ``''`` if it was not.
     """
 
     prefix: str
     loaded: tuple[str, ...]
     missing: tuple[str, ...]
     unexpected: tuple[str, ...]
+    adapted: str = ''
 
     @property
     def is_complete(self) -> bool:
@@ -58,7 +61,7 @@ class BackboneLoad(NamedTuple):
             only = PRETRAINING_ONLY.issuperset(self.unexpected)
             note = (' (of pretraining alone)' if only else ' (heads)') if self.is_complete else ''
             text += f'; left over: {list_some(self.unexpected)}{note}'
-        return text
+        return text + (f'; {self.adapted}' if self.adapted else '')
 
 
 @WEIGHT_INITIALIZERS.register_module()
@@ -68,8 +71,9 @@ class PretrainedBackbone:
     To be used as ``init_cfg`` of a backbone of MMPretrain or MMDetection. The checkpoint may be one
     of this package, of MMPretrain, or a ViT or ResNet of DINO, iBOT, DINOv2 or timm (there also
     DINOv3), a pickle or ``.safetensors``. Position embeddings are resized as
-    :func:`resize_positions` does. MMEngine's ``Pretrained`` only warns where nothing fits; this one
-    stops.
+    :func:`resize_positions` does; the first convolution of an RGB network is fit to other channels
+    as :func:`adapt_input_channels` does. MMEngine's ``Pretrained`` only warns where nothing fits;
+    this one stops.
 
     Args:
         checkpoint: Its path. ``None`` is an error once weights are initialized, which testing and
@@ -201,7 +205,8 @@ def load_backbone(
             weights that are not finite, has a tensor of another shape or, if ``strict``, does not
             fit completely. In the last two cases the module may be partly loaded.
     """
-    return fit_backbone(backbone, load_checkpoint(path, trust), path, prefix, strict)
+    checkpoint = load_checkpoint(path, trust)
+    return fit_backbone(backbone, checkpoint, path, prefix, strict, fit_channels=True)
 
 
 def fit_backbone(
@@ -210,8 +215,12 @@ def fit_backbone(
     source: str | Path,
     prefix: str | None = None,
     strict: bool = True,
+    fit_channels: bool = False,
 ) -> BackboneLoad:
-    """:func:`load_backbone` for a checkpoint that has been read from the file ``source``."""
+    """:func:`load_backbone` for a checkpoint that has been read from the file ``source``.
+
+    ``fit_channels`` allows a first convolution for RGB in a backbone for other channels.
+    """
     try:
         prefix, state = backbone_state(checkpoint, prefix)
     except ValueError as error:
@@ -225,6 +234,12 @@ def fit_backbone(
             'architecture?'
         )
     misfit = f'its backbone is of another architecture than this {kind}'
+    adapted = ''
+    if fit_channels:
+        try:
+            state, adapted = fit_first_convolution(state, own)
+        except ValueError as error:
+            raise ValueError(f'{source}: {error}') from error
     differing = differing_architecture(state, own) if strict else ''
     if differing:
         raise ValueError(f'{source}: {misfit}: {differing}.')
@@ -247,7 +262,7 @@ def fit_backbone(
         tuple(name for name in names if not name.endswith('num_batches_tracked'))
         for names in (result.missing_keys, result.unexpected_keys)
     )
-    load = BackboneLoad(prefix, tuple(common), missing, unexpected)
+    load = BackboneLoad(prefix, tuple(common), missing, unexpected, adapted)
     if strict and not load.is_complete:
         raise ValueError(f'{load.describe(source)}: {misfit}.')
     return load

@@ -63,9 +63,13 @@ _LEFT_OUT = {
 }
 # What makes a ResNet of torchvision or timm one for small images, MMPretrain's ResNet_CIFAR.
 _SMALL_STEM = (
-    'model.conv1 = torch.nn.Conv2d(3, 64, 3, padding=1, bias=False)',
+    'model.conv1 = torch.nn.Conv2d({channels}, 64, 3, padding=1, bias=False)',
     'model.maxpool = torch.nn.Identity()',
 )
+_OTHER_CHANNELS = (
+    'model.conv1 = torch.nn.Conv2d({channels}, 64, 7, stride=2, padding=3, bias=False)',
+)
+_RGB = 3
 _AS_THEY_ARE = 'To write the names as they are, use --style mmpretrain.'
 
 
@@ -144,14 +148,18 @@ def _rename_resnet(
     with torch.device('meta'):
         reference = torchvision.models.get_model(name).state_dict()
     expected = {key: value for key, value in reference.items() if not key.startswith('fc.')}
-    is_small = state['conv1.weight'].shape[2:] == (3, 3)
-    if is_small:
-        expected['conv1.weight'] = torch.empty(64, 3, 3, 3, device='meta')
+    channels, *kernel = state['conv1.weight'].shape[1:]
+    is_small = kernel == [3, 3]
+    expected['conv1.weight'] = torch.empty(64, channels, *((3, 3) if is_small else (7, 7)))
     _check_shapes(state, expected, f"torchvision's {name}")
     notes = _notes(config, _RESNET_SETTINGS, style, _RESNET_EPS)
     model = f'torchvision.models.{name}()'
+    changes: tuple[str, ...] = _SMALL_STEM if is_small else ()
     if style == 'timm':
-        model = f'timm.create_model({name!r}, num_classes=0)'
+        given = '' if channels == _RGB else f', in_chans={channels}'
+        model = f'timm.create_model({name!r}, num_classes=0{given})'
+    elif channels != _RGB and not is_small:
+        changes = _OTHER_CHANNELS
     return RenamedBackbone(
         f'ResNet-{depth}' + (' for small images' if is_small else ''),
         style,
@@ -159,7 +167,7 @@ def _rename_resnet(
         {},
         notes,
         model,
-        _SMALL_STEM if is_small else (),
+        tuple(change.format(channels=channels) for change in changes),
         {'depth': depth, 'blocks': blocks},
     )
 
@@ -223,8 +231,14 @@ def _rename_vit(state: Mapping[str, Tensor], config: Mapping[str, Any]) -> Renam
 
 def _for_torchvision(backbone: RenamedBackbone) -> RenamedBackbone:
     """A transformer with timm's names under those of torchvision."""
+    settings = backbone.settings
+    changes: tuple[str, ...] = ()
+    if settings['in_chans'] != _RGB:
+        sizes = ', '.join(str(settings[key]) for key in ('in_chans', 'embed_dim', 'patch_size'))
+        changes = (f'model.conv_proj = torch.nn.Conv2d({sizes}, {settings["patch_size"]})',)
     return backbone._replace(
         style='torchvision',
+        changes=changes,
         model=torchvision_vit(backbone.settings, known=backbone.model is not None),
         weights=torchvision_names(backbone.weights),
         notes=[note.replace('timm', 'torchvision') for note in backbone.notes],

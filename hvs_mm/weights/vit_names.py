@@ -59,7 +59,6 @@ def torchvision_vit(settings: Mapping[str, Any], known: bool = True) -> str:
         'registers': settings['reg_tokens'],
         'SwiGLU': settings['act_layer'] == 'silu',
         'attention without biases': not settings['qkv_bias'],
-        f'{settings["in_chans"]} input channels': settings['in_chans'] != 3,
     }
     reason = next((reason for reason, holds in reasons.items() if holds), None)
     if reason is not None:

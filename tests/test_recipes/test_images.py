@@ -20,7 +20,8 @@ def built(source):
 def test_extensions_are_those_of_the_data_set():
     from mmpretrain.datasets import CustomDataset
 
-    assert set(CustomDataset(data_root='.', lazy_init=True).extensions) == set(EXTENSIONS)
+    upstream = CustomDataset(data_root='.', lazy_init=True).extensions
+    assert {*upstream, '.tiff'} == set(EXTENSIONS)
 
 
 @pytest.mark.parametrize('names', [
@@ -31,6 +32,11 @@ def test_a_folder(tmp_path, names):
     assert sorted(source.paths) == sorted(names)
     assert sorted(built(source)) == sorted(str(tmp_path / name) for name in names)
     assert source.median_side == 32
+
+
+def test_names_that_upstream_does_not_list(tmp_path):
+    source = find_images(write_images(tmp_path, ['a.tiff', 'b.png']))
+    assert len(built(source)) == len(source) == 2
 
 
 def test_class_folders(tmp_path):

@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
+from hvs_mm.datasets.loading.image_kind import RGB
 from hvs_mm.recipes import METHODS, NETWORKS, choose_recipe
 
 
 class Images:
-    root = 'images'
+    root, kind = 'images', RGB
 
     def __init__(self, number, side):
         self.number, self.median_side = number, side

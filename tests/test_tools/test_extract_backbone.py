@@ -489,7 +489,6 @@ def test_names_that_torchvision_does_not_have(tmp_path):
         ({}, 'an unknown number of heads'),
         ({'layer_scale_init_value': 0.1}, 'a layer scale'),
         ({'qkv_bias': False}, 'attention without biases'),
-        ({'in_channels': 1}, '1 input channels'),
     ):
         # Only the width of the last ones gives away the number of heads.
         arch = {**SMALL_ARCH, 'embed_dims': 64, 'num_heads': 1} if setting else SMALL_ARCH

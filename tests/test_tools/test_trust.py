@@ -37,9 +37,9 @@ TOOLS = sorted(
 )
 #: Tools that initialize no model and read no checkpoint.
 READ_NONE = {
-    'analysis/plot_hardness', 'analysis/selection_report', 'benchmarks/communication',
-    'benchmarks/device_photometry', 'benchmarks/loader', 'compare', 'dev/release', 'dev/soak',
-    'dev/upgrade', 'study/report',
+    'analysis/channel_statistics', 'analysis/plot_hardness', 'analysis/selection_report',
+    'benchmarks/communication', 'benchmarks/device_photometry', 'benchmarks/loader', 'compare',
+    'dev/release', 'dev/soak', 'dev/upgrade', 'study/report',
 }  # fmt: skip
 
 pytestmark = pytest.mark.usefixtures('own_folder')

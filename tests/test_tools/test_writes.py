@@ -42,6 +42,7 @@ LARGER = f'{LOADER}.dataset.num_samples=24'
 #: write to; and the files that it writes into the current folder if nobody says where.
 Command = Callable[[Path, Path], list[Any]]
 COMMANDS: dict[str, tuple[Command, set[str]]] = {
+    'analysis/channel_statistics': (lambda given, out: [given / 'images'], set()),
     'analysis/pair_loss_vs_iou': (
         lambda given, out: [DEMO, given / 'demo.pth', '--images', 24, '--batch-size', 8],
         {'pair_loss_vs_iou.png', 'pair_loss_vs_iou.json'},
@@ -188,7 +189,8 @@ def snapshot(folder: Path) -> dict[str, tuple[int, int]]:
 
 
 WRITE_NOTHING = {
-    'benchmarks/communication', 'benchmarks/device_photometry', 'benchmarks/selection_stats',
+    'analysis/channel_statistics', 'benchmarks/communication', 'benchmarks/device_photometry',
+    'benchmarks/selection_stats',
 }  # fmt: skip
 
 #: Tools that CI also runs in full.

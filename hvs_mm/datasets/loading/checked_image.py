@@ -151,8 +151,8 @@ class LoadCheckedImage(LoadImageFromFile):
         if len(self._in_row) >= self.max_in_row:
             raise BadImagesError(
                 f'{len(self._in_row)} bad images one after the other, max_in_row='
-                f'{self.max_in_row} of LoadCheckedImage: {describe(self._in_row)}. Look at the '
-                'files, and whether their disk is still there.'
+                f'{self.max_in_row} of {type(self).__name__}: {describe(self._in_row)}. Look at '
+                'the files, and whether their disk is still there.'
             )
 
     def __repr__(self) -> str:

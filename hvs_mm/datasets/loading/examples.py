@@ -28,8 +28,9 @@ class Examples(NamedTuple):
     """Images of a data set and their candidate views.
 
     Attributes:
-        images: B originals (H, W, 3) uint8, BGR as MMCV reads them.
-        inputs: S tensors (B, 3, h, w), one per candidate view, as the loader gives them to the
+        images: B originals (H, W, 3) uint8, BGR as MMCV reads them; or (H, W, C) float32, as
+            ``LoadChannels`` does.
+        inputs: S tensors (B, C, h, w), one per candidate view, as the loader gives them to the
             model's preprocessor.
         data_samples: B data samples.
     """

@@ -10,6 +10,7 @@ from mmpretrain.datasets import transforms as mmpretrain_transforms
 
 from ...selection.statistics.color import UNCHANGED_COLORS
 from ...utils.photometry_operations import Operation
+from .pixels import channels
 from .pixels.blur import gaussian_blur
 from .pixels.color_tables import (
     adjust_brightness,
@@ -19,7 +20,7 @@ from .pixels.color_tables import (
     to_grayscale,
 )
 from .pixels.hue import adjust_hue
-from .view_transform import Results, ViewTransform, is_color_image
+from .view_transform import Results, ViewTransform, is_channel_image, is_color_image
 
 #: Key of the operations that change a view's colors, a list, in the results of a pipeline.
 OPERATIONS_KEY = 'view_operations'
@@ -32,6 +33,13 @@ _FAST = {
     'grayscale': to_grayscale,
     'blur': gaussian_blur,
     'solarize': solarize,
+}
+
+#: What is done to images of any channels; the rest needs RGB.
+_OF_CHANNELS = {
+    'brightness': channels.adjust_brightness,
+    'contrast': channels.adjust_contrast,
+    'blur': channels.gaussian_blur,
 }
 
 
@@ -51,6 +59,9 @@ class ColorTransform(ViewTransform):
         if self.on_device:
             return results
         image = results['img']
+        if is_channel_image(image) and not (image.shape[2] == 3 and self.takes_floats()):
+            results['img'] = self._change_channels(image)
+            return results
         if self.exact or not self.has_fast() or not is_color_image(image):
             # Upstream asks for random numbers, and gets those that were drawn.
             return super().transform(results)
@@ -66,6 +77,20 @@ class ColorTransform(ViewTransform):
     def has_fast(self) -> bool:
         """Whether the faster operations cover the settings."""
         return True
+
+    def takes_floats(self) -> bool:
+        """Whether upstream's code takes 8-bit values in floating point, of 3 channels."""
+        return False
+
+    def _change_channels(self, image: np.ndarray) -> np.ndarray:
+        for name, *values in self.operations:
+            if name not in _OF_CHANNELS:
+                raise ValueError(
+                    f'transform {type(self).__name__} in CandidateViews changes the {name}, which '
+                    f'needs 8-bit RGB images, not {image.shape} {image.dtype}: leave it out.'
+                )
+            image = _OF_CHANNELS[name](image, *values)
+        return image
 
 
 def colors_after(operations: list[Operation]) -> list[float]:
@@ -99,6 +124,9 @@ class ColorJitter(ColorTransform, mmpretrain_transforms.ColorJitter):
     def has_fast(self) -> bool:
         return self.backend == 'pillow'
 
+    def takes_floats(self) -> bool:
+        return self.backend != 'pillow'
+
 
 class RandomGrayscale(ColorTransform, mmcv.transforms.RandomGrayscale):
     """Fast with ``keep_channels=True`` and any ``color_format`` but ``'hsv'``."""
@@ -111,6 +139,9 @@ class RandomGrayscale(ColorTransform, mmcv.transforms.RandomGrayscale):
 
     def _random_prob(self) -> float:
         return self._number
+
+    def takes_floats(self) -> bool:
+        return True
 
     def has_fast(self) -> bool:
         return self.keep_channels and self.color_format != 'hsv' and len(self.channel_weights) == 3
@@ -152,6 +183,9 @@ class Solarize(_Sometimes, mmpretrain_transforms.Solarize):
     """Fast with all settings."""
 
     operation, strength = 'solarize', 'thr'
+
+    def takes_floats(self) -> bool:
+        return True
 
 
 #: Changes of color that are recorded, and that the device can carry out.

@@ -10,8 +10,15 @@ from mmcv.transforms.utils import cache_randomness
 from mmpretrain.datasets import transforms as mmpretrain_transforms
 
 from ...utils.view_geometry import ViewGeometry
+from .pixels.channels import resize_channels
 from .pixels.resizing import INTERPOLATIONS, flip, resize
-from .view_transform import Results, ViewTransform, image_size, is_color_image
+from .view_transform import (
+    Results,
+    ViewTransform,
+    image_size,
+    is_channel_image,
+    is_color_image,
+)
 
 #: Key of the record of a view's geometry, :class:`ViewGeometry`, in the results of a pipeline.
 GEOMETRY_KEY = 'view_geometry'
@@ -68,16 +75,18 @@ class RandomResizedCrop(_RandomWindow, mmpretrain_transforms.RandomResizedCrop):
 
     def apply(self, results: Results) -> Results:
         image = results['img']
+        # Upstream has nothing for these: Pillow takes 8 bits, OpenCV has no antialiasing.
+        is_other = is_channel_image(image)
         if (
-            self.exact
-            or self.backend != 'pillow'
+            self.backend != 'pillow'
             or self.interpolation not in INTERPOLATIONS
-            or not is_color_image(image)
+            or not (is_other or (is_color_image(image) and not self.exact))
         ):
             return super().apply(results)
         top, left, height, width = self.rand_crop_params(image)
         window = image[top : top + height, left : left + width]
-        results['img'] = resize(window, self.scale, self.interpolation)
+        change_size = resize_channels if is_other else resize
+        results['img'] = change_size(window, self.scale, self.interpolation)
         results['img_shape'] = results['img'].shape
         return results
 

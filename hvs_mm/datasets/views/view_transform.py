@@ -44,6 +44,11 @@ def is_color_image(image: Any) -> bool:
     )
 
 
+def is_channel_image(image: Any) -> bool:
+    """Whether this is an ndarray (H, W, C) float32, as :class:`LoadChannels` loads it."""
+    return isinstance(image, np.ndarray) and image.dtype == np.float32 and image.ndim == 3
+
+
 def image_size(image: Any) -> tuple[int, int]:
     """(height, width) of an ndarray (H, W[, C]), a PIL image or a tensor (C, H, W)."""
     if isinstance(image, np.ndarray):

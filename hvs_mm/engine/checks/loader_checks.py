@@ -83,24 +83,27 @@ def check_bad_images(cfg: Config) -> None:
     """Check that bad images are skipped only while training, and that the skips are reported."""
     hooks = build_hooks(cfg, 'BadImagesHook')
     loaders = _KEY, 'val_dataloader', 'test_dataloader'
-    for option, step, dataset in pipeline_steps(cfg, loaders, 'LoadCheckedImage'):
+    names = 'LoadCheckedImage', 'LoadChannels'
+    steps = [found for name in names for found in pipeline_steps(cfg, loaders, name)]
+    for option, step, dataset in steps:
+        name = class_name(step)
         if step.get('bad_images', 'skip') != 'skip':
             continue
         if not option.startswith(_KEY) or dataset.get('test_mode'):
             raise ValueError(
-                f"{option}: LoadCheckedImage with bad_images='skip' would evaluate another image "
+                f"{option}: {name} with bad_images='skip' would evaluate another image "
                 f'in place of a bad one. Set --cfg-options {option}.bad_images=error.'
             )
         last = class_name(dataset['pipeline'][-1])
         if last != 'PackViews':
             raise ValueError(
-                f'{option}: LoadCheckedImage skips bad images, but {last} does not report '
+                f'{option}: {name} skips bad images, but {last} does not report '
                 "them: pack with dict(type='PackViews'), or set --cfg-options "
                 f'{option}.bad_images=error.'
             )
         if not hooks:
             raise ValueError(
-                f'{option}: LoadCheckedImage skips bad images, but no hook reports them: add '
+                f'{option}: {name} skips bad images, but no hook reports them: add '
                 '--cfg-options default_hooks.bad_images.type=BadImagesHook, or set '
                 f'{option}.bad_images=error.'
             )

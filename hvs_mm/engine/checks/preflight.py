@@ -6,6 +6,7 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
 from ..runners.building import build_model
+from .channel_checks import check_channels
 from .checkpoint_checks import (
     check_pretrained,
     check_resume,
@@ -60,6 +61,7 @@ def preflight(
         listed = check_datasets(cfg, TRAINING)
         check_classes(cfg, model, TRAINING)
         check_bad_images(cfg)
+        check_channels(cfg, model)
         check_loader(cfg, model)
         check_enough_images(cfg, model, listed)
         check_photometry(cfg, model)

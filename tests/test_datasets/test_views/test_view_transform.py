@@ -155,8 +155,8 @@ def test_other_images_are_left_to_upstream(image, transforms):
 
 def test_upstream_refuses_what_it_refuses():
     for transform, image in (
-        (CROP, IMAGES['noise'].astype(np.float32)),
-        (JITTER, IMAGES['noise'].astype(np.float32)),
+        (CROP, IMAGES['noise'].astype(np.uint16)),
+        (JITTER, IMAGES['noise'].astype(np.uint16)),
     ):
         with pytest.raises(AssertionError, match='Pillow backend only support uint8'):
             CandidateViews([[transform]], 1)({'img': image})
