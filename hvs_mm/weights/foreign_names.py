@@ -12,18 +12,23 @@ from torch import Tensor
 
 from .published import flattened, from_published
 
+#: Bound of the periods of DINOv3, and how far bfloat16 may take them from their values, relatively.
+_PERIOD, _ROUNDING = 100.0, 0.02
 _WRAPPERS = re.compile(r'^((teacher|student)\.)?(module\.)?(backbone\.)?')
 
 
 def mmpretrain_names(checkpoint: Mapping[str, Any]) -> dict[str, Tensor] | None:
     """The weights of a backbone under the names of MMPretrain's.
 
-    Known are ViT and ResNet as published with DINO, iBOT and DINOv2, and timm's with the same
-    parts, also its DINOv3. Of a full checkpoint the teacher is taken. Names that are not known stay
-    as they are.
+    Known are ViT and ResNet as published with DINO, iBOT, DINOv2 and DINOv3, and timm's with the
+    same parts. Of a full checkpoint the teacher is taken. Names that are not known stay as they
+    are.
 
     Returns:
         The weights, learned positions with one of the [CLS] token; None if most names are unknown.
+
+    Raises:
+        ValueError: If rotary positions have other periods than those of DINOv3.
     """
     try:
         weights, unmatched, _ = from_published(checkpoint)
@@ -41,6 +46,7 @@ def mmpretrain_names(checkpoint: Mapping[str, Any]) -> dict[str, Tensor] | None:
         if 'pos_embed' in state:
             _add_position_of_cls(state)
         _name_packed_gates(state)
+        _resolve_buffers_of_dinov3(state)
     return state or None
 
 
@@ -66,6 +72,32 @@ def _add_position_of_cls(state: dict[str, Tensor]) -> None:
     if isqrt(positions.shape[1]) ** 2 == positions.shape[1]:
         # timm's models with registers have added the position of [CLS] to its token.
         state['pos_embed'] = torch.cat((torch.zeros_like(positions[:, :1]), positions), dim=1)
+
+
+def _resolve_buffers_of_dinov3(state: dict[str, Tensor]) -> None:
+    """Take out the buffers of the authors' DINOv3, and keep what they change.
+
+    Names and meaning are those of ``models/vision_transformer.py``, ``layers/attention.py`` and
+    ``layers/rope_position_encoding.py`` of `facebookresearch/dinov3
+    <https://github.com/facebookresearch/dinov3>`_: ``bias_mask`` multiplies the bias of queries,
+    keys and values, and is 0 for the keys; ``rope_embed.periods`` are the periods, rounded to
+    bfloat16 during the authors' training.
+    """
+    for name in [name for name in state if name.endswith('.attn.qkv.bias_mask')]:
+        mask = state.pop(name)
+        bias = re.sub(r'^blocks\.(\d+)\.(.*)_mask$', r'layers.\1.\2', name)
+        # Not multiplied: the mask of a network that was never initialized holds NaN.
+        state[bias] = torch.where(mask == 1, state[bias], 0)
+    periods = state.pop('rope_embed.periods', None)
+    if periods is None:
+        return
+    # (w / 4,) for heads of w channels
+    expected = _PERIOD ** (torch.arange(len(periods)) / len(periods))
+    if not torch.allclose(periods.float(), expected, rtol=_ROUNDING):
+        raise ValueError(
+            f'its rotary positions have periods from {periods.min():.3g} to {periods.max():.3g}, '
+            f'expected {expected.min():.3g} to {expected.max():.3g} as of DINOv3.'
+        )
 
 
 def _name_packed_gates(state: dict[str, Tensor]) -> None:

@@ -4,7 +4,8 @@ Names and shapes are those of `facebookresearch/dino <https://github.com/faceboo
 (``main_dino.py``, ``vision_transformer.py``, ``hubconf.py``), `bytedance/ibot
 <https://github.com/bytedance/ibot>`_ (``main_ibot.py``, ``models/head.py``,
 ``extract_backbone_weights.py``) and the backbones of `facebookresearch/dinov2
-<https://github.com/facebookresearch/dinov2>`_ (``models/vision_transformer.py``); those of
+<https://github.com/facebookresearch/dinov2>`_ and `facebookresearch/dinov3
+<https://github.com/facebookresearch/dinov3>`_ (``models/vision_transformer.py``); those of
 `automl/hvp <https://github.com/automl/hvp>`_ differ in the weight-normalized layers of DINO, which
 torch has parametrized since. There are two kinds of files:
 
@@ -53,6 +54,7 @@ _VIT = (
     # Other names of DINOv2 and timm. The way back takes those above.
     ('mask_token', 'mask_token'),
     ('reg_token', 'register_tokens'),
+    ('storage_tokens', 'register_tokens'),
     ('blocks.{n}.ls1.gamma', 'layers.{n}.attn.gamma1.weight'),
     ('blocks.{n}.ls2.gamma', 'layers.{n}.ffn.gamma2.weight'),
 )

@@ -152,3 +152,58 @@ def test_a_file_that_is_no_safetensors(tmp_path):
     (tmp_path / 'a.safetensors').write_text('These are no weights.')
     with pytest.raises(ValueError, match=r'a\.safetensors is no file of safetensors: '):
         load_backbone(build_ours('vit'), tmp_path / 'a.safetensors')
+
+
+def authors_dinov3(model):
+    """The weights of timm's DINOv3 with biases of queries and values in the authors' names.
+
+    Those of ``models/vision_transformer.py`` of facebookresearch/dinov3, whose layer of queries,
+    keys and values has a bias, and a mask that turns off that of the keys.
+    """
+    names = {
+        'reg_token': 'storage_tokens', '.gamma_1': '.ls1.gamma', '.gamma_2': '.ls2.gamma',
+        'fc_norm': 'norm',
+    }  # fmt: skip
+    state = {}
+    for name, value in model.state_dict().items():
+        if name.endswith(('q_bias', 'v_bias')) or name.startswith('head.'):
+            continue
+        for one, other in names.items():
+            name = name.replace(one, other)
+        state[name] = value
+    for number, block in enumerate(model.blocks):
+        part, width = f'blocks.{number}.attn.qkv.bias', len(block.attn.q_bias)
+        state[part] = torch.cat((block.attn.q_bias, torch.randn(width), block.attn.v_bias))
+        state[f'{part}_mask'] = torch.ones(3 * width)
+        state[f'{part}_mask'][width : 2 * width] = 0
+    periods = 100 ** (torch.arange(2) / 2)
+    state['rope_embed.periods'] = periods.bfloat16()
+    state['mask_token'] = torch.randn(1, WIDTH)
+    return state
+
+
+@pytest.mark.parametrize('is_teacher', [False, True])
+def test_dinov3_in_the_names_of_its_authors(is_teacher, tmp_path):
+    theirs = timm.create_model('vit_small_patch16_dinov3_qkvb', **SMALL, patch_size=14)
+    randomize(theirs).eval()
+    state = authors_dinov3(theirs)
+    assert vit_architecture(backbone_state(state)[1])['qkv bias']
+    ours = MODELS.build({
+        **VIT, 'type': 'DINOv3VisionTransformer', 'num_registers': 4, 'img_size': 70,
+        'layer_scale_init_value': 1e-5,
+    })  # fmt: skip
+    ours.eval()
+    checkpoint = {'teacher': {f'backbone.{n}': v for n, v in state.items()}, 'student': {}}
+    torch.save(checkpoint if is_teacher else state, tmp_path / 'a.pth')
+    load = load_backbone(ours, tmp_path / 'a.pth')
+    assert (load.missing, load.unexpected) == ((), ())
+    images = torch.randn(2, 3, 84, 42)
+    theirs.set_input_size((84, 42))
+    expected = outputs([*theirs.blocks, theirs.norm], theirs.forward_features, images)
+    found = outputs([*ours.layers, ours.ln1], ours, images)
+    expected[-1] = expected[-1][:, [0, *range(5, expected[-1].shape[1])]]
+    for one, other in zip(found, expected):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
+    state['rope_embed.periods'] *= 1.1
+    with pytest.raises(ValueError, match=r'have periods from 1\.1 to 11, expected 1 to 10'):
+        backbone_state(state)
