@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 from mmengine.config import Config
+from mmengine.model import BaseModel
 from mmpretrain.datasets.transforms.auto_augment import BaseAugTransform
 from mmpretrain.registry import TRANSFORMS
-from torch import nn
 
 from ...utils.class_name import class_name
 from ...weights.input_channels import first_convolution
@@ -22,7 +22,7 @@ _SAMPLE, _FAR = 16, 5.0
 _MEASURE = 'measure them with tools/analysis/channel_statistics.py'
 
 
-def check_channels(cfg: Config, model: nn.Module) -> None:
+def check_channels(cfg: Config, model: BaseModel) -> None:
     """Check the model, its preprocessor and the views of a run that loads by ``LoadChannels``.
 
     Raises:
