@@ -11,6 +11,7 @@ from mmpretrain.models import build_backbone
 from mmpretrain.registry import MODELS
 from torch.nn import functional as F
 
+from hvs_mm.datasets.loading.image_kind import RGB
 from hvs_mm.models import OffsetVisionTransformer
 from hvs_mm.runs.exporting import _mmpretrain
 from tests.helpers.tiny_dino import ARCH
@@ -70,7 +71,7 @@ def test_export_to_upstreams_transformer():
     backbone = build(0.1)
     config = {'pos_embed_offset': 0.1, **CONFIG, 'type': 'OffsetVisionTransformer'}
     run = SimpleNamespace(
-        backbone=backbone, backbone_config=config, preprocessing={'size': (SIDE, SIDE)}
+        backbone=backbone, backbone_config=config, kind=RGB, preprocessing={'size': (SIDE, SIDE)}
     )
     plan = _mmpretrain(run)
     lines = plan.code(Path('weights.safetensors')).splitlines()
