@@ -303,7 +303,7 @@ def test_seeds_that_lack_are_reported(tmp_path):
         path = page_with(tmp_path, shown, records=records)
         rows_of(path)
         notes = [line for line in path.read_text().split('\n') if line.startswith('Note')]
-        assert notes == ['Note: simsiam, hardest: 2 of 3 planned seeds.']
+        assert notes == ['Note: fewer seeds than planned: simsiam hardest (2 of 3).']
 
 
 def test_times_of_several_machines_are_reported(tmp_path):

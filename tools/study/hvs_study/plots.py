@@ -46,7 +46,7 @@ def draw_information_over_epochs(runs: pd.DataFrame) -> str:
     See :func:`hvs_mm.evaluation.measure_health`; only runs with ``engine='fast'`` measure it.
     """
     label = "information in the student's output"
-    return _draw(runs, 'health', 'epoch', 'student_information', 'epoch', label)
+    return _draw(runs, 'health', 'epoch', 'student_information', 'epoch', label, 'log')
 
 
 def draw_accuracy_over_hardness(runs: pd.DataFrame) -> str:
@@ -65,7 +65,15 @@ def draw_accuracy_over_hardness(runs: pd.DataFrame) -> str:
     return _draw_panels(cells, _draw_point, 'realized hardness', 'linear accuracy (%)')
 
 
-def _draw(runs: pd.DataFrame, column: str, x: str, y: str, x_label: str, y_label: str) -> str:
+def _draw(
+    runs: pd.DataFrame,
+    column: str,
+    x: str,
+    y: str,
+    x_label: str,
+    y_label: str,
+    y_scale: str = 'linear',
+) -> str:
     sizes = runs.groupby(CELL, observed=True).size()
     points = over_epochs(runs, column)
     points = points.reindex(columns=dict.fromkeys([*CELL, 'epoch', x, y]))
@@ -80,7 +88,7 @@ def _draw(runs: pd.DataFrame, column: str, x: str, y: str, x_label: str, y_label
     }
     # An arm looks the same in all plots of the same runs.
     order = dict.fromkeys(cell[1:] for cell in sizes.index)
-    return _draw_panels(cells, _draw_line, x_label, y_label, order)
+    return _draw_panels(cells, _draw_line, x_label, y_label, order, y_scale)
 
 
 def _draw_panels(
@@ -89,6 +97,7 @@ def _draw_panels(
     x_label: str,
     y_label: str,
     order: Iterable[tuple[str, int]] = (),
+    y_scale: str = 'linear',
 ) -> str:
     """An SVG with a panel for each method, into which ``draw`` puts what an arm has.
 
@@ -98,6 +107,7 @@ def _draw_panels(
         x_label: The same for all panels.
         y_label: The same for all panels.
         order: Arms and epochs, which decides how they look.
+        y_scale: ``'linear'`` or ``'log'``.
     """
     methods = list(dict.fromkeys(method for method, _, _ in cells))
     lines = list(dict.fromkeys(cell[1:] for cell in cells))
@@ -116,6 +126,7 @@ def _draw_panels(
             axes = figure.add_axes((left, bottom / height, _PANEL / width, _HEIGHT / height))
             axes.set_title(method, fontsize=10, parse_math=False)
             style_axes(axes, x_label, '' if number else y_label, grid='0.92')
+            axes.set_yscale(y_scale)
             if x_label == 'epoch':
                 axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
             for (name, arm, epochs), mean in cells.items():

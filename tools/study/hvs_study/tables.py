@@ -253,13 +253,13 @@ def _clock(runs: pd.DataFrame) -> tuple[str, str, list[str]]:
 
 
 def _lacking_seeds(runs: pd.DataFrame) -> list[str]:
-    """Notes on cells with fewer seeds than their study plans."""
-    notes = []
+    """A note on cells with fewer seeds than their study plans."""
+    cells = []
     for (method, arm, _), found in runs.groupby(CELL, observed=True):
         planned = pd.to_numeric(found['planned_seeds']).max()
         if planned > len(found):
-            notes.append(f'{method}, {arm}: {len(found)} of {planned:.0f} planned seeds.')
-    return notes
+            cells.append(f'{method} {arm} ({len(found)} of {planned:.0f})')
+    return [f'fewer seeds than planned: {", ".join(cells)}.'] if cells else []
 
 
 def _ratio(times: pd.DataFrame) -> str:
