@@ -9,6 +9,9 @@ import cv2
 import numpy as np
 import pytest
 
+#: Why a test is skipped there.
+WITHOUT_TIFFFILE = 'needs the extra tiff: runs on the default stack, which has it'
+
 
 def noise(channels: int, bits: int = 16, size: tuple[int, int] = (32, 40), seed: int = 0) -> Any:
     """Noise (H, W, C) of all values of so many bits."""
@@ -27,7 +30,7 @@ def write(path: Path, pixels: np.ndarray) -> Path:
 
 def write_tiff(path: Path, pixels: np.ndarray, **settings: Any) -> Path:
     """Write by tifffile; the test is skipped without it."""
-    pytest.importorskip('tifffile').imwrite(path, pixels, **settings)
+    pytest.importorskip('tifffile', reason=WITHOUT_TIFFFILE).imwrite(path, pixels, **settings)
     return path
 
 
