@@ -3,7 +3,7 @@
 #   STACK=openmmlab   OpenMMLab's own releases in a second environment, instead of the OneDL forks
 #   PYTHON=python3.11 the interpreter for a new environment (3.10 to 3.12)
 #   VENV=path         where the environment lives
-#   JOBS=N            processes that run tests at a time, about 2 GB of memory each; one per core
+#   JOBS=N            processes that run tests at a time, about 2 GB of memory each; one more than cores
 #   ARGS='...'        passed on to the demo or to pytest: ARGS='-n 0 --pdb tests/test_apis.py' debugs one file
 
 .DEFAULT_GOAL := help
@@ -15,7 +15,8 @@ SHELL := /bin/sh
 STACK ?= onedl
 PYTHON ?=
 ARGS ?=
-JOBS ?= $(shell nproc)
+# One more than cores: many tests wait for processes that they start.
+JOBS ?= $(shell echo $$(($$(nproc) + 1)))
 
 ifeq ($(STACK),onedl)
   VENV ?= .venv
@@ -51,14 +52,15 @@ demo: setup ## Train with and without hard views on built-in images and compare 
 
 # A process that has run its tests takes over half of what another has left: tests of a file mostly stay together, and
 # share its fixtures. More than 8 processes would only repeat the imports.
+# With bytecode on disk, whatever the user's own setting: the tests start hundreds of processes.
 PYTEST := -m pytest -n $(JOBS) --maxprocesses=8 --dist=worksteal
 
 test: setup ## Run the tests, but for the slow ones (a few minutes; ARGS=... for one file)
-	@exec "$(VENV_PYTHON)" $(PYTEST) -m 'not slow' $(ARGS)
+	@PYTHONDONTWRITEBYTECODE= exec "$(VENV_PYTHON)" $(PYTEST) -m 'not slow' $(ARGS)
 
 # OpenMMLab's stack has no MMDetection, and skips its tests.
 test-all: setup $(if $(filter onedl,$(STACK)),detection) ## Run all tests
-	@exec "$(VENV_PYTHON)" $(PYTEST) $(ARGS)
+	@PYTHONDONTWRITEBYTECODE= exec "$(VENV_PYTHON)" $(PYTEST) $(ARGS)
 
 soak: setup ## Let a small run meet faults and check that it survives them (3 minutes; ARGS='--minutes 120')
 	@exec "$(VENV_PYTHON)" tools/dev/soak.py $(ARGS)

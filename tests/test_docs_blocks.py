@@ -91,6 +91,7 @@ def test_which_blocks_run(tmp_path):
     assert runnable_blocks(page) == [('shell', 'false\n'), ('python', 'print()\n')]
 
 
+@pytest.mark.slow
 def test_a_block_that_fails_is_seen(folder, environment):
     run_block('shell', 'ls images tools/train.py | cat\n', environment)
     with pytest.raises(AssertionError, match='there is no such folder'):

@@ -387,6 +387,7 @@ def test_upstreams_tool_takes_the_setting(tmp_path, monkeypatch):
     assert log.read_text().count('tensors loaded from') == 1
 
 
+@pytest.mark.slow
 def test_detection_without_mmdetection(tmp_path):
     """Also where it is installed: an import fails as if it were not."""
     # Not in this process: packages register their classes once, and others may have imported them.
