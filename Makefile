@@ -68,10 +68,11 @@ soak: setup ## Let a small run meet faults and check that it survives them (3 mi
 detection: setup ## Add MMDetection (about 2 minutes, 400 MB)
 	@$(PIP) install -q --build-constraint $(CONSTRAINTS) -c $(CONSTRAINTS) -r requirements/detection.txt
 
-lint: setup ## Check style, formatting and types
+lint: setup ## Check style, formatting, types and the Dockerfile
 	@"$(VENV_PYTHON)" -m ruff check .
 	"$(VENV_PYTHON)" -m ruff format --check .
 	"$(VENV_PYTHON)" -m mypy
+	"$(VENV)/bin/hadolint" Dockerfile
 
 format: setup ## Format the code and fix what can be fixed
 	@"$(VENV_PYTHON)" -m ruff check --fix .

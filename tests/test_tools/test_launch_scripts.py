@@ -22,9 +22,11 @@ def start(tmp_path):
         (tmp_path / name).chmod(0o755)
 
     def run(script, *arguments, **environment):
+        # `make test PYTHON=...` hands it on.
+        outer = {name: value for name, value in os.environ.items() if name != 'PYTHON'}
         done = subprocess.run(
             ['bash', str(ROOT / 'tools' / script), *arguments],
-            env={**os.environ, **environment, 'PATH': f'{tmp_path}:{os.environ["PATH"]}'},
+            env={**outer, **environment, 'PATH': f'{tmp_path}:{os.environ["PATH"]}'},
             capture_output=True,
             text=True,
             check=True,
