@@ -35,11 +35,11 @@ TOOLS = sorted(
     and not path.stem.startswith('_')
     and not (path.parent / '__init__.py').exists()
 )
-#: Tools that initialize no model and read no checkpoint.
+#: Tools that read no checkpoint and initialize no model but those of this package's configs.
 READ_NONE = {
     'analysis/channel_statistics', 'analysis/plot_hardness', 'analysis/selection_report',
-    'benchmarks/communication', 'benchmarks/device_photometry', 'benchmarks/loader', 'compare',
-    'dev/release', 'dev/soak', 'dev/upgrade', 'study/report',
+    'benchmarks/communication', 'benchmarks/device_photometry', 'benchmarks/gpu_check',
+    'benchmarks/loader', 'compare', 'dev/release', 'dev/soak', 'dev/upgrade', 'study/report',
 }  # fmt: skip
 
 pytestmark = pytest.mark.usefixtures('own_folder')

@@ -82,6 +82,10 @@ COMMANDS: dict[str, tuple[Command, set[str]]] = {
     'benchmarks/device_photometry': (
         lambda given, out: [DEMO, '--batch-size', 2, '--batches', 1], set()
     ),
+    # Time for little more than to start.
+    'benchmarks/gpu_check': (
+        lambda given, out: ['--tiny', '--minutes', 0.4], {'gpu_check.json', 'gpu_check.md'}
+    ),
     'benchmarks/selection_stats': (
         lambda given, out: [
             DEMO, '--iterations', 7, '--interval', 2, '--cfg-options', *TRAINING[:2],
@@ -193,8 +197,8 @@ WRITE_NOTHING = {
     'benchmarks/selection_stats',
 }  # fmt: skip
 
-#: Tools that CI also runs in full.
-SLOW = {'demo', 'dev/soak'}
+#: Tools that CI also runs in full, or that take long.
+SLOW = {'benchmarks/gpu_check', 'demo', 'dev/soak'}
 
 _written: list[str] | None = None
 

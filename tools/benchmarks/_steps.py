@@ -179,7 +179,9 @@ def counted_floor(steps: Steps) -> float:
     return (forward + vanilla - sum(end - start for start, end in spans)) / vanilla
 
 
-def measure_step(steps: Steps, device: torch.device, repeats: int, memory: bool = True) -> dict:
+def measure_step(
+    steps: Steps, device: torch.device, repeats: int, memory: bool = True, parts: bool = True
+) -> dict[str, Any]:
     """Measure the steps in turn, ``repeats`` times, after one round that does not count.
 
     Returns:
@@ -196,10 +198,11 @@ def measure_step(steps: Steps, device: torch.device, repeats: int, memory: bool 
 
         And ``counted_floor``, the floor in operations; ``vanilla_memory`` and ``hvs_memory``, the
         peaks in bytes, ``None`` if not measured; ``batch_size`` in images.
+
+        With ``parts=False`` only ``vanilla``, ``hvs``, ``ratio``, the peaks and ``batch_size``.
     """
     clock = Clock(device)
-    rounds = [_measure_round(steps, clock) for _ in range(repeats + 1)][1:]
-    floor = counted_floor(steps)
+    rounds = [_measure_round(steps, clock, parts) for _ in range(repeats + 1)][1:]
     peaks: list[int | None] = [None, None]
     if memory:
         # The batch is part of what a step needs.
@@ -209,24 +212,35 @@ def measure_step(steps: Steps, device: torch.device, repeats: int, memory: bool 
         ]
     t = {name: np.array([times[name] for times in rounds]) for name in rounds[0]}
     t['ratio'] = t['hvs'] / t['vanilla']
-    t['measured_floor'] = (t['bare'] + t['vanilla'] - t['reused']) / t['vanilla']
-    t['over_measured'] = t['ratio'] / t['measured_floor']
-    t['over_counted'] = t['ratio'] / floor
-    choosing = t['pair_loss'] + t['pick'] + t['gather']
-    t['selecting'] = choosing / sum(t[part] for part in PARTS)
-    cost: dict[str, Any] = {name: summarize(values) for name, values in t.items()}
-    parts = {part: cost.pop(part) for part in PARTS}
+    cost: dict[str, Any] = _against_floors(steps, t) if parts else {}
+    cost = {**{name: summarize(values) for name, values in t.items()}, **cost}
     return {
-        **cost,
-        'parts': parts,
-        'counted_floor': floor,
+        **{name: value for name, value in cost.items() if name not in PARTS},
         'vanilla_memory': peaks[0],
         'hvs_memory': peaks[1],
         'batch_size': len(steps.draw(steps.kept).views[0]),
     }
 
 
-def _measure_round(steps: Steps, clock: Clock) -> dict[str, float]:
+def _against_floors(steps: Steps, t: dict[str, np.ndarray]) -> dict[str, Any]:
+    """The parts of a step and the ratios to its floors, from all times by name."""
+    floor = counted_floor(steps)
+    measured = (t['bare'] + t['vanilla'] - t['reused']) / t['vanilla']
+    choosing = t['pair_loss'] + t['pick'] + t['gather']
+    ratios = {
+        'measured_floor': measured,
+        'over_measured': t['ratio'] / measured,
+        'over_counted': t['ratio'] / floor,
+        'selecting': choosing / sum(t[part] for part in PARTS),
+    }
+    return {
+        **{name: summarize(values) for name, values in ratios.items()},
+        'parts': {part: summarize(t[part]) for part in PARTS},
+        'counted_floor': floor,
+    }
+
+
+def _measure_round(steps: Steps, clock: Clock, parts: bool) -> dict[str, float]:
     candidates, kept = steps.draw(None), steps.draw(steps.kept)
     interval = steps.model.schedule.interval
     with clock.part('vanilla'):
@@ -236,6 +250,8 @@ def _measure_round(steps: Steps, clock: Clock) -> dict[str, float]:
         for _ in range(interval):
             steps.hvs(candidates)
     times['hvs'] = clock.read()['hvs'] / interval
+    if not parts:
+        return times
     with clock.part('bare'):
         steps.bare(candidates)
     times.update(clock.read())

@@ -11,22 +11,14 @@ Selectors that take no forward pass, such as lowest_iou, have the step without s
 from __future__ import annotations
 
 import argparse
-import platform
-import re
-from contextlib import nullcontext
 from functools import partial
-from inspect import signature
-from pathlib import Path
 from typing import Any
 
 import torch
+from _building import build_steps, device_name
 from _measuring import benchmark_parser
-from _steps import PARTS, Steps, measure_step
-from _workload import random_batch, selecting_model
-from mmengine.config import Config
-from mmengine.logging import MessageHub
-from mmengine.optim import build_optim_wrapper
-from mmpretrain.registry import OPTIMIZERS
+from _steps import PARTS, measure_step
+from _workload import random_batch
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -39,7 +31,6 @@ from hvs_mm.engine import (
     write_json,
 )
 
-_DTYPES = {'fp32': None, 'bf16': torch.bfloat16}
 #: Options that the numbers depend on.
 _SETTINGS = ('batch_size', 'repeats', 'dtype', 'compile', 'channels_last', 'fused', 'cfg_options')
 #: Rows of the table: name, label, format and factor of the number.
@@ -73,7 +64,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         help='by default the GPU, if there is one',
     )
     parser.add_argument(
-        '--dtype', default='fp32', choices=sorted(_DTYPES), help='bf16 runs under autocast'
+        '--dtype', default='fp32', choices=['bf16', 'fp32'], help='bf16 runs under autocast'
     )
     parser.add_argument(
         '--compile',
@@ -91,56 +82,28 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 def measure(path: str, args: argparse.Namespace, device: torch.device) -> dict[str, Any]:
     """Measure one config."""
     cfg = read_merged_config(path, args.cfg_options)
-    torch.manual_seed(0)
     layout = torch.channels_last if args.channels_last else torch.contiguous_format
-    model = selecting_model(cfg, partial(build_trusted_model, trust=args.trust))
-    model.init_weights()
-    model.to(device, memory_format=layout).train()
-    # Steps of an epoch in which views are selected, of a run whose end CosineEMA reads.
-    hub = MessageHub.get_current_instance()
-    hub.update_info('epoch', model.schedule.warmup)
-    hub.update_info('max_iters', 1000)
-    dtype = _DTYPES[args.dtype]
-    steps = Steps(
-        model,
-        build_optim_wrapper(model, optimizer_of(cfg, args.fused)),
+    steps = build_steps(
+        cfg,
+        device,
         lambda views: random_batch(cfg, args.batch_size, views, device, layout),
-        partial(torch.autocast, device.type, dtype) if dtype else nullcontext,
-        torch.compile if args.compile else lambda loss: loss,
+        dtype=args.dtype,
+        layout=layout,
+        compile_loss=torch.compile if args.compile else lambda loss: loss,
+        fused=args.fused,
+        build=partial(build_trusted_model, trust=args.trust),
     )
     return measure_step(steps, device, args.repeats, memory=not args.no_memory)
 
 
-def optimizer_of(cfg: Config, fused: bool) -> dict[str, Any]:
-    """The optimizer of a config; its precision is this tool's own option."""
-    optimizer = dict(cfg.optim_wrapper.optimizer)
-    if fused:
-        if 'fused' not in signature(OPTIMIZERS.get(optimizer['type'])).parameters:
-            raise ValueError(
-                f'--fused: the optimizer {optimizer["type"]} of {cfg.filename} has no fused form. '
-                'Leave the option out.'
-            )
-        optimizer['fused'] = True
-    paramwise = cfg.optim_wrapper.get('paramwise_cfg')
-    return {'type': 'OptimWrapper', 'optimizer': optimizer, 'paramwise_cfg': paramwise}
-
-
 def settings(args: argparse.Namespace, device: torch.device) -> dict[str, Any]:
     """The machine and the options that the numbers hold for."""
-    on_gpu = device.type == 'cuda'
     return {
-        'device': torch.cuda.get_device_name(device) if on_gpu else processor(),
+        'device': device_name(device),
         'torch': torch.__version__,
         'threads': torch.get_num_threads(),
         **{name: getattr(args, name) for name in _SETTINGS},
     }
-
-
-def processor() -> str:
-    """The name of the CPU, as far as the system tells."""
-    info = Path('/proc/cpuinfo')
-    found = re.search(r'^model name\s*: (.*)$', info.read_text() if info.exists() else '', re.M)
-    return found[1] if found else platform.machine()
 
 
 def show(path: str, cost: dict[str, Any]) -> None:

@@ -1,0 +1,1 @@
+"""The parts of ``tools/benchmarks/gpu_check.py``, one a module."""
