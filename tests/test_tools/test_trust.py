@@ -39,7 +39,8 @@ TOOLS = sorted(
 READ_NONE = {
     'analysis/channel_statistics', 'analysis/plot_hardness', 'analysis/selection_report',
     'benchmarks/communication', 'benchmarks/device_photometry', 'benchmarks/gpu_check',
-    'benchmarks/loader', 'compare', 'dev/release', 'dev/soak', 'dev/upgrade', 'study/report',
+    'benchmarks/loader', 'benchmarks/throughput', 'compare', 'dev/release', 'dev/soak',
+    'dev/upgrade', 'study/report',
 }  # fmt: skip
 
 pytestmark = pytest.mark.usefixtures('own_folder')

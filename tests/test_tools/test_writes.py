@@ -71,6 +71,9 @@ COMMANDS: dict[str, tuple[Command, set[str]]] = {
         ],
         set(),
     ),
+    'benchmarks/throughput': (
+        lambda given, out: [DEMO, '--images-per-second', 100, '--ratio', 1.6], set()
+    ),
     'browse_views': (lambda given, out: [DEMO, '--number', 1], {'views.png'}),
     'compare': (
         lambda given, out: [run_named(given, 'run'), '--csv', out / 'x.csv'], {'compare.png'}
@@ -194,7 +197,7 @@ def snapshot(folder: Path) -> dict[str, tuple[int, int]]:
 
 WRITE_NOTHING = {
     'analysis/channel_statistics', 'benchmarks/communication', 'benchmarks/device_photometry',
-    'benchmarks/selection_stats',
+    'benchmarks/selection_stats', 'benchmarks/throughput',
 }  # fmt: skip
 
 #: Tools that CI also runs in full, or that take long.
