@@ -15,6 +15,7 @@ from mmpretrain.registry import HOOKS
 from torch import Tensor, nn
 
 from ...utils.arguments import check_share, check_whole
+from ...utils.sharded_tensor import is_sharded
 from ...utils.state_guard import StateGuard
 from ...utils.unwrap_model import unwrap_model
 from ..optim.finiteness import finite_gradients, finite_values, first_nonfinite
@@ -244,7 +245,12 @@ class FiniteStepHook(Hook):
         """Check the weights: a step on finite numbers may have made them infinite."""
         if self._model is None:
             return
-        named = [(name, value.detach()) for name, value in self._model.named_parameters()]
+        # Of a sharded parameter this process, the first one, has a part; what it saves is whole.
+        state = checkpoint.get('state_dict', {})
+        named = [
+            (name, state[name] if is_sharded(value) else value.detach())
+            for name, value in self._model.named_parameters()
+        ]
         if not finite_values([value for _, value in named], self._device):
             raise NonFiniteError(
                 f'parameter {first_nonfinite(named, finite_values)} is not finite at iteration '

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from mmengine.dist import all_reduce
 from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapper
 from mmengine.runner import IterBasedTrainLoop, Runner
@@ -14,6 +15,7 @@ from mmpretrain.registry import HOOKS
 from torch import Tensor, nn
 
 from ...utils.arguments import check_choice, check_share
+from ...utils.sharded_tensor import is_sharded, local_part
 from ...utils.unwrap_model import unwrap_model
 
 
@@ -22,13 +24,18 @@ def clip_each_gradient(parameters: list[nn.Parameter], max_norm: float) -> None:
 
     As the code published with DINO does: tensor by tensor, unlike
     ``torch.nn.utils.clip_grad_norm_``, which scales all by their common norm. Parameters without a
-    gradient are skipped. No device synchronization.
+    gradient are skipped. Either all are sharded or none is. No device synchronization.
     """
     gradients: list[Tensor] = [p.grad for p in parameters if p.grad is not None]
     if gradients:
-        norms = torch._foreach_norm(gradients)
+        parts = [local_part(gradient) for gradient in gradients]
+        norms = torch._foreach_norm(parts)
+        if any(map(is_sharded, gradients)):
+            squares = torch.stack(norms).square()
+            all_reduce(squares)
+            norms = squares.sqrt().unbind()
         factors = [(max_norm / (norm + 1e-6)).clamp(max=1) for norm in norms]
-        torch._foreach_mul_(gradients, factors)
+        torch._foreach_mul_(parts, factors)
 
 
 def clip_parts(parameters: dict[str, nn.Parameter], max_norm: float) -> None:

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import torch
 from torch import Tensor
 
+from ...utils.sharded_tensor import local_part
+
 #: Square root of the largest float32: beyond it the squares that AdamW averages, and the norms
 #: that LARS divides by, are infinite although the gradient is not.
 LARGEST_NORM = torch.finfo(torch.float32).max ** 0.5
@@ -17,7 +19,8 @@ def finite_gradients(gradients: Sequence[Tensor], device: torch.device) -> Tenso
     """Check that the norm of each gradient is at most :data:`LARGEST_NORM`.
 
     Args:
-        gradients: Tensors of any shapes, dense or sparse, on any devices.
+        gradients: Tensors of any shapes, dense or sparse, on any devices. Of sharded ones it is the
+            norm of the part in this process.
         device: Device of the result.
 
     Returns:
@@ -49,7 +52,7 @@ def first_nonfinite(
 def _norms(values: Sequence[Tensor], order: int) -> Iterator[Tensor]:
     """(n,) norms of the tensors, by device and precision."""
     groups: dict[tuple[torch.device, bool], list[Tensor]] = defaultdict(list)
-    for value in values:
+    for value in map(local_part, values):
         if value.is_sparse:
             # One position may have several entries, which add up.
             value = value.coalesce().values()
