@@ -48,6 +48,7 @@ from .runners.command_line import (
     write_json,
 )
 from .runners.cpu_distributed import CPUDistributedDataParallel, prepare_cpu_distributed
+from .runners.fully_shard import FullyShard
 from .runners.loader_workers import describe_loader_failure
 from .runners.reliable_runner import ReliableRunner
 from .runners.resumable_loop import ResumableEpochLoop
@@ -66,6 +67,7 @@ __all__ = [
     'CosineWeightDecay',
     'EqualBatchesHook',
     'FiniteStepHook',
+    'FullyShard',
     'GradientHook',
     'HardnessSchedule',
     'LayerDecayConstructor',

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 
 from ..models.hvs_algorithm import HVSAlgorithm
 from ..utils.state_guard import preserve_state
-from ..utils.unwrap_model import unwrap_model
+from ..utils.unwrap_model import unwrap_model, whole_weights
 
 #: The search for neighbors packs an index into 32 bits.
 MAX_INDEX = 0xFFFFFFFF
@@ -143,9 +143,9 @@ def extract_features(
             exist, or its output is no feature.
     """
     forward = feature_networks(model)[choose_network(model, network)]
-    model = own_model(model)
+    whole, model = whole_weights(model), own_model(model)
     features, labels, start = torch.empty(0, 0), [], 0
-    with preserve_state(model, evaluate=True):
+    with whole, preserve_state(model, evaluate=True):
         # Features with other buffers could not be compared; a single process has nothing to do.
         for buffer in model.buffers():
             broadcast(buffer, 0)

@@ -18,7 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ..selection.pair_losses.base import registered_pair_losses
 from ..utils.arguments import check_whole
-from ..utils.unwrap_model import unwrap_model
+from ..utils.unwrap_model import unwrap_model, whole_weights
 from .features import own_model
 from .health_probe import measure_health
 from .health_problems import find_problems
@@ -57,8 +57,8 @@ class HealthHook(Hook):
 
     A warning says once what is wrong, see :func:`find_problems`: from the second measurement and
     ``warn_after`` iterations on, or ten times as many for the outputs of teacher and student, which
-    are nearly uniform at first. Methods without a pair loss, and models sharded over processes, are
-    not measured; the log says so.
+    are nearly uniform at first. Methods without a pair loss, and models that MMEngine's strategies
+    shard over processes, are not measured; the log says so.
 
     Args:
         num_images: Images of all processes to measure on, at most.
@@ -88,7 +88,8 @@ class HealthHook(Hook):
         self._warned.clear()
         self._measured = 0
         self._largest_rate = 0.0
-        self._weights = _sampled_weights(runner.model)
+        with whole_weights(runner.model):
+            self._weights = _sampled_weights(runner.model)
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
@@ -121,11 +122,12 @@ class HealthHook(Hook):
 
     def _measure(self, runner: Runner, num_images: int, done: int) -> None:
         started = time.monotonic()
-        found = measure_health(runner.model, self._batches, num_images)
+        with whole_weights(runner.model):
+            found = measure_health(runner.model, self._batches, num_images)
+            weights = _sampled_weights(runner.model)
         self._batches.clear()
         if not found:
             return
-        weights = _sampled_weights(runner.model)
         found['weight_change'] = _largest_change(self._weights, weights)
         self._weights = weights
         self._log(runner, found, done, time.monotonic() - started)
@@ -166,7 +168,8 @@ class HealthHook(Hook):
 
 def _reason_not_to(model: nn.Module) -> str | None:
     """Why a model cannot be measured; None if it can."""
-    if is_model_wrapper(model) and not isinstance(model, DistributedDataParallel):
+    is_known = isinstance(model, DistributedDataParallel) or hasattr(model, 'whole_weights')
+    if is_model_wrapper(model) and not is_known:
         return f'{type(model).__name__} keeps parts of the network in other processes'
     algorithm = own_model(model)
     known = registered_pair_losses()

@@ -16,6 +16,7 @@ from ..datasets.loading.examples import draw_examples
 from ..models.hvs_algorithm import selecting_model
 from ..utils.arguments import check_whole
 from ..utils.printable import is_unicode
+from ..utils.unwrap_model import whole_weights
 from .panel import to_rgb
 from .selected_examples import draw_examples_panel, select_examples
 
@@ -68,7 +69,7 @@ class SelectionPanelHook(Hook):
         # Drawn again each time, not kept: a batch with its originals is large.
         examples = draw_examples(dataset, batches[get_rank()], self.seed)
         # In the precision of the training.
-        with runner.optim_wrapper.optim_context(runner.model):
+        with whole_weights(runner.model), runner.optim_wrapper.optim_context(runner.model):
             selection = select_examples(model, examples)
         if not is_main_process():
             return

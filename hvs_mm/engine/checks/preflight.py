@@ -27,6 +27,7 @@ from .schedule_checks import (
     check_selection_warmup,
     check_warmup,
 )
+from .sharding_checks import check_sharding
 from .transform_checks import check_transforms
 from .trust_checks import check_trust
 from .work_dir_checks import check_not_in_use, check_unused, check_work_dir
@@ -71,6 +72,7 @@ def preflight(
         check_teacher(cfg, model)
         check_selection_hooks(cfg, model)
         check_clipping(cfg)
+        check_sharding(cfg, model)
         check_optimizer(cfg)
         check_schedule(cfg)
         check_hardness(cfg, model)

@@ -27,6 +27,7 @@ from ..runners.checkpoint_paths import (
     writing_checkpoint,
 )
 from ..runners.cpu_distributed import configured_timeout
+from ..runners.sharded_state import help_saving
 
 #: MMEngine's own name, so that either hook knows the checkpoints of the other.
 _KEPT = 'keep_ckpt_ids'
@@ -150,6 +151,7 @@ class SafeCheckpointHook(CheckpointHook):
         self._writing.finish()
         runner.call_hook('before_checkpoint')
         if not is_main_process():
+            help_saving(runner)
             return
         done = runner.iter + 1
         path = Path(str(self.out_dir), INTERIM.format(done))

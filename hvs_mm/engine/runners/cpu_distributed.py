@@ -15,6 +15,7 @@ from mmpretrain.registry import MODEL_WRAPPERS
 from torch import distributed, nn
 
 from ...utils.arguments import is_number
+from ...utils.class_name import class_name
 
 #: Seconds that processes wait for each other, for example while one writes a checkpoint: torch's
 #: default with NCCL. Its default with gloo, 30 minutes, is long for a process that hangs.
@@ -33,13 +34,18 @@ class CPUDistributedDataParallel(MMDistributedDataParallel):
     """
 
     def __init__(self, module: nn.Module, device_ids: Any = None, **kwargs: Any) -> None:
-        if any(isinstance(m, nn.SyncBatchNorm) for m in module.modules()):
-            module = revert_sync_batchnorm(module)
-            print_log(
-                'SyncBN runs only on GPUs: replaced by BatchNorm over the samples of each process.',
-                logger='current',
-            )
-        super().__init__(module=module, **kwargs)
+        super().__init__(module=without_sync_bn(module), **kwargs)
+
+
+def without_sync_bn(module: nn.Module) -> nn.Module:
+    """Replace SyncBN by BatchNorm, and say so."""
+    if not any(isinstance(m, nn.SyncBatchNorm) for m in module.modules()):
+        return module
+    print_log(
+        'SyncBN runs only on GPUs: replaced by BatchNorm over the samples of each process.',
+        logger='current',
+    )
+    return revert_sync_batchnorm(module)
 
 
 def prepare_cpu_distributed(cfg: Config) -> None:
@@ -76,6 +82,8 @@ def prepare_cpu_distributed(cfg: Config) -> None:
             f'the processes did not meet ({places}): {reason} Start all of them, on all machines, '
             'or let them wait longer with env_cfg.dist_cfg.timeout=SECONDS.'
         ) from error
+    if class_name(cfg.get('model_wrapper_cfg') or {}) == 'FullyShard':
+        return
     cfg.model_wrapper_cfg = dict(
         # The Runner looks model wrappers up in MMEngine's own registry.
         type='mmpretrain.CPUDistributedDataParallel',

@@ -24,7 +24,9 @@ from ..optim.hardness_schedule import connect_hardness_schedules
 from ..optim.resumed_schedules import resumed_differences, schedule_settings
 from .checkpoint_paths import CheckpointPaths, agreed_checkpoint, writing_checkpoint
 from .end_with_launcher import end_with_launcher
+from .fully_shard import FullyShard
 from .loader_workers import shield_workers, with_timeout
+from .sharded_state import help_saving, save_whole_optimizer
 
 #: Default hooks of MMEngine (0.10.7 and 0.10.12).
 _MMENGINE_HOOKS = {
@@ -47,6 +49,7 @@ class ReliableRunner(Runner):
     - However a training ends, ``finally_train`` of the hooks is called.
     - A loader with workers has a timeout, and its workers get no signals of the training.
     - Processes that torchrun has started end when it dies.
+    - A model in :class:`FullyShard` is saved and loaded whole.
     - The console gets short lines and warnings, see :class:`ConsoleHook`. MMEngine's log goes only
       to its file, unless ``default_hooks.console`` is ``None`` or has ``verbose=True``.
 
@@ -146,6 +149,18 @@ class ReliableRunner(Runner):
             if isinstance(one, dict) and class_name(one).endswith('LR') and one.get('eta_min'):
                 one['eta_min'] *= ratio
 
+    def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
+        """Build the optimizer; that of a sharded model is saved and loaded whole."""
+        built = super().build_optim_wrapper(optim_wrapper)
+        if isinstance(self.model, FullyShard) and built is not optim_wrapper:
+            save_whole_optimizer(built.optimizer)
+        return built
+
+    def _init_model_weights(self) -> None:
+        # What is sharded was initialized before.
+        if not isinstance(self.model, FullyShard):
+            super()._init_model_weights()
+
     def build_param_scheduler(self, scheduler: Any) -> Any:
         """Build the schedulers, and connect those of the selection with the model."""
         built = super().build_param_scheduler(scheduler)
@@ -177,6 +192,9 @@ class ReliableRunner(Runner):
         """Resume from a checkpoint, and warn of settings that are not those of the config."""
         configured = schedule_settings(self.param_schedulers)
         settings = self.message_hub.get_info('cfg')
+        if isinstance(self.model, FullyShard):
+            # A GPU perhaps cannot hold all of it.
+            kwargs.setdefault('map_location', 'cpu')
         super().resume(filename, *args, **kwargs)
         self._tell_changes(settings)
         self.last_saved = filename, self.iter
@@ -211,6 +229,7 @@ class ReliableRunner(Runner):
         """
         self.call_hook('before_checkpoint')
         if not is_main_process():
+            help_saving(self, kwargs.get('save_optimizer', True))
             return
         kwargs['backend_args'] = backend_args
         if backend_args is not None or '://' in str(out_dir):

@@ -10,6 +10,8 @@ import torch
 from mmcv.cnn.bricks import DropPath
 from torch import Tensor, nn
 
+from ...utils.sharded_tensor import local_part
+
 
 def build_teacher(**modules: nn.Module) -> nn.ModuleDict:
     """Copy modules of the student into a teacher: no gradient, no stochastic depth."""
@@ -64,12 +66,13 @@ def update_ema(teacher: nn.Module, student: nn.Module, momentum: float) -> None:
     Raises:
         ValueError: If a process does not hold the same parts of both.
     """
-    averaged: list[Tensor] = list(teacher.parameters())
-    online = [parameter.detach() for parameter in student.parameters()]
+    averaged: list[Tensor] = [local_part(parameter) for parameter in teacher.parameters()]
+    online = [local_part(parameter.detach()) for parameter in student.parameters()]
     if [one.shape for one in averaged] != [one.shape for one in online]:
         raise ValueError(
-            'the parameters of teacher and student have different shapes: under FSDP and under '
-            'stage 3 of DeepSpeed a process holds other parts of the one than of the other. Train '
-            'with DistributedDataParallel, see docs/scaling.md.'
+            "the parameters of teacher and student have different shapes: under MMEngine's FSDP "
+            'strategy and stage 3 of DeepSpeed a process holds other parts of the one than of the '
+            'other. Shard with --cfg-options model_wrapper_cfg.type=FullyShard, see '
+            'docs/scaling.md.'
         )
     torch._foreach_lerp_(averaged, online, momentum)

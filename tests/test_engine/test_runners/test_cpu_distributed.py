@@ -54,3 +54,12 @@ def test_one_process_needs_no_timeout():
     cfg = Config(dict(launcher='none', env_cfg=dict(dist_cfg=dict(timeout='ten'))))
     prepare_cpu_distributed(cfg)
     assert not distributed.is_initialized()
+
+
+def test_a_sharded_model_stays_sharded(cfg, monkeypatch):
+    monkeypatch.setattr(distributed, 'init_process_group', lambda *args, **kwargs: None)
+    for name in ('FullyShard', 'MMDistributedDataParallel'):
+        cfg.model_wrapper_cfg = dict(type=name)
+        prepare_cpu_distributed(cfg)
+        kept = cfg.model_wrapper_cfg.type == name
+        assert kept == (name == 'FullyShard')
