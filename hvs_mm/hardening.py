@@ -96,7 +96,8 @@ def hard_views(
             take the views in order: of ``num_views=[1, 3]`` the first of ``candidates=[2, 2]`` has
             one of each pipeline, the second two of the second. By default ``candidates``.
         photometry: ``'device'`` to change the colors of views on the device of the model,
-            ``'loader'`` to leave them where the baseline has them.
+            ``'device_views'`` to crop, resize and flip there, too, ``'loader'`` to leave all where
+            the baseline has it.
         pair_loss, selector, target_groups, selection_pass, schedule, guard: Arguments of
             :class:`hvs_mm.HVSAlgorithm`; ``None`` for its defaults.
 
@@ -127,7 +128,7 @@ def hard_views(
         'guard': guard,
     }
     views = {'type': 'CandidateViews', 'num_views': _drawn_views(groups, num_views)}
-    if photometry == 'device':
+    if photometry != 'loader':
         views['photometry'] = photometry
     loader, checks_images = _hard_loader(base.get('train_dataloader') or {}, views)
     hooks = {
@@ -143,7 +144,7 @@ def hard_views(
         'train_dataloader': loader,
         'default_hooks': {name: {'type': hooks[name]} for name in hooks if name not in own_hooks},
         **runtime_settings(base),
-        **(_device_preprocessor(base, algorithm) if photometry == 'device' else {}),
+        **({} if photometry == 'loader' else _device_preprocessor(base, algorithm)),
     }
 
 
@@ -220,6 +221,8 @@ def _hard_loader(loader: Mapping[str, Any], views: dict[str, Any]) -> tuple[dict
     # MMEngine would pass the scope, which comes with `mmpretrain::`, to the function.
     collate_fn = dict(loader.get('collate_fn') or {'type': 'default_collate'})
     collate_fn.pop('_scope_', None)
+    if views.get('photometry') == 'device_views':
+        collate_fn = {'type': 'join_images'}
     if 'collate_fn' in loader:
         collate_fn['_delete_'] = True
     entries = {'collate_fn': collate_fn, 'dataset': {'_delete_': True, **dataset}}
@@ -259,7 +262,7 @@ def _device_preprocessor(base: Mapping[str, Any], algorithm: dict[str, Any]) -> 
     name = class_name(own or base.get('data_preprocessor') or {})
     if name not in ('', 'SelfSupDataPreprocessor', 'DevicePhotometry'):
         raise ValueError(
-            f"photometry='device' takes the place of SelfSupDataPreprocessor, but "
+            f'photometry on the device takes the place of SelfSupDataPreprocessor, but '
             f"data_preprocessor.type={name!r}: use photometry='loader'."
         )
     if own:

@@ -220,16 +220,19 @@ def test_a_config_without_what_others_inherit():
     assert cfg.default_hooks.keys() == {'finite_step', 'health', 'selection'}
 
 
+@pytest.mark.parametrize('photometry', ['device', 'device_views'])
 @pytest.mark.parametrize('inside', [False, True])
-def test_photometry_on_the_device(inside):
+def test_photometry_on_the_device(inside, photometry):
     cfg = hvs_mm.get_config(SIMSIAM)
     preprocessor = cfg.data_preprocessor.to_dict()
     if inside:
         cfg.model.data_preprocessor = cfg.pop('data_preprocessor')
-    hardened = harden(cfg, [4], [2], photometry='device')
+    hardened = harden(cfg, [4], [2], photometry=photometry)
     found = hardened.model.algorithm if inside else hardened
     assert found.data_preprocessor == {**preprocessor, 'type': 'DevicePhotometry'}
-    assert pipeline_of(hardened)[1].photometry == 'device'
+    assert pipeline_of(hardened)[1].photometry == photometry
+    collate_fn = 'join_images' if photometry == 'device_views' else 'default_collate'
+    assert hardened.train_dataloader.collate_fn == dict(type=collate_fn)
     assert inside != ('data_preprocessor' in hardened)
 
 
@@ -339,7 +342,7 @@ METHODS = r"\['BYOL', 'BarlowTwins', 'DINO', 'DINOv2', 'DenseCL', 'IBOT', 'MoCo'
             [2],
             dict(photometry='gpu'),
             ValueError,
-            r"photometry='gpu' must be one of \['loader', 'device'\]",
+            r"photometry='gpu' must be one of \['loader', 'device', 'device_views'\]",
         ),
         (
             of_another_preprocessor(),

@@ -3,6 +3,7 @@ from ..utils.installed import HAS_MMPRETRAIN
 if HAS_MMPRETRAIN:
     from ..utils.view_geometry import ViewGeometry
     from .block_masks import BlockMasks
+    from .join_images import join_images
     from .loading.channel_image import LoadChannels
     from .loading.channel_statistics import ChannelStatistics, channel_statistics
     from .loading.checked_image import LoadCheckedImage
@@ -33,5 +34,6 @@ __all__ = [
     'channel_statistics',
     'draw_examples',
     'join_examples',
+    'join_images',
     'read_header',
 ]

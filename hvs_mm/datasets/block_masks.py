@@ -135,11 +135,13 @@ class BlockMasks(BaseTransform):
         Raises:
             ValueError: If there is no view, or its size is no multiple of the patch size.
         """
+        sizes: list[Any] = [tuple(size) for size in results.get('view_sizes', ())]
         if not isinstance(results['img'], list) or not results['img']:
             raise ValueError(
                 "BlockMasks takes img, a list of views: put it after dict(type='CandidateViews')."
             )
-        sizes = [image_size(view) for view in results['img']]
+        # Where the device cuts the views, there are no pixels of them.
+        sizes = sizes or [image_size(view) for view in results['img']]
         height, width = sizes[0]
         if height % self.patch_size or width % self.patch_size:
             raise ValueError(

@@ -179,8 +179,7 @@ def _reason_not_to(model: nn.Module) -> str | None:
 
 
 def _size(batch: dict[str, Any]) -> int:
-    inputs = batch['inputs']
-    return len(inputs if isinstance(inputs, Tensor) else inputs[0])
+    return len(batch['data_samples'])
 
 
 @torch.no_grad()

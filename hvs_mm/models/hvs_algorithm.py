@@ -185,8 +185,8 @@ class HVSAlgorithm(TransparentWrapper):
                 lack the records that the selector reads, their colors are still to be changed, or
                 the batch is too small for BatchNorm.
         """
-        groups, known = self._prepare(inputs, data_samples)
         check_photometry_done(data_samples)
+        groups, known = self._prepare(inputs, data_samples)
         check_batch_size(self.algorithm, len(inputs[0]))
         self._check_finite(inputs, data_samples)
         # Kept where no views are selected.

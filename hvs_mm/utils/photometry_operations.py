@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-#: Where the colors of views are changed: values of ``photometry``.
-PHOTOMETRY_PLACES = ('loader', 'device')
+#: Where the colors of views are changed: values of ``photometry``. With ``'device_views'`` the
+#: device also crops, resizes and flips.
+PHOTOMETRY_PLACES = ('loader', 'device', 'device_views')
 #: Field of a data sample with the operations that are still to be applied to its views.
 PHOTOMETRY_FIELD = 'view_photometry'
 #: Operations of the device. A record has 0 for none, 1 for the first of these.

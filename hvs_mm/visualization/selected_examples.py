@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import deepcopy
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,10 +11,9 @@ from matplotlib.figure import Figure
 
 from ..datasets.loading.examples import Examples
 from ..models.hvs_algorithm import HVSAlgorithm
-from ..models.photometry.batch import apply_photometry
+from ..models.photometry.device_photometry import finish_views
 from ..selection.record import Selection
 from ..selection.statistics.color import COLOR_CHANGES
-from ..utils.photometry_operations import PHOTOMETRY_FIELD, stack_operations
 from ..utils.state_guard import own_random_numbers, preserve_state
 from .panel import draw_selection
 from .record_panel import kept_iou_captions
@@ -104,12 +102,7 @@ def describe_view(colors: Sequence[float], flips: Sequence[bool]) -> str:
 
 def _pixels(examples: Examples, number: int) -> tuple[list[np.ndarray], list[list[np.ndarray]]]:
     """The first images and their views as pictures (h, w, 3), the views as the model sees them."""
-    views = [view[:number] for view in examples.inputs]
-    left: list[Any] = [
-        getattr(sample, PHOTOMETRY_FIELD, None) for sample in examples.data_samples[:number]
-    ]
-    if left[0] is not None:
-        views = apply_photometry(views, stack_operations(left))
+    views = finish_views(examples.first_inputs(number), examples.data_samples[:number])
     # (C, h, w) -> (h, w, C)
     pixels = [[view[i].permute(1, 2, 0).numpy() for view in views] for i in range(number)]
     pictures = [to_pictures(*one) for one in zip(examples.images, pixels)]

@@ -243,9 +243,10 @@ def test_bad_pixels_of_this_device(device):
         train_and_save()
 
 
+@pytest.mark.parametrize('photometry', ['device', 'device_views'])
 @pytest.mark.parametrize('device', DEVICES)
-def test_colors_change_without_waiting_for_the_device(device):
-    data = batch_of(counts=(4, 2), batch_size=8)
+def test_views_are_made_without_waiting_for_the_device(device, photometry):
+    data = batch_of(photometry, counts=(4, 2), batch_size=8)
     expected = DevicePhotometry(**NORMALIZE)(data, training=True)['inputs']
     preprocessor = DevicePhotometry(**NORMALIZE).to(device)
     with NoWaiting(), torch.autocast(device, dtype=torch.bfloat16):

@@ -254,7 +254,7 @@ def test_each_process_judges_images_of_its_own():
 def test_mlflow_wants_an_extension(tmp_path):
     visualizer = Visualizer(vis_backends=[dict(type='LocalVisBackend')], save_dir=str(tmp_path))
     assert picture_name('a', visualizer) == 'a'
-    # MLflow itself is no requirement of the tests.
+    # test_trackers.py has a run with MLflow itself.
     visualizer._vis_backends['MLflowVisBackend'] = object()
     assert picture_name('a', visualizer) == 'a.png'
 

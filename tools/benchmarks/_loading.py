@@ -83,9 +83,10 @@ def read_views(cfg: Config) -> Views:
     at = drawing[0]
     options = {k: v for k, v in pipeline[at].items() if k not in ('type', '_scope_')}
     counts, transforms = options.pop('num_views'), options.pop('transforms')
-    if options.get('photometry') == 'device':
+    photometry = options.get('photometry', 'loader')
+    if photometry != 'loader':
         raise ValueError(
-            f"{cfg.filename} leaves the colors to the device (photometry='device'), and MultiView "
+            f'{cfg.filename} leaves the colors to the device ({photometry=}), and MultiView '
             'does not: name the config with photometry in the loader, or take '
             'tools/benchmarks/device_photometry.py, which compares both places.'
         )

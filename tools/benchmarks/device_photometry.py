@@ -1,7 +1,7 @@
-"""What the loader saves, and the device spends, when the device changes the colors of views.
+"""What the loader saves, and the device spends, when the device makes views or their colors.
 
 Times the data set of a config in this process, image by image, and the preprocessor, batch by
-batch, with photometry in the loader and on the device in turn. Prints means per image: CPU time,
+batch, with each value of photometry in turn. Prints means per image: CPU time,
 which others on the machine leave alone, or the time until a GPU is done.
 """
 
@@ -12,14 +12,18 @@ from copy import deepcopy
 
 from _measuring import Clock, benchmark_parser
 from mmengine.config import Config
-from mmengine.dataset import default_collate
 from mmpretrain.registry import MODELS
 
+from hvs_mm.datasets import join_images
 from hvs_mm.engine import build_training_dataset, one_line_errors, read_merged_config
 from hvs_mm.utils.state_guard import own_random_numbers
 
 #: By place: the preprocessor.
-PLACES = {'loader': 'SelfSupDataPreprocessor', 'device': 'DevicePhotometry'}
+PLACES = {
+    'loader': 'SelfSupDataPreprocessor',
+    'device': 'DevicePhotometry',
+    'device_views': 'DevicePhotometry',
+}
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -34,7 +38,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def with_photometry(cfg: Config, place: str) -> Config:
-    """The config with its colors changed in one place.
+    """The config with its views made in one place.
 
     Raises:
         ValueError: If its pipeline draws no candidate views.
@@ -64,7 +68,7 @@ def measure(cfg: Config, args: argparse.Namespace) -> dict[str, tuple[float, flo
             positions = [position % len(dataset) for position in range(start, start + size)]
             with own_random_numbers(start), host.part(place):
                 samples = [dataset[position] for position in positions]
-            batch = default_collate(samples)
+            batch = join_images(samples)
             with device.part(place):
                 preprocessors[place](batch, training=True)
         if start == 0:
@@ -81,11 +85,12 @@ def main(argv: list[str] | None = None) -> None:
         times = measure(read_merged_config(args.config, args.cfg_options), args)
     for place, (loading, preparing) in times.items():
         print(
-            f'photometry in the {place}: loader {loading:.1f} ms, preprocessor ({args.device}) '
+            f'photometry={place}: loader {loading:.1f} ms, preprocessor ({args.device}) '
             f'{preparing:.1f} ms per image'
         )
-    ratio = times['loader'][0] / times['device'][0]
-    print(f'the loader alone is {ratio:.2f} times as fast with photometry on the device')
+    for place in list(PLACES)[1:]:
+        ratio = times['loader'][0] / times[place][0]
+        print(f'the loader alone is {ratio:.2f} times as fast with photometry={place}')
 
 
 if __name__ == '__main__':

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from copy import copy
 from typing import Any, NamedTuple
@@ -13,11 +14,12 @@ from mmengine.dataset import (
     ClassBalancedDataset,
     ConcatDataset,
     RepeatDataset,
-    default_collate,
 )
 from torch import Tensor, cat
 
+from ...utils.crop_record import CROPS_FIELD
 from ...utils.state_guard import own_random_numbers
+from ..join_images import join_images
 from ..views.candidate_views import CandidateViews
 
 #: The pipeline may give up on this many images in a row.
@@ -31,13 +33,20 @@ class Examples(NamedTuple):
         images: B originals (H, W, 3) uint8, BGR as MMCV reads them; or (H, W, C) float32, as
             ``LoadChannels`` does.
         inputs: S tensors (B, C, h, w), one per candidate view, as the loader gives them to the
-            model's preprocessor.
+            model's preprocessor; or, where the device cuts them, a tensor as of ``join_images``.
         data_samples: B data samples.
     """
 
     images: list[np.ndarray]
     inputs: list[Tensor]
     data_samples: list[Any]
+
+    def first_inputs(self, number: int) -> list[Tensor]:
+        """The inputs of the first images alone."""
+        crops = [sample.get(CROPS_FIELD) for sample in self.data_samples[:number]]
+        if crops[0] is not None:
+            number = sum(3 * math.prod(record[0, -2:].astype(int)) for record in crops)
+        return [view[:number] for view in self.inputs]
 
     @property
     def boxes(self) -> np.ndarray:
@@ -68,7 +77,7 @@ def draw_examples(dataset: BaseDataset, positions: Sequence[int], seed: int = 0)
     with own_random_numbers(seed):
         drawn = [_draw(dataset, position) for position in positions]
     images, samples = zip(*drawn)
-    batch = default_collate(samples)
+    batch = join_images(samples)
     return Examples(list(images), batch['inputs'], batch['data_samples'])
 
 

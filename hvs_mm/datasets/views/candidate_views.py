@@ -10,12 +10,17 @@ from mmcv.transforms import BaseTransform, Compose
 from mmpretrain.registry import TRANSFORMS
 
 from ...utils.arguments import check_choice, is_list, is_whole
+from ...utils.crop_record import CROPS_FIELD, pack_crops
 from ...utils.photometry_operations import PHOTOMETRY_FIELD, PHOTOMETRY_PLACES, pack_operations
 from ...utils.view_geometry import ViewGeometry
 from .colors import OPERATIONS_KEY, colors_after
-from .geometry import GEOMETRY_KEY, GEOMETRY_TRANSFORMS
+from .geometry import FILTER_KEY, GEOMETRY_KEY, GEOMETRY_TRANSFORMS
 from .pipelines import build_pipeline, names
-from .view_transform import Results, image_size
+from .pixels.resizing import shrink
+from .view_transform import Results, image_size, is_color_image
+
+#: Longest side of an image that is sent to the device, in pixels.
+MAX_SIDE = 1024
 
 
 @TRANSFORMS.register_module()
@@ -42,7 +47,11 @@ class CandidateViews(BaseTransform):
       changed by ``ColorJitter``, ``RandomGrayscale``, ``GaussianBlur`` and ``Solarize``,
     - ``view_photometry``: (S, K, 4) float32, only with ``photometry='device'``. Those four are
       then drawn and recorded, but not applied: :class:`hvs_mm.models.DevicePhotometry` applies
-      them to whole batches on the device of the model. The random numbers stay the same.
+      them to whole batches on the device of the model. The random numbers stay the same,
+    - ``view_crops``: (S, 11) float32, only with ``photometry='device_views'``, the columns of
+      :data:`hvs_mm.utils.crop_record.CROP_COLUMNS`. The device then also cuts, resizes and flips
+      the views, and ``img`` is a list of one array (H W 3,) with the pixels of the image, shrunk
+      to a longer side of 1024 pixels. Batches need :func:`hvs_mm.datasets.join_images`.
 
     Args:
         transforms: View pipelines: lists of transforms or their configs. Upstream's
@@ -51,7 +60,8 @@ class CandidateViews(BaseTransform):
             :class:`hvs_mm.HVSAlgorithm` take them in order. Usually a pipeline makes a group, but a
             group may have views of several, such as the first of ``candidates=[2, 2]`` with
             ``num_views=[1, 3]``.
-        photometry: Where colors are changed, ``'loader'`` or ``'device'``.
+        photometry: Where colors are changed, ``'loader'`` or ``'device'``; or ``'device_views'`` to
+            leave everything but the draws to the device.
         exact: Compute every pixel with upstream's own code, several times as slow. Boxes, flips,
             sizes and colors are the same either way.
 
@@ -88,8 +98,13 @@ class CandidateViews(BaseTransform):
             )
         self.num_views = counts
         self.exact = exact
-        self.on_device = check_choice('photometry', photometry, PHOTOMETRY_PLACES) == 'device'
-        self.pipelines = [build_pipeline(one, exact, self.on_device) for one in transforms]
+        self.photometry = check_choice('photometry', photometry, PHOTOMETRY_PLACES)
+        if exact and photometry == 'device_views':
+            raise ValueError(
+                "exact=True computes every pixel with upstream's code, photometry='device_views' "
+                "none of them: leave exact out, or set photometry='loader'."
+            )
+        self.pipelines = [build_pipeline(one, exact, photometry) for one in transforms]
 
     def transform(self, results: Results) -> Results | None:
         """Draw the views; ``None`` if a pipeline gives up on the image.
@@ -105,6 +120,11 @@ class CandidateViews(BaseTransform):
                 f'CandidateViews takes img, an ndarray (H, W, 3) of at least one pixel, not '
                 f"{found}: put dict(type='LoadImageFromFile') in front of it."
             )
+        if self.photometry == 'device_views' and not is_color_image(image):
+            raise ValueError(
+                "photometry='device_views' in CandidateViews takes 8-bit images with 3 channels, "
+                f"(H, W, 3) uint8, not {image.shape} {image.dtype}: set photometry='loader'."
+            )
         # A transform that works in place must fail, not leak its changes into the other views.
         shared = image.view()
         shared.flags.writeable = False
@@ -114,12 +134,11 @@ class CandidateViews(BaseTransform):
                 view = self._draw(pipeline, {**results, 'img': shared})
                 if view is None:
                     return None
-                if isinstance(view['img'], np.ndarray) and not view['img'].flags.writeable:
-                    view['img'] = view['img'].copy()
+                if self.photometry != 'device_views':
+                    view['img'] = _own_pixels(view['img'])
                 views.append(view)
         geometries = [view[GEOMETRY_KEY] for view in views]
         operations = [view[OPERATIONS_KEY] for view in views]
-        results['img'] = [view['img'] for view in views]
         results['view_pipelines'] = [
             number for number, count in enumerate(self.num_views) for _ in range(count)
         ]
@@ -128,8 +147,17 @@ class CandidateViews(BaseTransform):
         results['view_sizes'] = np.array([g.size for g in geometries], dtype=np.int64)
         colors = [colors_after(changes) for changes in operations]
         results['view_colors'] = np.array(colors, dtype=np.float32)
-        if self.on_device:
+        if self.photometry != 'loader':
             results[PHOTOMETRY_FIELD] = pack_operations(operations)
+        if self.photometry == 'device_views':
+            sent = shrink(image, MAX_SIDE)
+            sizes = image.shape[:2], sent.shape[:2]
+            filters = [view[FILTER_KEY] for view in views]
+            results[CROPS_FIELD] = pack_crops(geometries, filters, *sizes)
+            # PyTorch warns about read-only arrays.
+            results['img'] = [np.require(sent, requirements=('C', 'W')).reshape(-1)]
+        else:
+            results['img'] = [view['img'] for view in views]
         return results
 
     def _draw(self, pipeline: Compose, view: Results) -> Results | None:
@@ -163,3 +191,9 @@ class CandidateViews(BaseTransform):
             f'{type(self).__name__}(num_views={self.num_views}, transforms={self.pipelines}, '
             f'exact={self.exact})'
         )
+
+
+def _own_pixels(image: Any) -> Any:
+    """A view that may be written to."""
+    is_shared = isinstance(image, np.ndarray) and not image.flags.writeable
+    return image.copy() if is_shared else image

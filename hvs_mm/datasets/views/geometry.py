@@ -9,6 +9,7 @@ import numpy as np
 from mmcv.transforms.utils import cache_randomness
 from mmpretrain.datasets import transforms as mmpretrain_transforms
 
+from ...utils.crop_record import FILTERS
 from ...utils.view_geometry import ViewGeometry
 from .pixels.channels import resize_channels
 from .pixels.resizing import INTERPOLATIONS, flip, resize
@@ -22,6 +23,8 @@ from .view_transform import (
 
 #: Key of the record of a view's geometry, :class:`ViewGeometry`, in the results of a pipeline.
 GEOMETRY_KEY = 'view_geometry'
+#: Key of the filter that the device resizes a view with, a position in :data:`FILTERS`.
+FILTER_KEY = 'view_filter'
 
 
 class GeometryTransform(ViewTransform):
@@ -73,8 +76,20 @@ class _RandomWindow(GeometryTransform):
 class RandomResizedCrop(_RandomWindow, mmpretrain_transforms.RandomResizedCrop):
     """Fast with ``backend='pillow'`` and bilinear or bicubic interpolation."""
 
+    @property
+    def filter(self) -> tuple[str, str]:
+        """Backend and interpolation."""
+        return self.backend, self.interpolation
+
     def apply(self, results: Results) -> Results:
         image = results['img']
+        if self.cut_on_device:
+            self.rand_crop_params(image)
+            results[FILTER_KEY] = FILTERS.index(self.filter)
+            # Has the size of the view, and no pixels.
+            results['img'] = np.broadcast_to(np.uint8(0), (*self.scale, image.shape[2]))
+            results['img_shape'] = results['img'].shape
+            return results
         # Upstream has nothing for these: Pillow takes 8 bits, OpenCV has no antialiasing.
         is_other = is_channel_image(image)
         if (
@@ -131,6 +146,8 @@ class RandomFlip(GeometryTransform, mmcv.transforms.RandomFlip):
         return self.direction if np.random.random_sample() < threshold else None  # noqa: NPY002
 
     def _flip(self, results: Results) -> None:
+        if self.cut_on_device:
+            return
         others = ('gt_bboxes', 'gt_keypoints', 'gt_seg_map')
         if (
             self.exact

@@ -12,6 +12,7 @@ from mmpretrain.datasets.transforms import PackInputs
 from mmpretrain.registry import TRANSFORMS
 
 from ...utils.bad_images import SKIPPED_FIELD
+from ...utils.crop_record import CROPS_FIELD
 from ...utils.photometry_operations import PHOTOMETRY_FIELD
 from .view_transform import is_color_image
 
@@ -21,9 +22,9 @@ class PackViews(PackInputs):
     """Pack candidate views, and what was recorded of them into the data sample.
 
     Like upstream's ``PackInputs``, with ``view_boxes``, ``view_flips``, ``view_sizes``,
-    ``view_colors`` and ``view_photometry`` (see :class:`CandidateViews`) and ``view_masks`` (see
-    :class:`BlockMasks`) among the meta keys, as ndarrays. The sample also carries the images that
-    were refused before it, see :class:`LoadCheckedImage`.
+    ``view_colors``, ``view_photometry`` and ``view_crops`` (see :class:`CandidateViews`) and
+    ``view_masks`` (see :class:`BlockMasks`) among the meta keys, as ndarrays. The sample also
+    carries the images that were refused before it, see :class:`LoadCheckedImage`.
     """
 
     DEFAULT_META_KEYS = (
@@ -33,6 +34,7 @@ class PackViews(PackInputs):
         'view_sizes',
         'view_colors',
         PHOTOMETRY_FIELD,
+        CROPS_FIELD,
         'view_masks',
     )
 

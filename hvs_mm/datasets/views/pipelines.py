@@ -8,8 +8,9 @@ from typing import Any
 
 from mmcv.transforms import Compose, RandomApply, RandomChoice
 
+from ...utils.crop_record import FILTERS
 from .colors import COLOR_TRANSFORMS, ColorTransform, RandomGrayscale
-from .geometry import GEOMETRY_TRANSFORMS, GeometryTransform, RandomFlip
+from .geometry import GEOMETRY_TRANSFORMS, GeometryTransform, RandomFlip, RandomResizedCrop
 
 _TRANSFORMS = (*COLOR_TRANSFORMS, *GEOMETRY_TRANSFORMS)
 #: Our transforms by the upstream class they derive from; built ones of ours map to themselves.
@@ -24,28 +25,35 @@ def names(transforms: Sequence[type]) -> list[str]:
 
 
 def build_pipeline(
-    transforms: Sequence[dict[str, Any] | Callable], exact: bool, on_device: bool
+    transforms: Sequence[dict[str, Any] | Callable], exact: bool, photometry: str
 ) -> Compose:
     """Build the pipeline of a group of views, which records what it does to them.
 
     The transforms are configs or built ones, also inside wrappers, and are not changed; for
-    ``exact`` and ``on_device`` see :class:`ViewTransform`.
+    ``exact`` and ``photometry`` see :class:`hvs_mm.datasets.CandidateViews`.
 
     Raises:
-        ValueError: If a crop or flip cannot be recorded, or ``on_device`` would give other views.
+        ValueError: If a crop or flip cannot be recorded, or the device would give other views.
     """
     steps: list[Any] = []
-    pipeline = _replace(Compose(transforms), exact, on_device, steps)
-    if on_device:
-        _check_device(steps)
+    attributes = {
+        'exact': exact,
+        'on_device': photometry != 'loader',
+        'cut_on_device': photometry == 'device_views',
+    }
+    pipeline = _replace(Compose(transforms), attributes, steps)
+    if photometry != 'loader':
+        _check_colors(steps, photometry)
+    if photometry == 'device_views':
+        _check_crops(pipeline, steps)
     return pipeline
 
 
-def _replace(transform: Any, exact: bool, on_device: bool, steps: list[Any]) -> Any:
+def _replace(transform: Any, attributes: dict[str, bool], steps: list[Any]) -> Any:
     """Put our transforms in place of upstream's, also inside wrappers, and list them."""
     ours = _OURS.get(type(transform))
     if ours is not None:
-        steps.append(ours.from_upstream(transform, exact, on_device))
+        steps.append(ours.from_upstream(transform, **attributes))
         return steps[-1]
     name = _name(transform)
     if _moves_pixels(name):
@@ -61,9 +69,9 @@ def _replace(transform: Any, exact: bool, on_device: bool, steps: list[Any]) -> 
         return transform
     wrapper = copy(transform)
     wrapper.transforms = (
-        [_replace(one, exact, on_device, steps) for one in inner]
+        [_replace(one, attributes, steps) for one in inner]
         if isinstance(inner, list)
-        else _replace(inner, exact, on_device, steps)
+        else _replace(inner, attributes, steps)
     )
     return wrapper
 
@@ -77,7 +85,7 @@ def _moves_pixels(name: str) -> bool:
     return 'Crop' in name or 'Flip' in name
 
 
-def _check_device(steps: Sequence[Any]) -> None:
+def _check_colors(steps: Sequence[Any], photometry: str) -> None:
     """Check that the views stay the same if the device changes the colors last."""
     changed_by = None
     for transform in steps:
@@ -103,5 +111,34 @@ def _check_device(steps: Sequence[Any]) -> None:
             )
         if problem:
             raise ValueError(
-                f"photometry='device' in CandidateViews: {problem}, or set photometry='loader'."
+                f'photometry={photometry!r} in CandidateViews: {problem}, or set '
+                "photometry='loader'."
             )
+
+
+def _check_crops(pipeline: Compose, steps: Sequence[Any]) -> None:
+    """Check that each view is one crop that the device can resize."""
+    moving = [
+        s for s in steps if isinstance(s, GeometryTransform) and not isinstance(s, RandomFlip)
+    ]
+    others = [type(one).__name__ for one in moving if not isinstance(one, RandomResizedCrop)]
+    crops = [one for one in pipeline.transforms if isinstance(one, RandomResizedCrop)]
+    problem = None
+    if others:
+        problem = f'the device cannot do {others[0]}: crop with RandomResizedCrop alone'
+    elif len(moving) != 1 or not crops:
+        problem = (
+            f'a pipeline has RandomResizedCrop {len(moving)} times, {len(moving) - len(crops)} of '
+            'them inside of other transforms: crop once, outside of them'
+        )
+    elif crops[0].filter not in FILTERS:
+        backend, interpolation = crops[0].filter
+        problem = (
+            f'RandomResizedCrop has backend={backend!r} and interpolation={interpolation!r}: set '
+            f'one of {" and ".join(map("/".join, FILTERS))}'
+        )
+    if problem:
+        raise ValueError(
+            f"photometry='device_views' in CandidateViews: {problem}, or set photometry='device', "
+            'with which the loader crops.'
+        )

@@ -21,16 +21,18 @@ class ViewTransform(BaseTransform):
         exact: Compute every pixel with upstream's own code. Otherwise a faster operation is used
             where there is one, and upstream's code for other images and settings.
         on_device: Leave changes of color to the preprocessor of the model.
+        cut_on_device: Leave crops, resizes and flips to it, too.
     """
 
     exact = False
     on_device = False
+    cut_on_device = False
 
     @classmethod
-    def from_upstream(cls, transform: BaseTransform, exact: bool, on_device: bool) -> ViewTransform:
+    def from_upstream(cls, transform: BaseTransform, **attributes: bool) -> ViewTransform:
         """Make one of our transforms with the settings of one of upstream's, or of ``cls``."""
         ours = cls.__new__(cls)
-        ours.__dict__.update(vars(transform), exact=exact, on_device=on_device)
+        ours.__dict__.update(vars(transform), **attributes)
         return ours
 
 

@@ -58,8 +58,9 @@ def needs_rgb(step: dict[str, Any]) -> str:
     is_of_pillow = isinstance(cls, type) and issubclass(cls, BaseAugTransform)
     if name == 'RandomGrayscale' or (is_of_pillow and name != 'GaussianBlur'):
         return f'{name} needs 8-bit RGB images (leave it out)'
-    if name == 'CandidateViews' and step.get('photometry') == 'device':
-        return "photometry='device' needs 8-bit RGB images (set 'loader')"
+    photometry = step.get('photometry', 'loader')
+    if name == 'CandidateViews' and photometry != 'loader':
+        return f"photometry={photometry!r} needs 8-bit RGB images (set 'loader')"
     if name == 'RandomResizedCrop' and step.get('backend', 'cv2') != 'pillow':
         return 'RandomResizedCrop needs 8-bit RGB images unless backend is pillow (set it)'
     if name == 'ResizeEdge':

@@ -110,7 +110,7 @@ def check_bad_images(cfg: Config) -> None:
 
 
 def check_photometry(cfg: Config, model: nn.Module) -> None:
-    """Check that one of the loader and the device changes the colors of views, not both."""
+    """Check that one of the loader and the device makes the views and their colors, not both."""
     preprocessor = getattr(model, 'data_preprocessor', None)
     on_device = isinstance(preprocessor, DevicePhotometry)
     setting_on_device = f'data_preprocessor.type={type(preprocessor).__name__!r}'
@@ -130,9 +130,16 @@ def check_photometry(cfg: Config, model: nn.Module) -> None:
                 f'{setting}={value!r}: set --cfg-options {setting}=device, or '
                 'data_preprocessor.type=SelfSupDataPreprocessor.'
             )
-        if not on_device and value == 'device':
+        if not on_device and value != 'loader':
             raise ValueError(
                 f'{setting}={value!r} leaves the colors of views to the device, but '
                 f'{setting_on_device} does not change them: set --cfg-options '
                 f'data_preprocessor.type=DevicePhotometry, or {setting}=loader.'
+            )
+        collate = class_name(cfg[_KEY].get('collate_fn') or {'type': 'pseudo_collate'})
+        if value == 'device_views' and collate != 'join_images':
+            raise ValueError(
+                f'{setting}={value!r} sends images, which {_KEY}.collate_fn.type={collate!r} '
+                f'cannot put into a batch: set --cfg-options {_KEY}.collate_fn.type=join_images, '
+                f'or {setting}=loader.'
             )

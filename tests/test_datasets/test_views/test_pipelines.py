@@ -178,7 +178,8 @@ def test_what_the_device_cannot_do(transforms, message):
 
 
 def test_a_place_that_does_not_exist():
-    with pytest.raises(ValueError, match=r"photometry='gpu' must be one of \['loader', 'device'\]"):
+    message = r"photometry='gpu' must be one of \['loader', 'device', 'device_views'\]"
+    with pytest.raises(ValueError, match=message):
         CandidateViews([[CROP]], 1, photometry='gpu')
 
 

@@ -11,12 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from mmengine.dataset import default_collate
 from mmengine.runner import Runner
 from mmpretrain.registry import DATASETS, MODELS
 from mmpretrain.structures import DataSample
 
-from hvs_mm.datasets import CandidateViews, PackViews, draw_examples
+from hvs_mm.datasets import CandidateViews, PackViews, draw_examples, join_examples, join_images
 from hvs_mm.engine import preflight
 from hvs_mm.models import DevicePhotometry
 from hvs_mm.visualization import draw_candidates, to_rgb
@@ -36,16 +35,17 @@ def batch_of(photometry='device', counts=(4,), batch_size=3):
     seed()
     views = CandidateViews([PIPELINE] * len(counts), list(counts), photometry=photometry)
     images = [picture(number) for number in range(batch_size)]
-    return default_collate([PackViews()(views({'img': image})) for image in images])
+    return join_images([PackViews()(views({'img': image})) for image in images])
 
 
+@pytest.mark.parametrize('photometry', ['device', 'device_views'])
 @pytest.mark.parametrize('to_rgb', [False, True])
-def test_the_preprocessor_normalizes_as_upstreams(to_rgb):
+def test_the_preprocessor_normalizes_as_upstreams(to_rgb, photometry):
     settings = {**NORMALIZE, 'to_rgb': to_rgb}
     upstream = MODELS.build(dict(type='SelfSupDataPreprocessor', **settings))
     ours = MODELS.build(dict(type='DevicePhotometry', **settings))
     expected = upstream(batch_of('loader'), training=True)['inputs']
-    inputs = ours(batch_of(), training=True)['inputs']
+    inputs = ours(batch_of(photometry), training=True)['inputs']
     assert len(inputs) == len(expected) == 4
     for view, theirs in zip(inputs, expected):
         assert view.dtype == torch.float32
@@ -56,18 +56,19 @@ def test_the_preprocessor_normalizes_as_upstreams(to_rgb):
     assert (inputs[0] - expected[0].flip(1)).abs().mean() > 0.2
 
 
-def test_the_batch_stays_as_it_is():
-    data = batch_of()
+@pytest.mark.parametrize('photometry', ['device', 'device_views'])
+def test_the_batch_stays_as_it_is(photometry):
+    data = batch_of(photometry)
     before = deepcopy(data)
     preprocessor = DevicePhotometry(**NORMALIZE)
     first, second = (preprocessor(data, training=True) for _ in range(2))
-    for view, same, given, kept in zip(
-        first['inputs'], second['inputs'], data['inputs'], before['inputs']
-    ):
-        assert torch.equal(view, same)
-        assert torch.equal(given, kept)
+    for one, other in ((first, second), (data, before)):
+        assert len(one['inputs']) == len(other['inputs'])
+        for view, same in zip(one['inputs'], other['inputs']):
+            assert torch.equal(view, same)
     for sample, given in zip(first['data_samples'], data['data_samples']):
         assert not hasattr(sample, 'view_photometry')
+        assert not hasattr(sample, 'view_crops')
         assert hasattr(given, 'view_photometry')
         assert np.array_equal(sample.view_colors, given.view_colors)
         assert np.array_equal(sample.view_boxes, given.view_boxes)
@@ -96,9 +97,11 @@ def test_samples_that_do_not_say_what_to_do():
 def test_views_that_nobody_changes():
     """A preprocessor that leaves colors alone must not go unnoticed."""
     model = build_hvs('SimSiam', data_preprocessor=dict(type='SelfSupDataPreprocessor'))
-    data = model.data_preprocessor(batch_of(), training=True)
-    with pytest.raises(ValueError, match=r"photometry='device'.*set data_preprocessor\.type="):
-        model.loss(data['inputs'], data['data_samples'])
+    for photometry in ('device', 'device_views'):
+        data = model.data_preprocessor(batch_of(photometry), training=True)
+        message = rf"photometry='{photometry}'.*set data_preprocessor\.type="
+        with pytest.raises(ValueError, match=message):
+            model.loss(data['inputs'], data['data_samples'])
     model = build_hvs('SimSiam', data_preprocessor=dict(type='DevicePhotometry', **NORMALIZE))
     data = model.data_preprocessor(batch_of(), training=True)
     model.loss(data['inputs'], data['data_samples'])
@@ -170,7 +173,7 @@ def runner_of(
         train_dataloader=dict(
             batch_size=batch_size,
             sampler=dict(type='DefaultSampler', shuffle=False),
-            collate_fn=dict(type='default_collate'),
+            collate_fn=dict(type='join_images' if 'views' in photometry else 'default_collate'),
             dataset=shapes(photometry, batch_size * num_batches),
             **(loader or dict(num_workers=0)),
         ),
@@ -193,7 +196,7 @@ def test_a_run_with_the_hooks_that_show_the_selection(tmp_path):
     losses, colors = {}, {}
     for photometry, preprocessor in (
         ('loader', 'SelfSupDataPreprocessor'),
-        ('device', 'DevicePhotometry'),
+        ('device_views', 'DevicePhotometry'),
     ):
         folder = tmp_path / photometry
         logger = dict(type='LoggerHook', interval=1)
@@ -203,19 +206,21 @@ def test_a_run_with_the_hooks_that_show_the_selection(tmp_path):
         colors[photometry] = logged(folder, 'selection/color_all')
         assert (folder / 'selection' / 'epoch_1.png').is_file()
     # The same views were drawn and the same changes recorded; the losses differ by rounding.
-    assert len(losses['device']) == 3
-    assert colors['device'] == colors['loader']
-    assert min(colors['device']) > 0.1
-    assert losses['device'][0] == pytest.approx(losses['loader'][0], abs=0.02)
+    assert len(losses['device_views']) == 3
+    assert colors['device_views'] == colors['loader']
+    assert min(colors['device_views']) > 0.1
+    assert losses['device_views'][0] == pytest.approx(losses['loader'][0], abs=0.02)
 
 
 def test_pictures_show_what_the_model_sees():
     """Also where the colors are still to be changed."""
     pictures = {}
-    for photometry in ('loader', 'device'):
+    for photometry in ('loader', 'device', 'device_views'):
         dataset = DATASETS.build(shapes(photometry))
-        pictures[photometry] = to_rgb(draw_candidates(draw_examples(dataset, [0, 3]))).astype(int)
-    assert np.abs(pictures['device'] - pictures['loader']).mean() < 0.2
+        examples = join_examples(draw_examples(dataset, [0]), draw_examples(dataset, [3]))
+        pictures[photometry] = to_rgb(draw_candidates(examples)).astype(int)
+    for place in ('device', 'device_views'):
+        assert np.abs(pictures[place] - pictures['loader']).mean() < 0.2
     plain = shapes('loader')
     plain['pipeline'][0]['transforms'] = [PIPELINE[:2]]
     other = to_rgb(draw_candidates(draw_examples(DATASETS.build(plain), [0, 3])))
@@ -253,6 +258,7 @@ def test_resumed_runs_and_checkpoints(tmp_path):
             'SelfSupDataPreprocessor',
             r"photometry='device' leaves.*data_preprocessor\.type=DevicePhotometry",
         ),
+        ('device_views', 'SelfSupDataPreprocessor', r"photometry='device_views' leaves"),
         (None, 'DevicePhotometry', r'pipeline draws none'),
     ],
 )
@@ -267,3 +273,8 @@ def test_a_config_that_says_it_in_one_place_only(tmp_path, photometry, preproces
 def test_configs_that_agree(tmp_path):
     preflight(runner_of(tmp_path, 'device', 'DevicePhotometry').cfg)
     preflight(runner_of(tmp_path, 'loader', 'SelfSupDataPreprocessor').cfg)
+    cfg = runner_of(tmp_path, 'device_views', 'DevicePhotometry').cfg
+    preflight(cfg)
+    cfg.train_dataloader.collate_fn.type = 'default_collate'
+    with pytest.raises(ValueError, match=r"='device_views' sends.*collate_fn\.type=join_images"):
+        preflight(cfg)

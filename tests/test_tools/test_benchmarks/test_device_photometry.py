@@ -19,21 +19,22 @@ pytestmark = pytest.mark.usefixtures('own_folder')
 
 def test_what_it_prints(capsys):
     load_tool(TOOL).main([str(DEMO), '--batches', '2', '--batch-size', '3'])
-    *places, ratio = capsys.readouterr().out.splitlines()[-3:]
+    lines = capsys.readouterr().out.splitlines()[-5:]
     loading = []
-    for line, place in zip(places, ('loader', 'device')):
+    for line, place in zip(lines, ('loader', 'device', 'device_views')):
         found = re.fullmatch(
-            rf'photometry in the {place}: loader ([\d.]+) ms, preprocessor \(cpu\) [\d.]+ ms per '
+            rf'photometry={place}: loader ([\d.]+) ms, preprocessor \(cpu\) [\d.]+ ms per '
             'image',
             line,
         )
         loading.append(float(found[1]))
-    printed = float(re.search(r'is ([\d.]+) times as fast', ratio)[1])
-    # All three are rounded.
-    low, high = (
-        (loading[0] + sign * 0.05) / (loading[1] - sign * 0.05) + sign * 0.01 for sign in (-1, 1)
-    )
-    assert low <= printed <= high
+    for line, place, time in zip(lines[3:], ('device', 'device_views'), loading[1:]):
+        printed = float(re.search(rf'is ([\d.]+) times as fast with photometry={place}$', line)[1])
+        # All three are rounded.
+        low, high = (
+            (loading[0] + sign * 0.05) / (time - sign * 0.05) + sign * 0.01 for sign in (-1, 1)
+        )
+        assert low <= printed <= high
 
 
 def test_both_places_are_measured(monkeypatch):
@@ -46,14 +47,18 @@ def test_both_places_are_measured(monkeypatch):
     monkeypatch.setattr(clock, 'process_time', lambda: next(ticks))
     args = module.parse_args([str(DEMO), '--batches', '1', '--batch-size', '2'])
     times = module.measure(Config.fromfile(DEMO), args)
-    assert times == {'loader': (500, 500), 'device': (500, 500)}
-    assert [kind for kind, _ in seen] == ['SelfSupDataPreprocessor', 'DevicePhotometry'] * 2
-    assert [hasattr(sample, 'view_photometry') for _, sample in seen] == [False, True] * 2
-    # The same crops in both.
-    for (_, one), (_, other) in (seen[:2], seen[2:]):
-        assert (one.view_boxes == other.view_boxes).all()
+    assert times == dict.fromkeys(('loader', 'device', 'device_views'), (500, 500))
+    assert [kind for kind, _ in seen] == 2 * ['SelfSupDataPreprocessor', *2 * ['DevicePhotometry']]
+    assert [hasattr(sample, 'view_photometry') for _, sample in seen] == [False, True, True] * 2
+    assert [hasattr(sample, 'view_crops') for _, sample in seen] == [False, False, True] * 2
+    # The same crops everywhere.
+    for (_, one), *others in (seen[:3], seen[3:]):
+        assert all((one.view_boxes == other.view_boxes).all() for _, other in others)
     dataset = module.build_training_dataset(module.with_photometry(Config.fromfile(DEMO), 'device'))
-    assert any(isinstance(t, CandidateViews) and t.on_device for t in dataset.pipeline.transforms)
+    assert any(
+        isinstance(t, CandidateViews) and t.photometry == 'device'
+        for t in dataset.pipeline.transforms
+    )
 
 
 class Preprocessor:

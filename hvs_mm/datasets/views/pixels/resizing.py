@@ -41,6 +41,18 @@ def resize(image: np.ndarray, size: tuple[int, int], interpolation: str) -> np.n
     return np.ascontiguousarray(resized[0].permute(1, 2, 0).numpy())
 
 
+def shrink(image: np.ndarray, side: int) -> np.ndarray:
+    """Reduce (H, W, 3) uint8 to a longer side of ``side`` pixels by averages over areas.
+
+    An image that is not larger is returned as it is.
+    """
+    longer = max(image.shape[:2])
+    if longer <= side:
+        return image
+    height, width = (max(1, round(pixels * side / longer)) for pixels in image.shape[:2])
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+
+
 def flip(image: np.ndarray, direction: str) -> np.ndarray:
     """Mirror (H, W, 3) uint8 as ``mmcv.imflip``, into a new array.
 

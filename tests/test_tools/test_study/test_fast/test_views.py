@@ -150,7 +150,7 @@ def test_pixels_are_those_of_the_loader(images, arrays, monkeypatch):
         (pipeline(1, transforms=[[dict(LARGE[0], interpolation='area')]]), 'RandomResizedCrop'),
         (
             [dict(type='CandidateViews', num_views=1, transforms=[LARGE], photometry='device')],
-            'changes colors in batches anyway',
+            'makes views in batches anyway',
         ),
     ],
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -17,11 +16,13 @@ from hvs_mm.datasets import BlockMasks, CandidateViews
 from hvs_mm.datasets.block_masks import block_mask
 from hvs_mm.datasets.views.geometry import RandomFlip, RandomResizedCrop
 from hvs_mm.models.photometry.batch import apply_photometry
+from hvs_mm.models.photometry.crops import resize_views
+from hvs_mm.utils.crop_record import FILTERS
 from hvs_mm.utils.photometry_operations import stack_operations
 
 from ..schema import StudyError, expect
 from .colors import colors_of, draw_operations
-from .crops import draw_boxes, resize_boxes
+from .crops import draw_boxes
 
 #: Numbers of what is drawn, in the keys of generators.
 _VIEWS, _MASKS = range(2)
@@ -82,11 +83,13 @@ class BatchedViews:
                 boxes.append(draw_boxes(crop, height, width, count, rng))
                 flips.append(_draw_flips(flip, count, rng))
                 operations.append(draw_operations(colors, count, rng))
-                sizes.append((*crop.scale, crop.interpolation, crop.backend))
+                sizes.append((*crop.scale, *crop.filter))
         # (B, S, ...)
         boxes, flips = np.stack(boxes, 1), np.stack(flips, 1)
         operations = stack_operations(operations).swapaxes(0, 1)
-        views = self._cut(indices, boxes, flips, sizes)
+        images = self.images[indices.to(self.images.device)]
+        where = (torch.from_numpy(one).to(images.device) for one in (boxes, flips))
+        views = resize_views(images, *where, sizes)
         records = dict(
             view_boxes=boxes.astype(np.float32),
             view_flips=flips,
@@ -100,22 +103,6 @@ class BatchedViews:
             views = apply_photometry(views, operations)
         samples = [ViewRecord(**dict(zip(records, one))) for one in zip(*records.values())]
         return {'inputs': views, 'data_samples': samples}
-
-    def _cut(
-        self, indices: Tensor, boxes: np.ndarray, flips: np.ndarray, sizes: Sequence[tuple]
-    ) -> list[Tensor]:
-        images = self.images[indices.to(self.images.device)]
-        boxes, flips = (torch.from_numpy(one).to(images.device) for one in (boxes, flips))
-        alike = defaultdict(list)
-        for view, size in enumerate(sizes):
-            alike[size].append(view)
-        found: dict[int, Tensor] = {}
-        for (*size, interpolation, backend), views in alike.items():
-            cut = resize_boxes(
-                images, boxes[:, views], flips[:, views], size, interpolation, backend
-            )
-            found.update(zip(views, cut.to(torch.uint8).unbind(1)))
-        return [found[view] for view in range(len(sizes))]
 
     def _draw_masks(
         self, count: int, views: int, size: Sequence[int], key: Sequence[int]
@@ -148,10 +135,11 @@ def _steps(pipeline: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], dict[str
         elif kind not in ('LoadImageFromFile', 'LoadCheckedImage', 'PackInputs', 'PackViews'):
             raise StudyError(f"engine='fast' knows no step {kind} in a pipeline; use 'runner'.")
     expect(len(drawing) == 1, 'the pipeline must have MultiView or CandidateViews once.')
+    photometry = drawing[0].get('photometry', 'loader')
     expect(
-        drawing[0].get('photometry', 'loader') == 'loader',
-        "photometry='device' in CandidateViews: engine='fast' changes colors in batches anyway, "
-        "leave it out, with data_preprocessor.type='SelfSupDataPreprocessor'.",
+        photometry == 'loader',
+        f"{photometry=} in CandidateViews: engine='fast' makes views in batches anyway, leave it "
+        "out, with data_preprocessor.type='SelfSupDataPreprocessor'.",
     )
     expect(
         not (masks or {}).get('per_pipeline'),
@@ -164,9 +152,7 @@ def _steps(pipeline: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], dict[str
 def _split(transforms: Sequence[Any]) -> tuple[RandomResizedCrop, RandomFlip | None, list[Any]]:
     crop, others = transforms[0], transforms[1:]
     expect(
-        isinstance(crop, RandomResizedCrop)
-        and (crop.backend, crop.interpolation)
-        in {('pillow', 'bilinear'), ('pillow', 'bicubic'), ('cv2', 'bilinear')},
+        isinstance(crop, RandomResizedCrop) and crop.filter in FILTERS,
         "engine='fast' takes pipelines that begin with RandomResizedCrop, bilinear, or bicubic "
         f"with backend='pillow', not with {crop}; use engine='runner'.",
     )
