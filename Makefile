@@ -10,7 +10,7 @@
 .ONESHELL:
 SHELL := /bin/sh
 .SHELLFLAGS := -euc
-.PHONY: help demo test test-all soak lint format docs detection setup venv dist release upgrade clean key
+.PHONY: help demo test test-all soak lint format docs detection trackers setup venv dist release upgrade clean key
 
 STACK ?= onedl
 PYTHON ?=
@@ -59,7 +59,7 @@ test: setup ## Run the tests, but for the slow ones (a few minutes; ARGS=... for
 	@PYTHONDONTWRITEBYTECODE= exec "$(VENV_PYTHON)" $(PYTEST) -m 'not slow' $(ARGS)
 
 # OpenMMLab's stack has no MMDetection, and skips its tests.
-test-all: setup $(if $(filter onedl,$(STACK)),detection) ## Run all tests
+test-all: setup trackers $(if $(filter onedl,$(STACK)),detection) ## Run all tests
 	@PYTHONDONTWRITEBYTECODE= exec "$(VENV_PYTHON)" $(PYTEST) $(ARGS)
 
 soak: setup ## Let a small run meet faults and check that it survives them (3 minutes; ARGS='--minutes 120')
@@ -67,6 +67,9 @@ soak: setup ## Let a small run meet faults and check that it survives them (3 mi
 
 detection: setup ## Add MMDetection (about 2 minutes, 400 MB)
 	@$(PIP) install -q --build-constraint $(CONSTRAINTS) -c $(CONSTRAINTS) -r requirements/detection.txt
+
+trackers: setup ## Add TensorBoard, MLflow and Weights & Biases, for their tests
+	@$(PIP) install -q -c $(CONSTRAINTS) -r requirements/trackers.txt
 
 lint: setup ## Check style, formatting, types and the Dockerfile
 	@"$(VENV_PYTHON)" -m ruff check .
@@ -125,7 +128,7 @@ release: dist ## Check the packages, try them in a bare environment, say how to 
 	echo "     without it: $(RELEASE_VENV)/bin/python -m twine upload dist/*"
 
 # What all versions must fit: everything that `make` installs, under the oldest Python.
-RESOLVED := pip $(REQUIREMENTS:%=-r %)
+RESOLVED := pip $(REQUIREMENTS:%=-r %) -r requirements/trackers.txt
 ifeq ($(STACK),onedl)
   RESOLVED += -r requirements/detection.txt
 endif

@@ -241,5 +241,5 @@ def test_constraints_pin_every_requirement() -> None:
     requirements = ROOT / 'requirements'
     for stack, packages in (('onedl', ('mminstall', 'mim')), ('openmmlab', ('openmmlab',))):
         pinned = names(requirements / f'constraints-{stack}.txt')
-        for name in ('runtime', 'tests', *packages):
+        for name in ('runtime', 'tests', 'trackers', *packages):
             assert set(names(requirements / f'{name}.txt')) <= set(pinned), (stack, name)
