@@ -14,6 +14,7 @@ from .hooks.progress_hook import ProgressHook
 from .hooks.safe_checkpoint_hook import SafeCheckpointHook
 from .hooks.scalar_history_hook import ScalarHistoryHook
 from .hooks.selection_stats_hook import SelectionStatsHook
+from .hooks.swav_queue_hook import SwAVQueueHook
 from .hooks.teacher_hook import TeacherHook, cosine_schedule
 from .hooks.threads_hook import ThreadsHook
 from .hooks.work_dir_lock_hook import WorkDirLockHook
@@ -80,6 +81,7 @@ __all__ = [
     'SafeCheckpointHook',
     'ScalarHistoryHook',
     'SelectionStatsHook',
+    'SwAVQueueHook',
     'TeacherHook',
     'ThreadsHook',
     'TrainingSession',

@@ -69,6 +69,7 @@ def use_images(cfg: Config, images: ImageSource) -> None:
         sampler.type = images.sampler
     if 'num_classes' not in head:
         loader.dataset = _with_pipeline(images.dataset(), loader.dataset)
+        _read_images(cfg, loader.dataset.pipeline)
         return
     if not images.classes or images.held_out is None:
         raise ValueError(
@@ -96,6 +97,13 @@ def _with_pipeline(dataset: dict[str, Any], old: dict[str, Any]) -> dict[str, An
     while 'pipeline' not in old and isinstance(old.get('dataset'), dict):
         old = old['dataset']
     return dict(dataset, pipeline=old.get('pipeline') or [])
+
+
+def _read_images(cfg: Config, pipeline: list[dict[str, Any]]) -> None:
+    """Let a pipeline read images, if the data set before drew them, as ``ShapesDataset`` does."""
+    if not any(class_name(step).startswith('Load') for step in pipeline):
+        pipeline.insert(0, dict(type='LoadCheckedImage'))
+        cfg.setdefault('default_hooks', {}).setdefault('bad_images', dict(type='BadImagesHook'))
 
 
 def stretch_schedule(cfg: Config, epochs: int, with_warmup: bool = True) -> None:

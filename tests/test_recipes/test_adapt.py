@@ -146,6 +146,16 @@ def test_images_for_pretraining(folders):
     )
 
 
+def test_images_instead_of_shapes(folders):
+    """Which are drawn, so that nothing reads them."""
+    cfg = Config.fromfile(CONFIGS / 'demo/hvs_simsiam.py')
+    pipeline = list(cfg.train_dataloader.dataset.pipeline)
+    use_images(cfg, find_images(folders))
+    read, *others = cfg.train_dataloader.dataset.pipeline
+    assert (read, others) == (dict(type='LoadCheckedImage'), pipeline)
+    assert cfg.default_hooks.bad_images == dict(type='BadImagesHook')
+
+
 def test_images_for_a_classifier(folders):
     cfg = Config.fromfile(CONFIGS / 'benchmarks/linear_resnet50.py')
     use_images(cfg, find_images(folders))

@@ -11,7 +11,7 @@ from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
 from mmengine.optim import OptimWrapper
 from mmengine.runner import BaseLoop, Runner
-from mmpretrain.engine import SimSiamHook
+from mmpretrain.engine import SimSiamHook, SwAVHook
 from mmpretrain.registry import RUNNERS
 from torch import nn
 from torch.utils.data import DataLoader
@@ -20,6 +20,7 @@ from ...utils.class_name import class_name
 from ...utils.console import hold_back_noise, log_to_console, quiet_logger
 from ...utils.log_file import use_log_file
 from ..checks.resumed_settings import changed_settings, describe_changes
+from ..hooks.swav_queue_hook import SwAVQueueHook
 from ..optim.hardness_schedule import connect_hardness_schedules
 from ..optim.resumed_schedules import resumed_differences, schedule_settings
 from .checkpoint_paths import CheckpointPaths, agreed_checkpoint, writing_checkpoint
@@ -106,6 +107,8 @@ class ReliableRunner(Runner):
         default_hooks = dict(default_hooks or {})
         preemption = default_hooks.pop('preemption', dict(type='mmpretrain.PreemptionHook'))
         super().register_hooks(default_hooks, custom_hooks)
+        if any(isinstance(hook, SwAVHook) for hook in self.hooks):
+            self.register_hook(SwAVQueueHook())
         if preemption is not None:
             self.register_hook(preemption)
 
