@@ -93,9 +93,11 @@ def finish_views(inputs: Sequence[Tensor], data_samples: Sequence[Any]) -> list[
 
 def check_photometry_done(data_samples: Sequence[Any] | None) -> None:
     """Raise a ``ValueError`` if the preprocessor left the operations in the data samples."""
-    if data_samples and hasattr(data_samples[0], PHOTOMETRY_FIELD):
+    # What is no sequence of data samples is rejected where they are read.
+    samples = data_samples if isinstance(data_samples, Sequence) else ()
+    if samples and hasattr(samples[0], PHOTOMETRY_FIELD):
         place, left = 'device', 'color jitter, blur and the like'
-        if hasattr(data_samples[0], CROPS_FIELD):
+        if hasattr(samples[0], CROPS_FIELD):
             place, left = 'device_views', 'all but the draws'
         raise ValueError(
             f'CandidateViews has photometry={place!r} and leaves {left} to the preprocessor, which '
