@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import secrets
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -84,22 +87,20 @@ class WorkDirLock:
 
     def _clear(self) -> None:
         """Remove the lock of a dead process, or raise."""
-        found = _read(self.path)
+        text = _text(self.path)
+        if text is None:
+            return
+        found = _parse(text)
         if found is not None and self._is_held(found):
             raise ValueError(
                 f'work_dir={self.path.parent}: process {found["pid"]} on {found["host"]} has '
                 f'trained in it since {found["time"]}. End it, or name another folder with '
                 '--work-dir.'
             )
-        # Another process may do the same, and have the lock already: that one is put back.
-        removed = self.path.with_name(f'{LOCK}.{self._token}.stale')
-        try:
-            os.rename(self.path, removed)
-        except FileNotFoundError:
-            return
-        if _read(removed) != found:
-            self._link(removed)
-        removed.unlink()
+        # Another process may do the same, and have taken the lock since it was read.
+        with _alone_in(self.path.parent):
+            if _text(self.path) == text:
+                self.path.unlink(missing_ok=True)
 
     def _is_held(self, found: dict[str, Any]) -> bool:
         identity = ProcessIdentity(*(found[name] for name in ProcessIdentity._fields))
@@ -128,11 +129,39 @@ class WorkDirLock:
                 continue
 
 
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Let one process at a time into the block, as far as the file system locks folders."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        # NFS does not, and leaves a chance of microseconds.
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def _read(path: Path) -> dict[str, Any] | None:
     """The entry of a lock; None if there is none, or it is not one of ours."""
+    text = _text(path)
+    return None if text is None else _parse(text)
+
+
+def _text(path: Path) -> str | None:
+    """The text of a lock; None if there is none, empty if it cannot be read."""
     try:
-        found = json.loads(path.read_text())
-    except (OSError, ValueError):
+        return path.read_text(errors='replace')
+    except FileNotFoundError:
+        return None
+    except OSError:
+        return ''
+
+
+def _parse(text: str) -> dict[str, Any] | None:
+    try:
+        found = json.loads(text)
+    except ValueError:
         return None
     names = {*ProcessIdentity._fields, 'token', 'time'}
     return found if isinstance(found, dict) and names <= found.keys() else None
