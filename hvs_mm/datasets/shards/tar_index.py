@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import sys
 import time
 import warnings
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields
 from glob import glob, has_magic
 from pathlib import Path
@@ -19,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from ...utils.atomic_write import atomic_write
+from ...utils.folder_lock import folder_lock
 from .tar_members import ShardMembers, scan_shard
 
 #: Changes with what an index holds.
@@ -107,7 +106,7 @@ def read_index(shards: Sequence[str]) -> TarIndex:
         ValueError: If a shard is compressed, or none has an image.
     """
     found = _states(shards)
-    with _one_at_a_time(os.path.dirname(shards[0])):
+    with folder_lock(os.path.dirname(shards[0])):
         index = _load(shards, found)
         if index is None:
             index = _scan(shards)
@@ -193,16 +192,3 @@ def _save(index: TarIndex, states: np.ndarray) -> None:
             # Read-only, or full.
             continue
         return
-
-
-@contextmanager
-def _one_at_a_time(folder: str) -> Iterator[None]:
-    """Let other processes wait that read the index of shards in the same folder."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        # Some network file systems have no locks on folders: each process then scans itself.
-        with suppress(OSError):
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)

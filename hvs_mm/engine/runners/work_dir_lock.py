@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import secrets
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from ...utils.folder_lock import folder_lock
 from ...utils.process_identity import ProcessIdentity
 
 #: File in the work dir that names the process of the run.
@@ -98,7 +96,7 @@ class WorkDirLock:
                 '--work-dir.'
             )
         # Another process may do the same, and have taken the lock since it was read.
-        with _alone_in(self.path.parent):
+        with folder_lock(self.path.parent):
             if _text(self.path) == text:
                 self.path.unlink(missing_ok=True)
 
@@ -127,19 +125,6 @@ class WorkDirLock:
             except OSError:
                 # The folder is away for a moment, as network drives are.
                 continue
-
-
-@contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
-    """Let one process at a time into the block, as far as the file system locks folders."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        # NFS does not, and leaves a chance of microseconds.
-        with suppress(OSError):
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _read(path: Path) -> dict[str, Any] | None:

@@ -44,7 +44,9 @@ KNN = {
 }
 
 is_old_torch = torch.__version__ < '2.8'
-needs_fsdp2 = pytest.mark.skipif(is_old_torch, reason='fully_shard came with newer torch')
+needs_fsdp2 = pytest.mark.skipif(
+    is_old_torch, reason='FullyShard needs torch 2.8: runs on the default stack'
+)
 
 
 @dataclass

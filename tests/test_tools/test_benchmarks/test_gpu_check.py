@@ -225,7 +225,9 @@ def test_bad_input(arguments, message, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.skipif(torch.cuda.is_available(), reason='says what is not run on a CPU')
+@pytest.mark.skipif(
+    torch.cuda.is_available(), reason='what a CPU cannot do: runs where there is no GPU, as in CI'
+)
 def test_tiny_mode(tmp_path):
     done = run_tool(
         'benchmarks/gpu_check', '--tiny', '--minutes', 14, '--out', tmp_path / 'check', cwd=tmp_path
