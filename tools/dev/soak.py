@@ -390,7 +390,12 @@ def main(argv: list[str] | None = None) -> int:
     before = shared_memory()
     soak.prepare()
     soak.run()
-    left = {name for name in shared_memory() - before if name.startswith('torch_')}
+    # torch_PID_...: those of other runs on this machine have a living maker.
+    left = {
+        name
+        for name in shared_memory() - before
+        if name.startswith('torch_') and not Path('/proc', name.split('_')[1]).exists()
+    }
     if left:
         soak.problems.append(f'{len(left)} pieces of shared memory are left in /dev/shm')
     return soak.report()

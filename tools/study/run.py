@@ -35,7 +35,7 @@ from hvs_study.config import config_hash, resolve_config, resolve_trunk
 from hvs_study.plan import PlannedRun, Study, read_study
 from hvs_study.processes import BUSY, Job, job_environments, run_jobs
 from hvs_study.results import append_result, key_of, read_results
-from hvs_study.training import perform_run, run_folder
+from hvs_study.training import perform_run, run_folder, transfer_evaluations
 
 ROOT = Path(__file__).resolve().parents[2]
 #: Errors that a user can solve, and those that end a training.
@@ -102,6 +102,7 @@ def check_run(study: Study, run: PlannedRun, cfg: Config, args: argparse.Namespa
     try:
         preflight(cfg, args.trust)
         KNNEvaluation(cfg, study.knn)
+        transfer_evaluations(study, cfg)
         if study.knn.network is not None:
             choose_network(build_model(cfg, args.trust), study.knn.network)
     except (FileNotFoundError, ImportError, KeyError, TypeError, ValueError) as error:

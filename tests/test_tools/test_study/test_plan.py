@@ -39,6 +39,16 @@ def test_one_study_inherits_from_another(tmp_path):
 @pytest.mark.parametrize(
     ('old', 'new', 'message'),
     [
+        (
+            'linear=dict(C=0.5)',
+            "transfer=dict(cells=dict(bank='cells'))",
+            r'evaluation\.transfer\.cells\.queries is missing',
+        ),
+        (
+            'linear=dict(C=0.5)',
+            'transfer=dict(cells=dict(bank=3, queries=None))',
+            r'evaluation\.transfer\.cells\.bank=3: expected a folder of class folders',
+        ),
         ("name = 'tiny'", "name = '../x'", r"name='\.\./x': expected letters, digits"),
         ("name = 'tiny'", "name = 'tiny", r'study\.py: line 2: unterminated string'),
         ('k=3', "k=3, temperature='x'", r"evaluation\.knn\.temperature='x': expected a number"),

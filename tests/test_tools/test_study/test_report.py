@@ -13,7 +13,6 @@ import pytest
 
 from hvs_study.page import fill_page
 from hvs_study.schema import StudyError
-from hvs_study.tables import needed_seeds
 from tests.helpers.studies import made_up, write_lines
 from tests.helpers.tools import ROOT, load_tool
 
@@ -125,6 +124,20 @@ def test_differences(tmp_path):
     ) in path.read_text()
 
 
+def test_accuracies_on_other_images(tmp_path):
+    records = [{**line, 'transfer': {'cells': 2 * line['knn']}} for line in lines()]
+    records[0]['transfer']['rare'] = 1.0
+    pairs = [dict(arm='hardest', minus='baseline', epochs=3, minus_epochs=3, methods=['simsiam'])]
+    shown = [block(table='accuracy'), block(table='differences', pairs=pairs)]
+    rows = rows_of(page_with(tmp_path, *shown, records=records))
+    # Those that only some runs have are left out.
+    assert rows[0][7:] == ['linear on cells %', 'training s', 'CPU time']
+    assert rows[2][7] == f'124.00 ± {4 / sqrt(3):.2f}'
+    (head, _, row) = rows[-3:]
+    assert head[5:] == ['linear points on cells', 'CPU time']
+    assert row[5].startswith('+6.00 (')
+
+
 def test_what_was_gained_after_an_epoch(tmp_path):
     records = [made_up('baseline', seed, 60.0) for seed in (0, 1)]
     records += [made_up('late', seed, knn) for seed, knn in ((0, 63.0), (1, 67.0))]
@@ -179,22 +192,6 @@ def test_one_seed_has_no_interval(tmp_path):
     rows = rows_of(path)
     assert rows[2] == ['simsiam', 'hardest - baseline', '1', '+1.00 (-)', '+1.00 (-)', '1.00']
     assert rows[5] == ['simsiam', 'baseline', '3', '1', '20.00', '60.00', '61.00', '20.0', '1.00']
-
-
-def test_power(tmp_path):
-    # Differences of 1, 3 and 5 points.
-    pairs = [dict(arm='hardest', minus='baseline', epochs=3, minus_epochs=3)]
-    shown = block(table='power', pairs=pairs, points=2.0, methods=['simsiam'])
-    _, _, row = rows_of(page_with(tmp_path, shown))
-    title = 'hardest (3 epochs) - baseline (3 epochs)'
-    assert row == ['simsiam', title, '3', '2.00', '10', '2.00', '10']
-
-
-@pytest.mark.parametrize(('effect', 'expected'), [(0.5, 34), (0.8, 15), (1.0, 10)])
-def test_needed_seeds(effect, expected):
-    """As G*Power 3.1 says for the difference of two dependent means, two tails."""
-    assert needed_seeds(effect, 1.0) == expected
-    assert needed_seeds(1.0, 0.0) == 2
 
 
 def test_tuning(tmp_path):
@@ -593,7 +590,8 @@ def test_blocks_without_an_end_are_refused(tmp_path):
         {'curve': {'epoch': [0], 'seconds': [0], 'cpu_seconds': [0], 'knn': [1, 2]}},
         {'curve': {'epoch': [None], 'seconds': [0], 'cpu_seconds': [0], 'knn': [1]}},
         {'selection': []}, {'selection': {}}, {'selection': {'epoch': [1], 'iou_gap': []}},
-        {'selection': {'epoch': [1], 'iou_kept': ['x']}},
+        {'selection': {'epoch': [1], 'iou_kept': ['x']}}, {'transfer': [1]},
+        {'transfer': {'cells': '60'}}, {'transfer': {'<script>': 60.0}},
     ],
 )  # fmt: skip
 def test_lines_of_others_are_refused(tmp_path, changes):

@@ -171,11 +171,13 @@ def config_hash(cfg: Config, study: Study, trunk: Config | None = None) -> str:
     """
     knn = study.knn
     evaluation = dict(k=knn.k[0], temperature=knn.temperature, network=knn.network)
-    for name in ('bank', 'queries'):
-        images = getattr(knn, name)
-        # A folder is where a machine has its images.
-        evaluation[name] = 'folder' if isinstance(images, str) else images
+    evaluation |= dict(bank=_images(knn.bank), queries=_images(knn.queries))
     evaluation |= dict(interval=study.interval, linear_c=study.linear_c)
+    if study.transfer:
+        evaluation['transfer'] = {
+            name: [_images(one.bank), _images(one.queries), one.linear_c]
+            for name, one in study.transfer.items()
+        }
     settings = {'config': portable_settings(cfg), 'evaluation': _portable(evaluation)}
     if study.engine != 'runner':
         settings['engine'] = study.engine
@@ -183,6 +185,11 @@ def config_hash(cfg: Config, study: Study, trunk: Config | None = None) -> str:
         settings['trunk'] = config_hash(trunk, study)
     text = json.dumps(settings, sort_keys=True, separators=(',', ':'), default=repr)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _images(images: Any) -> Any:
+    # A folder is where a machine has its images.
+    return 'folder' if isinstance(images, str) else images
 
 
 def portable_settings(cfg: Config) -> dict[str, Any]:

@@ -47,7 +47,13 @@ _FIT: dict[str, Callable[[Any], bool]] = {
     'cpu_seconds': _is_measured,
     'curve': lambda value: _are_lists(value, 'seconds', 'cpu_seconds', 'knn'),
     'selection': lambda value: value is None or _are_lists(value),
+    'transfer': lambda value: (
+        isinstance(value, dict)
+        and all(NAME.fits(name) and _is_number(one) for name, one in value.items())
+    ),
 }
+#: Columns of accuracies on other images begin with this.
+_TRANSFER = 'transfer_'
 #: Entries that a line may lack.
 _TOLD = ('revision', 'dirty', 'versions', 'device', 'threads', 'jobs', 'started')
 _TOLD += ('planned_seeds', 'health')
@@ -60,7 +66,8 @@ def load_runs(paths: Iterable[str | Path]) -> pd.DataFrame:
         One row for each run, with the entries of its line as columns. ``cpu_seconds`` is NaN where
         it was not measured; runs that fork after 4 epochs have ``_f4`` at the end of ``arm``;
         ``curve`` and ``selection`` are dicts of lists; ``starts`` is a list,
-        empty for lines of earlier revisions.
+        empty for lines of earlier revisions. Accuracies on other images have columns of their own,
+        see :func:`transfer_columns`.
 
     Raises:
         FileNotFoundError: If a file does not exist.
@@ -71,6 +78,7 @@ def load_runs(paths: Iterable[str | Path]) -> pd.DataFrame:
         if not Path(path).is_file():
             raise FileNotFoundError(f'{path}: there is no such file of results.')
         for record in read_results(path):
+            record = {'transfer': {}, **record}
             for name, is_fit in _FIT.items():
                 shown = repr(record.get(name, 'missing'))[:200]
                 expect(
@@ -84,7 +92,9 @@ def load_runs(paths: Iterable[str | Path]) -> pd.DataFrame:
             # Runs that fork after different epochs are different arms.
             fork = f'_f{record["fork"]}' if record.get('fork') else ''
             arm = record['arm'] + fork
-            records.append({**dict.fromkeys(_TOLD), **record, 'arm': arm, 'starts': starts})
+            others = {_TRANSFER + name: value for name, value in record['transfer'].items()}
+            told = {**dict.fromkeys(_TOLD), 'fork': 0, **record, **others}
+            records.append({**told, 'arm': arm, 'starts': starts})
     runs = pd.DataFrame(records, columns=None if records else [*_FIT], dtype=object)
     for _, same in runs.groupby([*CELL, 'seed']):
         expect(
@@ -94,6 +104,23 @@ def load_runs(paths: Iterable[str | Path]) -> pd.DataFrame:
         )
     floats = dict.fromkeys(['knn', 'linear', 'seconds', 'cpu_seconds'], float)
     return runs.astype({'epochs': int, 'seed': int, **floats})
+
+
+def transfer_columns(runs: pd.DataFrame) -> dict[str, str]:
+    """Columns with linear accuracies on other images that all runs have, and their names."""
+    names = [name for name in runs.columns if name.startswith(_TRANSFER)]
+    return {name: name.removeprefix(_TRANSFER) for name in names if runs[name].notna().all()}
+
+
+def mean_knn(runs: pd.DataFrame) -> pd.Series:
+    """Mean of the k-NN accuracies that each run was evaluated with after its start or fork."""
+
+    def mean(run: pd.Series) -> float:
+        points = zip(run['curve']['epoch'], run['curve']['knn'])
+        found = [knn for epoch, knn in points if epoch > run['fork'] and knn is not None]
+        return sum(found) / len(found) if found else float('nan')
+
+    return runs.apply(mean, axis=1).astype(float)
 
 
 def knn_after(runs: pd.DataFrame, epoch: int) -> pd.Series:

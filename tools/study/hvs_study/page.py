@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from . import plots, tables
+from . import decisions, plots, tables
 from .frames import load_runs
 from .schema import NUMBER, TEXT, WHOLE, Kind, StudyError, check, expect, one_of
 
@@ -29,6 +29,7 @@ _TIMES = {'times?': Kind(lambda value: isinstance(value, bool), 'true or false')
 _PAIR = {'arm': TEXT, 'minus': TEXT, 'epochs?': WHOLE, 'minus_epochs?': WHOLE}
 _PAIR |= {'since?': WHOLE, 'methods?': [TEXT]}
 _QUANTITY = {'quantity?': one_of(sorted(tables.SELECTED_QUANTITIES))}
+_OUTCOME = one_of(list(decisions.OUTCOMES))
 _POINTS = Kind(lambda value: NUMBER.fits(value) and value > 0, 'a positive number')
 _FILE = Kind(
     lambda value: isinstance(value, str) and value.endswith('.svg'),
@@ -39,7 +40,8 @@ _KINDS = {
     'table': {
         'accuracy': (tables.accuracy_table, _TIMES),
         'differences': (tables.differences_table, {**_TIMES, 'pairs': [_PAIR]}),
-        'power': (tables.power_table, {'pairs': [_PAIR], 'points?': _POINTS}),
+        'decisions': (decisions.decisions_table, {'pairs': [_PAIR], 'outcome?': _OUTCOME}),
+        'power': (decisions.power_table, {'pairs': [_PAIR], 'points?': _POINTS}),
         'tuning': (tables.tuning_table, {}),
         'selection': (tables.selection_table, _QUANTITY),
         'provenance': (tables.provenance_table, {}),

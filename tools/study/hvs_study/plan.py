@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 from math import inf
 from pathlib import Path
@@ -27,6 +27,11 @@ _SEED = whole(0, 2**32 - 1)
 _STRENGTH = Kind(lambda value: NUMBER.fits(value) and 0 < value < inf, 'a positive number, as 1.0')
 _KNN = {f'{name}?': Kind(lambda value: True, '') for name in KNNSettings.__dataclass_fields__}
 _KNN |= {'k?': whole(1), 'interval?': whole(1), 'temperature?': NUMBER, 'batch_size?': NUMBER}
+_IMAGES = Kind(
+    lambda value: bool(value) and isinstance(value, (str, dict)),
+    'a folder of class folders, or the config of a data set',
+)
+_TRANSFER = {'bank': _IMAGES, 'queries': _IMAGES, 'C?': _STRENGTH}
 _STUDY = {
     'name': NAME,
     'methods': {NAME: {'cfg_options?': OPTIONS, TEXT: _CONFIG}},
@@ -42,7 +47,11 @@ _STUDY = {
         }
     ],
     'engine?': one_of(ENGINES),
-    'evaluation?': {'knn?': _KNN, 'linear?': {'C?': _STRENGTH}},
+    'evaluation?': {
+        'knn?': _KNN,
+        'linear?': {'C?': _STRENGTH},
+        'transfer?': {NAME: _TRANSFER},
+    },
     'threads?': whole(1),
 }
 
@@ -68,6 +77,20 @@ class PlannedRun:
 
 
 @dataclass(frozen=True)
+class Transfer:
+    """Other images that the linear classifier of features is trained and tested on.
+
+    Attributes:
+        bank, queries: Images to train on and to classify, as in ``KNNSettings``.
+        linear_c: Inverse regularization strength.
+    """
+
+    bank: Any
+    queries: Any
+    linear_c: float
+
+
+@dataclass(frozen=True)
 class Study:
     """A study, with the settings of its file checked and its configs found.
 
@@ -82,6 +105,7 @@ class Study:
         linear_c: Inverse regularization strength of the linear classifier.
         engine: What trains, one of :data:`ENGINES`.
         plan: SHA-256, in hexadecimal, of the settings in the file.
+        transfer: Other images to evaluate on, by name.
     """
 
     path: str
@@ -96,6 +120,7 @@ class Study:
     linear_c: float
     engine: str = 'runner'
     plan: str = ''
+    transfer: dict[str, Transfer] = field(default_factory=dict)
 
 
 def read_study(path: str, root: str | Path = '') -> Study:
@@ -141,6 +166,11 @@ def _parse(path: str, settings: dict[str, Any], folders: list[Path]) -> Study:
         knn = KNNSettings(**knn)
     except (TypeError, ValueError) as error:
         raise StudyError(f'evaluation.knn: {error}') from error
+    linear_c = float(evaluation.get('linear', {}).get('C', 1.0))
+    transfer = {
+        name: Transfer(one['bank'], one['queries'], float(one.get('C', linear_c)))
+        for name, one in evaluation.get('transfer', {}).items()
+    }
     return Study(
         path=path,
         name=settings['name'],
@@ -151,9 +181,10 @@ def _parse(path: str, settings: dict[str, Any], folders: list[Path]) -> Study:
         threads=settings.get('threads', 1),
         knn=knn,
         interval=interval,
-        linear_c=float(evaluation.get('linear', {}).get('C', 1.0)),
+        linear_c=linear_c,
         engine=settings.get('engine', 'runner'),
         plan=plan,
+        transfer=transfer,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import count, product
+from itertools import product
 from typing import Any
 
 import pandas as pd
@@ -11,7 +11,7 @@ from scipy import stats
 
 from hvs_mm.reports import markdown_rows, printable
 
-from .frames import CELL, knn_after, over_epochs
+from .frames import CELL, knn_after, over_epochs, transfer_columns
 from .schema import StudyError, expect
 
 #: Level of all intervals.
@@ -35,6 +35,7 @@ def accuracy_table(runs: pd.DataFrame, times: bool = True) -> str:
     """
     clock, clock_name, notes = _clock(runs)
     columns = {'untrained': 'untrained k-NN %', 'knn': 'k-NN %', 'linear': 'linear %'}
+    columns |= {name: f'linear on {title} %' for name, title in transfer_columns(runs).items()}
     table = _means(runs.assign(untrained=knn_after(runs, 0)), columns)
     if times:
         baselines = runs.loc[runs['arm'] == 'baseline', ['method', 'epochs', 'seed', clock]]
@@ -43,7 +44,7 @@ def accuracy_table(runs: pd.DataFrame, times: bool = True) -> str:
         table['training s'] = seconds.agg(mean_text, digits=1)
         clocks = both.groupby(CELL, observed=True)[[f'{clock}_x', f'{clock}_y']]
         table[clock_name] = clocks.apply(_ratio)
-    return _markdown(table.reset_index(), [*(notes if times else []), *_lacking_seeds(runs)])
+    return markdown_table(table.reset_index(), [*(notes if times else []), *_lacking_seeds(runs)])
 
 
 def differences_table(
@@ -61,25 +62,27 @@ def differences_table(
     clock, clock_name, notes = _clock(runs)
     notes = [*(notes if times else []), *_lacking_seeds(runs)]
     columns = ['method', 'difference', 'seeds', 'k-NN points', 'linear points']
+    transfer = transfer_columns(runs)
+    columns += [f'linear points on {title}' for title in transfer.values()]
     table = pd.DataFrame(columns=[*columns, clock_name] if times else columns)
-    for method, title, pair, first, second in _compared(runs, pairs, notes):
+    for method, title, pair, first, second in compared(runs, pairs, notes):
         since = pair.get('since')
         knn, unpaired = paired_difference(_gained(first, since), _gained(second, since))
-        linear, _ = paired_difference(first['linear'], second['linear'])
+        linear = [paired_difference(first[n], second[n])[0] for n in ('linear', *transfer)]
         if since is not None:
             title += f', gained after epoch {since}'
             # The linear accuracy is only known at the end.
-            linear = linear[:0]
+            linear = [one[:0] for one in linear]
         if unpaired:
             seeds = ', '.join(map(str, unpaired))
             notes.append(f'{method}, {title}: without seeds that one of both lacks, {seeds}.')
-        row = [method, title, len(knn), signed_text(knn), signed_text(linear)]
+        row = [method, title, len(knn), *map(signed_text, (knn, *linear))]
         clocks = pd.concat([first[clock], second[clock]], axis=1, join='inner')
         table.loc[len(table)] = [*row, _ratio(clocks)] if times else row
-    return _markdown(table, notes)
+    return markdown_table(table, notes)
 
 
-def _compared(
+def compared(
     runs: pd.DataFrame, pairs: Sequence[dict[str, Any]], notes: list[str]
 ) -> Iterator[tuple[str, str, dict[str, Any], pd.DataFrame, pd.DataFrame]]:
     """Method, title, pair, and the runs of both of its sides by seed; adds to ``notes``."""
@@ -100,45 +103,6 @@ def _compared(
         yield method, ' - '.join(titles), pair, first, second
 
 
-def power_table(runs: pd.DataFrame, pairs: Sequence[dict[str, Any]], points: float = 1.0) -> str:
-    """Deviations of paired differences, and how many seeds see so many points in nearly all cases.
-
-    ``pairs`` as for :func:`differences_table`; see :func:`needed_seeds`.
-    """
-    notes, rows = [], []
-    for method, title, _, first, second in _compared(runs, pairs, notes):
-        row = []
-        for name in ('knn', 'linear'):
-            difference, _ = paired_difference(first[name], second[name])
-            deviation = difference.std()
-            if pd.isna(deviation):
-                row += ['-', '-']
-            else:
-                row += [f'{deviation:.2f}', needed_seeds(points, deviation)]
-        rows.append([method, title, len(difference), *row])
-    columns = ['method', 'difference', 'seeds', 'k-NN deviation', 'seeds needed']
-    columns += ['linear deviation', 'seeds needed']
-    return _markdown(pd.DataFrame(rows, columns=columns), notes)
-
-
-def needed_seeds(points: float, deviation: float, power: float = 0.8) -> int:
-    """The fewest pairs with which a two-sided t test at 5 % sees a difference.
-
-    Args:
-        points: The true mean of the differences.
-        deviation: Their standard deviation, over pairs.
-        power: The probability to see it.
-    """
-    # With a normal distribution instead of Student's t fewer would do.
-    normal = stats.norm.ppf((1 + LEVEL) / 2) + stats.norm.ppf(power)
-    for number in count(max(int((normal * deviation / points) ** 2), 2)):
-        bound = stats.t.ppf((1 + LEVEL) / 2, number - 1)
-        shift = points * number**0.5 / max(deviation, 1e-9)
-        if stats.nct.sf(bound, number - 1, shift) >= power:
-            break
-    return number
-
-
 def tuning_table(runs: pd.DataFrame) -> str:
     """The settings of each method by mean k-NN accuracy; the best one is chosen."""
     order = -runs.groupby(CELL, observed=True)['knn'].mean().rename('order')
@@ -151,7 +115,7 @@ def tuning_table(runs: pd.DataFrame) -> str:
             notes.append(f'{method}: the settings were not run with the same seeds.')
         if found['epochs'].nunique() > 1:
             notes.append(f'{method}: the settings were not run for the same number of epochs.')
-    return _markdown(table.rename(columns={'arm': 'setting'}), notes)
+    return markdown_table(table.rename(columns={'arm': 'setting'}), notes)
 
 
 def selection_table(runs: pd.DataFrame, quantity: str = 'iou') -> str:
@@ -174,7 +138,7 @@ def selection_table(runs: pd.DataFrame, quantity: str = 'iou') -> str:
             rows.append([*cell, seeds, all_text, *gaps, ', '.join(map(str, shown))])
     gaps = ['kept minus all, first', 'middle', 'last']
     columns = [*CELL, 'seeds', f'{SELECTED_QUANTITIES[quantity]} of all', *gaps, 'in epochs']
-    return _markdown(pd.DataFrame(rows, columns=columns))
+    return markdown_table(pd.DataFrame(rows, columns=columns))
 
 
 def provenance_table(runs: pd.DataFrame) -> str:
@@ -194,7 +158,7 @@ def provenance_table(runs: pd.DataFrame) -> str:
     }
     if runs['cpu_seconds'].notna().all():
         rows['CPU time of it, hours'] = f'{runs["cpu_seconds"].sum() / 3600:.1f}'
-    return _markdown(pd.DataFrame(rows.items(), columns=['', '']))
+    return markdown_table(pd.DataFrame(rows.items(), columns=['', '']))
 
 
 def _means(runs: pd.DataFrame, columns: dict[str, str]) -> pd.DataFrame:
@@ -313,7 +277,7 @@ def _revision(run: pd.Series) -> str:
     return f'{" then ".join(revisions)}{" with changes" if run["dirty"] else ""}'
 
 
-def _markdown(table: pd.DataFrame, notes: Sequence[str] = ()) -> str:
+def markdown_table(table: pd.DataFrame, notes: Sequence[str] = ()) -> str:
     """A table whose first two columns are text, with notes below."""
     rows = [list(table.columns), *table.itertuples(index=False)]
     text = markdown_rows([[printable(cell) for cell in row] for row in rows], text=2)

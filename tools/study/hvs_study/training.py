@@ -27,6 +27,7 @@ from hvs_mm.evaluation import KNNEvaluation, LabeledFeatures
 from . import record
 from .caching import cache_images
 from .config import config_hash, describe_settings
+from .fast.images import prepare_evaluation
 from .fast.run import FastRun, evaluated_features, trunk_checkpoint
 from .plan import PlannedRun, Study
 
@@ -160,6 +161,7 @@ def perform_run(
     trained = train(study, run, cfg, trunk, start)
     features = trained.features or evaluated_features(trained.model, trained.evaluate)
     linear, converged = linear_accuracy(*features, study.linear_c)
+    transfer = transfer_accuracies(study, cfg, trained.model) if study.transfer else {}
     curve = record.describe_curve(trained.curve)
     last = {name: values[-1] for name, values in curve.items()}
     result = {
@@ -181,6 +183,7 @@ def perform_run(
         'process_cpu_seconds': round(time.process_time(), 2),
         'linear': round(linear, 3),
         'linear_converged': converged,
+        **({'transfer': transfer} if transfer else {}),
         'curve': curve,
         **trained.others,
     }
@@ -250,6 +253,29 @@ def _train_fast(
         others,
         training.features,
     )
+
+
+def transfer_evaluations(study: Study, cfg: Config) -> dict[str, KNNEvaluation]:
+    """The other images of a study, prepared as those of the run.
+
+    Raises:
+        ValueError: If images are missing or have no labels.
+    """
+    settings = {
+        name: replace(study.knn, bank=one.bank, queries=one.queries)
+        for name, one in study.transfer.items()
+    }
+    return {name: KNNEvaluation(cfg, one) for name, one in settings.items()}
+
+
+def transfer_accuracies(study: Study, cfg: Config, model: nn.Module) -> dict[str, float]:
+    """Linear accuracies in percent on the other images of a study, by their names."""
+    found = {}
+    for name, evaluate in transfer_evaluations(study, cfg).items():
+        prepare_evaluation(evaluate, Path(cfg.work_dir).parent / 'images')
+        features = evaluated_features(model, evaluate)
+        found[name] = round(linear_accuracy(*features, study.transfer[name].linear_c)[0], 3)
+    return found
 
 
 def linear_accuracy(

@@ -35,7 +35,10 @@ runs = [
     dict(methods=['simsiam'], epochs=[2], seeds=[0]),
     dict(epochs=[1, 2], forks=[1, 2], seeds=[0])]
 evaluation = dict(
-    knn=dict(k=3, interval=2, queries=dict(type='ShapesDataset', split='val', num_samples=20)))
+    knn=dict(k=3, interval=2, queries=dict(type='ShapesDataset', split='val', num_samples=20)),
+    transfer=dict(scenes=dict(
+        bank=dict(type='ShapesDataset', layout='scene', num_samples=30),
+        queries=dict(type='ShapesDataset', layout='scene', split='val', num_samples=20))))
 """
 BOTH = pytest.mark.parametrize('method', ['simsiam', pytest.param('dino', marks=pytest.mark.slow)])
 #: What of a record is of the machine and the hour.
@@ -86,6 +89,9 @@ def test_a_line_has_what_a_run_measured(study):
     assert [value is None for value in curve['knn']] == [False, True, False]
     assert curve['knn'][-1] == record['knn']
     assert 0 < curve['cpu_seconds'][1] < curve['cpu_seconds'][2] == record['cpu_seconds']
+    # A multiple of 1 in 20 images.
+    assert record['transfer'].keys() == {'scenes'}
+    assert record['transfer']['scenes'] % 5 == 0 < record['transfer']['scenes']
     assert record['selection']['epoch'] == [1, 2]
     assert record['selection']['hardness'] == [1.0, 1.0]
     assert {'iou_kept', 'iou_all', 'score_gap'} < set(record['selection'])
