@@ -59,6 +59,12 @@ def test_more_candidates_begin_with_the_views_of_fewer(images):
         assert (one.view_masks == other.view_masks[:2]).all()
 
 
+def test_masks_of_every_group_begin_with_those_of_fewer_candidates(images):
+    few, many = (draw(images, pipeline(n, n, transforms=(LARGE, LARGE))) for n in (1, 2))
+    for one, other in zip(few['data_samples'], many['data_samples']):
+        assert (one.view_masks == other.view_masks[[0, 2]]).all()
+
+
 def test_views_depend_on_the_key_and_the_position_alone(images):
     first, again = draw(images, pipeline(2, 1), 5, 0, 3), draw(images, pipeline(2, 1), 5, 0, 3)
     assert all(torch.equal(one, other) for one, other in zip(first['inputs'], again['inputs']))

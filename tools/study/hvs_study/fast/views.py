@@ -76,7 +76,7 @@ class BatchedViews:
             ``inputs``, S tensors (B, 3, H, W) uint8, BGR, and ``data_samples``, B records.
         """
         count, (height, width) = len(indices), self.images.shape[1::2]
-        boxes, flips, operations, sizes = [], [], [], []
+        boxes, flips, operations, sizes, places = [], [], [], [], []
         for group, (crop, flip, colors) in enumerate(self.groups):
             for view in range((num_views or self.num_views)[group]):
                 rng = np.random.default_rng([*key, _VIEWS, group, view])
@@ -84,6 +84,7 @@ class BatchedViews:
                 flips.append(_draw_flips(flip, count, rng))
                 operations.append(draw_operations(colors, count, rng))
                 sizes.append((*crop.scale, *crop.filter))
+                places.append((group, view))
         # (B, S, ...)
         boxes, flips = np.stack(boxes, 1), np.stack(flips, 1)
         operations = stack_operations(operations).swapaxes(0, 1)
@@ -97,21 +98,21 @@ class BatchedViews:
             view_colors=colors_of(operations),
         )
         if self.masks:
-            is_full = [size[:2] == sizes[0][:2] for size in sizes]
-            records['view_masks'] = self._draw_masks(count, sum(is_full), sizes[0][:2], key)
+            full = [place for place, size in zip(places, sizes) if size[:2] == sizes[0][:2]]
+            records['view_masks'] = self._draw_masks(count, full, sizes[0][:2], key)
         if operations[..., 0].any():
             views = apply_photometry(views, operations)
         samples = [ViewRecord(**dict(zip(records, one))) for one in zip(*records.values())]
         return {'inputs': views, 'data_samples': samples}
 
     def _draw_masks(
-        self, count: int, views: int, size: Sequence[int], key: Sequence[int]
+        self, count: int, places: list[tuple[int, int]], size: Sequence[int], key: Sequence[int]
     ) -> np.ndarray:
-        """Masks (B, T, h, w) bool."""
+        """Masks (B, T, h, w) bool of T views, given by their groups and positions there."""
         grid = [side // self.masks.patch_size for side in size]
         masks = []
-        for view in range(views):
-            seed = np.random.SeedSequence([*key, _MASKS, view]).generate_state(1)[0]
+        for place in places:
+            seed = np.random.SeedSequence([*key, _MASKS, *place]).generate_state(1)[0]
             rng = np.random.RandomState(seed)
             ratios, spreads = np.array(self.masks.ratios), np.array(self.masks.spreads)
             drawn = rng.uniform(ratios - spreads, ratios + spreads, (count, len(ratios)))
