@@ -49,8 +49,8 @@ class HealthHook(Hook):
     ``num_images``, which also limits the ranks. On a CPU this took 2 % of an epoch of the demo of
     SimSiam with hard views, and 4 % without; it takes no longer for more than 4096 images.
 
-    The visualizer with its JSON log, MMEngine's ``MessageHub`` and the log file get the entries of
-    :func:`measure_health` as ``health/feature_rank`` ..., and
+    The visualizer with its JSON log and the log file get the entries of :func:`measure_health` as
+    ``health/feature_rank`` ..., and
 
     - ``health/weight_change``: how far the direction of a weight matrix has moved since the last
       measurement, from 0 to 2, of the matrix that has moved most.
@@ -152,8 +152,8 @@ class HealthHook(Hook):
 
     def _log(self, runner: Runner, found: dict[str, float], done: int, seconds: float) -> None:
         scalars = {f'health/{name}': value for name, value in found.items()}
-        # Not into checkpoints: a resumed run lacks the images before its start.
-        runner.message_hub.update_scalars(scalars, resumed=False)
+        # Not in MMEngine's message hub (0.10.7 and 0.10.12): a resumed run lacks the images before
+        # its start, and without these numbers in a checkpoint would warn of each name.
         position = {'epoch': done} if self._by_epoch else {}
         step = runner.iter if self._by_epoch else done
         runner.visualizer.add_scalars(

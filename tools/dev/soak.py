@@ -94,7 +94,8 @@ randomness = dict(seed={seed})
 class SoakHook(Hook):
     """Makes gradients NaN now and then, always in the same iterations, and logs the process."""
 
-    priority = 'LOWEST'
+    # After FiniteStepHook, and before a checkpoint: a kill in between repeats the iteration.
+    priority = 'BELOW_NORMAL'
 
     def __init__(self, seed: int, prob: float = 0.02) -> None:
         self.seed, self.prob = seed, prob
