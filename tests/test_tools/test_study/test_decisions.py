@@ -74,9 +74,19 @@ def test_the_mean_over_epochs_begins_after_the_fork(tmp_path):
     pairs = [dict(arm='hardest_f1', minus='baseline_f1')]
     (row,) = rows_of(decisions_table(runs_of(tmp_path, *lines), pairs, outcome='mean_knn'))
     assert row[3].startswith('-3.50 (')
-    # A single seed decides nothing.
+    # The same accuracies decide nothing, nor does a single seed.
+    (row,) = rows_of(decisions_table(runs_of(tmp_path, *lines), pairs))
+    assert row[2:] == ['2', '+0.00 (+0.00 to +0.00)', '1.0000', '1.0000', '']
     (row,) = rows_of(decisions_table(runs_of(tmp_path, lines[0], lines[2]), pairs))
     assert row[2:] == ['1', '+0.00 (-)', '1.0000', '1.0000', '']
+
+
+def test_fewer_seeds_than_planned_are_told(tmp_path):
+    lines = [made_up(arm, 0, 60.0, planned_seeds=6) for arm in ('baseline', 'hardest')]
+    for table in (decisions_table, power_table):
+        assert 'simsiam baseline (1 of 6), simsiam hardest (1 of 6)' in table(
+            runs_of(tmp_path, *lines), PAIRS
+        )
 
 
 def test_power(tmp_path):

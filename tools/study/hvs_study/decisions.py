@@ -10,7 +10,14 @@ import pandas as pd
 from scipy import stats
 
 from .frames import mean_knn
-from .tables import LEVEL, compared, markdown_table, paired_difference, signed_text
+from .tables import (
+    LEVEL,
+    compared,
+    lacking_seeds,
+    markdown_table,
+    paired_difference,
+    signed_text,
+)
 
 #: What runs are compared by, and its name in a table.
 OUTCOMES = {'linear': 'linear', 'knn': 'k-NN', 'mean_knn': 'mean k-NN'}
@@ -24,11 +31,13 @@ def decisions_table(
     ``pairs`` as for :func:`hvs_study.tables.differences_table`. A comparison is decided if its
     corrected p is at most 5 %, which happens by chance to any of them in 5 % of such tables.
     """
-    runs, notes, rows, chances = _with_outcomes(runs), [], [], []
+    runs, notes, rows, chances = _with_outcomes(runs), lacking_seeds(runs), [], []
     for method, title, _, first, second in compared(runs, pairs, notes):
         difference, _ = paired_difference(first[outcome], second[outcome])
         rows.append([method, title, len(difference), signed_text(difference)])
-        chances.append(stats.ttest_1samp(difference, 0).pvalue if len(difference) > 1 else 1.0)
+        # Arms that choose the same views have no difference, and no t.
+        is_testable = len(difference) > 1 and difference.any()
+        chances.append(stats.ttest_1samp(difference, 0).pvalue if is_testable else 1.0)
     corrected = holm(chances)
     decided = [p <= 1 - LEVEL for p in corrected]
     for row, chance, p, is_decided in zip(rows, chances, corrected, decided):
@@ -44,7 +53,7 @@ def power_table(runs: pd.DataFrame, pairs: Sequence[dict[str, Any]], points: flo
     The correlation of both arms over the seeds tells what pairing is worth: at 0 nothing. ``pairs``
     as for :func:`hvs_study.tables.differences_table`; see :func:`needed_seeds`.
     """
-    runs, notes, rows = _with_outcomes(runs), [], []
+    runs, notes, rows = _with_outcomes(runs), lacking_seeds(runs), []
     for method, title, _, first, second in compared(runs, pairs, notes):
         for name, shown in OUTCOMES.items():
             difference, _ = paired_difference(first[name], second[name])

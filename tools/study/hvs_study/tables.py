@@ -44,7 +44,7 @@ def accuracy_table(runs: pd.DataFrame, times: bool = True) -> str:
         table['training s'] = seconds.agg(mean_text, digits=1)
         clocks = both.groupby(CELL, observed=True)[[f'{clock}_x', f'{clock}_y']]
         table[clock_name] = clocks.apply(_ratio)
-    return markdown_table(table.reset_index(), [*(notes if times else []), *_lacking_seeds(runs)])
+    return markdown_table(table.reset_index(), [*(notes if times else []), *lacking_seeds(runs)])
 
 
 def differences_table(
@@ -60,7 +60,7 @@ def differences_table(
         StudyError: If there are no such runs, or none that were evaluated after epoch ``since``.
     """
     clock, clock_name, notes = _clock(runs)
-    notes = [*(notes if times else []), *_lacking_seeds(runs)]
+    notes = [*(notes if times else []), *lacking_seeds(runs)]
     columns = ['method', 'difference', 'seeds', 'k-NN points', 'linear points']
     transfer = transfer_columns(runs)
     columns += [f'linear points on {title}' for title in transfer.values()]
@@ -216,7 +216,7 @@ def _clock(runs: pd.DataFrame) -> tuple[str, str, list[str]]:
     return *(('cpu_seconds', 'CPU time') if has_cpu else ('seconds', 'time')), notes
 
 
-def _lacking_seeds(runs: pd.DataFrame) -> list[str]:
+def lacking_seeds(runs: pd.DataFrame) -> list[str]:
     """A note on cells with fewer seeds than their study plans."""
     cells = []
     for (method, arm, _), found in runs.groupby(CELL, observed=True):

@@ -261,11 +261,14 @@ def transfer_evaluations(study: Study, cfg: Config) -> dict[str, KNNEvaluation]:
     Raises:
         ValueError: If images are missing or have no labels.
     """
-    settings = {
-        name: replace(study.knn, bank=one.bank, queries=one.queries)
-        for name, one in study.transfer.items()
-    }
-    return {name: KNNEvaluation(cfg, one) for name, one in settings.items()}
+    found = {}
+    for name, one in study.transfer.items():
+        settings = replace(study.knn, bank=one.bank, queries=one.queries)
+        try:
+            found[name] = KNNEvaluation(cfg, settings)
+        except ValueError as error:
+            raise ValueError(f'evaluation.transfer.{name}.{error}') from error
+    return found
 
 
 def transfer_accuracies(study: Study, cfg: Config, model: nn.Module) -> dict[str, float]:

@@ -216,3 +216,11 @@ def test_mistakes_in_a_study_are_told(study, tmp_path, old, new, message):
     path.write_text(STUDY.replace(old, new))
     with pytest.raises(StudyError, match=message):
         read_study(str(path), ROOT)
+
+
+def test_other_images_that_are_missing_are_told(tmp_path):
+    path = tmp_path / 'study.py'
+    scenes = "bank=dict(type='ShapesDataset', layout='scene', num_samples=30)"
+    path.write_text(STUDY.replace(scenes, "bank='nowhere'"))
+    with pytest.raises(SystemExit, match=r'evaluation\.transfer\.scenes\.bank: .*nowhere'):
+        load_tool('study/run').main([str(path), '--work-dir', str(tmp_path / 'work')])
