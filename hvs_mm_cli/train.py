@@ -43,9 +43,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'all devices, or auto')  # fmt: skip
     add('--init', metavar='FILE', help='start from the backbone of a checkpoint, or of a file of '
         'DINO, iBOT, DINOv2 or timm')  # fmt: skip
+    add('--trust', action='store_true', help='read that file even if it holds objects that can run '
+        'code')  # fmt: skip
     add('--channels', type=int, metavar='N', help='channels as which images are taken; by default '
         'those of the files, but 3 of 8-bit gray images and of those with an alpha')  # fmt: skip
-    add('--resume', action='store_true', help='continue the run from its last checkpoint')
+    add('--resume', nargs='?', const='auto', choices=['auto'], help='continue the run from its last '
+        'checkpoint')  # fmt: skip
     add('--devices', type=int, default=1, metavar='N', help='processes, one per GPU, 1')
     add('--amp', action=argparse.BooleanOptionalAction, help='mixed precision; on a GPU by default')
     add('--threads', type=int, metavar='N', help='threads on a CPU; by default timed steps decide')
@@ -64,6 +67,7 @@ def run(args: argparse.Namespace) -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument('--set', nargs='+', action=OptionValues, default={})
     settings = arguments.pop('settings')
+    arguments['resume'] = args.resume is not None
     try:
         with short_warnings(), one_line_errors():
             if settings:

@@ -229,9 +229,14 @@ def prefer_own_checkpoint(cfg: Config) -> None:
         cfg.load_from, cfg.resume = start, False
 
 
+def backbone_settings(cfg: Config) -> ConfigDict | None:
+    """The settings of the model's backbone, with hard views that of its algorithm."""
+    return cfg.model.get('algorithm', cfg.model).get('backbone')
+
+
 def backbone_initializer(cfg: Config) -> ConfigDict | None:
     """The settings of ``PretrainedBackbone``, if the model's backbone starts from it."""
-    init = (cfg.model.get('backbone') or {}).get('init_cfg')
+    init = (backbone_settings(cfg) or {}).get('init_cfg')
     is_ours = isinstance(init, dict) and init.get('type') == 'PretrainedBackbone'
     return init if is_ours else None
 
@@ -243,7 +248,7 @@ def drop_needless_initializer(cfg: Config) -> None:
     """
     init = backbone_initializer(cfg)
     if init is not None and resumed_checkpoint(cfg) and not osp.isfile(init.checkpoint or ''):
-        cfg.model.backbone.init_cfg = None
+        backbone_settings(cfg).init_cfg = None
 
 
 def set_mixed_precision(optim_wrapper: ConfigDict) -> None:
@@ -301,7 +306,8 @@ def main(argv: list[str] | None = None, command: str | None = None, then: str = 
     typed = sys.argv[1:] if argv is None else argv
     session = TrainingSession(
         f'{command} --resume' if command else typed_command(typed, args.launcher, '--resume'),
-        command or typed_command(typed, args.launcher),
+        # A run of this command has its config already, and starts again with it.
+        f'{command} --resume' if command else typed_command(typed, args.launcher),
         args.verbose,
     )
     with session:

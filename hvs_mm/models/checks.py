@@ -89,9 +89,9 @@ def check_batch_size(algorithm: nn.Module, batch_size: int) -> None:
     """Raise ``ViewsError`` about a batch that the training step cannot take.
 
     That is one that does not fit into the queue of MoCo or DenseCL, or of a single sample, which
-    BatchNorm in train mode would have to normalize. Selection forwards all candidates of a batch
-    together and would not notice; the training step after it, or the statistics it would use, would
-    be meaningless.
+    KoLeo would have to compare with others, or BatchNorm in train mode to normalize. Selection
+    forwards all candidates of a batch together and would not notice; the training step after it, or
+    the statistics it would use, would be meaningless.
     """
     length, joint = getattr(algorithm, 'queue_len', None), batch_size * get_world_size()
     if length is not None and length % joint:
@@ -102,6 +102,13 @@ def check_batch_size(algorithm: nn.Module, batch_size: int) -> None:
         )
     if batch_size > 1:
         return
+    if getattr(getattr(algorithm, 'head', None), 'koleo_weight', 0):
+        raise ViewsError(
+            f'batch size 1 with KoLeo ({type(algorithm).__name__}), which compares each image with '
+            'the nearest other one of its process: raise train_dataloader.batch_size, set '
+            'train_dataloader.drop_last=True if this is the rest of an epoch, or set '
+            'koleo_weight=0 of the head.'
+        )
     for name, module in algorithm.named_modules():
         synchronized = isinstance(module, SyncBatchNorm) and get_world_size() > 1
         if isinstance(module, _BatchNorm) and module.training and not synchronized:

@@ -82,7 +82,8 @@ def recipe_config(recipe: Recipe, images: ImageSource, folder: Path) -> Config:
         cfg = harden(cfg, *_groups(recipe))
     if recipe.init is not None:
         model = cfg.model.algorithm if recipe.hard_views else cfg.model
-        model.backbone.init_cfg = dict(type='PretrainedBackbone', checkpoint=recipe.init)
+        trust = dict(trust=True) if recipe.trust else {}
+        model.backbone.init_cfg = dict(type='PretrainedBackbone', checkpoint=recipe.init, **trust)
     cfg.recipe = dict(method=recipe.method, model=recipe.model, image_size=recipe.image_size)
     return cfg
 

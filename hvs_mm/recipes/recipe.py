@@ -77,6 +77,7 @@ class Recipe:
         num_workers: Loader processes per device.
         network: The backbone.
         init: File whose backbone the run starts from, absolute; None for random weights.
+        trust: Whether to read it even if it holds objects that can run code.
         kind: Channels and bits of the images.
         reasons: Lines for the user, by topic.
     """
@@ -103,6 +104,7 @@ class Recipe:
     num_workers: int
     network: Network
     init: str | None = None
+    trust: bool = False
     kind: ImageKind = RGB
     reasons: dict[str, str] = field(default_factory=dict)
 
@@ -130,6 +132,7 @@ def choose_recipe(
     devices: int = 1,
     amp: bool | None = None,
     init: str | os.PathLike | None = None,
+    trust: bool = False,
 ) -> Recipe:
     """Choose the settings of a run.
 
@@ -148,6 +151,7 @@ def choose_recipe(
         devices: Processes.
         amp: Train in mixed precision; by default on a GPU only.
         init: File whose backbone the run starts from, which decides the network.
+        trust: Read this file even if it holds objects that can run code.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -155,7 +159,7 @@ def choose_recipe(
             there are too few images.
     """
     init = None if init is None else Path(init)
-    network, model = _choose_network(method, model, init, images.kind.channels)
+    network, model = _choose_network(method, model, init, images.kind.channels, trust)
     _check_numbers(images, views if hard_views else 4, epochs, steps, batch_size, devices)
     on_gpu = torch.cuda.is_available()
     size, size_reason = _choose_size(images, image_size, on_gpu, network, method)
@@ -196,6 +200,7 @@ def choose_recipe(
         num_workers=min(max((os.cpu_count() or 1) // devices - 1, 1), 12),
         network=network,
         init=None if init is None else str(init.absolute()),
+        trust=trust,
         kind=images.kind,
     )
     recipe.reasons = {
@@ -228,12 +233,12 @@ def check_name(option: str, name: str, known: Mapping[str, object]) -> None:
 
 
 def _choose_network(
-    method: str, model: str | None, init: Path | None, channels: int
+    method: str, model: str | None, init: Path | None, channels: int, trust: bool
 ) -> tuple[Network, str]:
     check_name('--method', method, METHODS)
     network = None
     if init is not None:
-        name, network = network_of_file(init, channels)
+        name, network = network_of_file(init, channels, trust)
         if model not in (None, name):
             raise ValueError(
                 f'--model {model}: --init {str(init)!r} holds a {name}. Leave out --model.'
@@ -247,17 +252,20 @@ def _choose_network(
     if network is None:
         check_name('--model', model, NETWORKS)
         network = NETWORKS[model]
+    option = f'--model {model}' if init is None else f'the {model} of --init {str(init)!r}'
     if method in VIT_ONLY and not network.is_vit:
-        vits = ', '.join(name for name, other in NETWORKS.items() if other.is_vit)
+        others = ', '.join(name for name, other in NETWORKS.items() if other.is_vit)
+        way_out = f'one of {others}' if init is None else 'the file of a vision transformer'
         raise ValueError(
-            f'--method {method} masks patches, which --model {model} does not have: take one of '
-            f'{vits}, or --method dino.'
+            f'--method {method} masks patches, which {option} does not have: take {way_out}, or '
+            '--method dino.'
         )
     if method in CNN_ONLY and network.is_vit:
         others = ', '.join(name for name, other in NETWORKS.items() if not other.is_vit)
+        way_out = f'one of {others}' if init is None else 'the file of a ResNet'
         raise ValueError(
-            f'--method {method} needs a map of features, which --model {model} does not give: take '
-            f'one of {others}.'
+            f'--method {method} needs a map of features, which {option} does not give: take '
+            f'{way_out}.'
         )
     return network, model
 
@@ -291,6 +299,12 @@ def _check_numbers(
         raise ValueError(
             f"--batch-size {batch_size} must be 'auto' or from 2 to the number of images, "
             f'{len(images)}.'
+        )
+    if batch_size < 2 * devices:
+        raise ValueError(
+            f'--batch-size {batch_size} leaves {batch_size / devices:g} images for each of '
+            f'--devices {devices}: raise it to at least {2 * devices}, as images are compared with '
+            'others of their process.'
         )
     if batch_size % devices:
         raise ValueError(f'--batch-size {batch_size} must be a multiple of --devices {devices}.')

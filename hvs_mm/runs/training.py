@@ -16,7 +16,7 @@ from copy import deepcopy
 from inspect import signature
 from pathlib import Path
 from statistics import median
-from time import perf_counter
+from time import perf_counter, time
 from types import FrameType
 from typing import Any
 
@@ -25,6 +25,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from ..engine import PREEMPTED, Preempted, build_runner, merge_options
+from ..engine.runners.checkpoint_paths import POINTER
 from ..recipes import ImageSource, Recipe, choose_recipe, find_images, recipe_config
 from ..recipes.config import write_knn_lists
 
@@ -57,6 +58,7 @@ def train(
     image_size: int | None = None,
     batch_size: int | str = 'auto',
     init: str | os.PathLike | None = None,
+    trust: bool = False,
     channels: int | None = None,
     resume: bool = False,
     devices: int = 1,
@@ -89,6 +91,7 @@ def train(
         batch_size: Images per step over all devices, or ``'auto'``.
         init: File whose backbone the run starts from: a checkpoint, or a ViT or ResNet of DINO,
             iBOT, DINOv2 or timm. It decides the network.
+        trust: Read this file even if it holds objects that can run code.
         channels: Channels as which images are taken; by default those of the files, but 3 of 8-bit
             gray images and of those with an alpha.
         resume: Continue the run in ``out`` from its last checkpoint, with its own settings.
@@ -133,6 +136,7 @@ def train(
         devices=devices,
         amp=amp,
         init=init,
+        trust=trust,
     )
     if hours is not None:
         if epochs is not None or steps is not None:
@@ -256,7 +260,8 @@ def _start(folder: Path, resume: bool, devices: int, threads: int | None) -> Non
     if devices > 1:
         launcher = [sys.executable, '-m', 'torch.distributed.run', '--standalone']
         code = _launch(
-            [*launcher, f'--nproc-per-node={devices}', str(_TOOL), *argv, '--launcher=pytorch']
+            [*launcher, f'--nproc-per-node={devices}', str(_TOOL), *argv, '--launcher=pytorch'],
+            folder,
         )
         if code:
             raise RunError(f'a process of the training ended with exit code {code}, see above.')
@@ -282,25 +287,45 @@ def _start(folder: Path, resume: bool, devices: int, threads: int | None) -> Non
             raise RunError(str(stop.code).removeprefix('error: ')) from stop
 
 
-def _launch(command: list[str]) -> int:
-    """Run torchrun and return its exit code. What stops this process stops torchrun."""
+def _launch(command: list[str], folder: Path) -> int:
+    """Run torchrun and return its exit code. What stops this process stops torchrun.
+
+    Raises:
+        KeyboardInterrupt: If Ctrl-C has stopped the training.
+        SystemExit: With the code 75 if another signal has, and a checkpoint was saved since.
+    """
     environment = {**os.environ, 'PET_SIGNALS_TO_HANDLE': 'SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1'}
-    process, received = subprocess.Popen(command, env=environment), []
+    process: subprocess.Popen | None = None
+    received: dict[int, float] = {}
 
     def hand_on(number: int, frame: FrameType | None) -> None:
-        received.append(number)
-        process.send_signal(number)
+        received.setdefault(number, time())
+        if process is not None:
+            process.send_signal(number)
 
     is_main = threading.current_thread() is threading.main_thread()
-    numbers = (signal.SIGTERM, signal.SIGUSR1) if is_main else ()
-    handlers = {number: signal.signal(number, hand_on) for number in numbers}
+    numbers = [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT, signal.SIGHUP] if is_main else []
+    # nohup lets a run outlive its terminal.
+    ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    handlers = {
+        number: signal.signal(number, hand_on)
+        for number in numbers
+        if number != signal.SIGHUP or not ignored
+    }
     try:
+        # In a session of its own a signal of the terminal reaches it once, by this process.
+        process = subprocess.Popen(command, env=environment, start_new_session=True)
+        for number in received:
+            process.send_signal(number)
         code = process.wait()
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
-    if received:
-        # Its processes have said what they saved; torchrun itself ends with 1.
+    if signal.SIGINT in received:
+        raise KeyboardInterrupt
+    pointer = folder / POINTER
+    # torchrun itself ends with 1, whether its processes have saved or failed.
+    if received and pointer.is_file() and pointer.stat().st_mtime >= min(received.values()):
         sys.exit(PREEMPTED)
     return code
 

@@ -49,8 +49,11 @@ class ProcessIdentity(NamedTuple):
 
 
 def _start_of(pid: int) -> int:
+    """When a process started; 0 if that is unknown, -1 if it has ended."""
     try:
         # The name of the program, in parentheses, may hold blanks.
-        return int(Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()[19])
+        state, *rest = Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()
+        # A process that has ended, whose parent has not asked how, keeps its number.
+        return -1 if state in 'ZX' else int(rest[18])
     except (OSError, IndexError, ValueError):
         return 0

@@ -22,6 +22,7 @@ FILES = {
     'vit': ('vit_small_patch16_224', dict(depth=1, img_size=32, qkv_bias=False)),
     'giant': ('vit_giant_patch14_reg4_dinov2', {}),
     'huge': ('vit_huge_patch14_224', {}),
+    'giant of 2021': ('vit_giant_patch14_224', {}),
     'dinov3': ('vit_small_patch16_dinov3', dict(embed_dim=64, depth=1, num_heads=1, img_size=64)),
     'small': ('vit_small_patch8_224', {}),
     'resnet18': ('resnet18', {}),
@@ -46,6 +47,7 @@ def images(tmp_path_factory):
 @pytest.mark.parametrize(('kind', 'name', 'heads', 'registers'), [
     ('giant', 'vit-1536-40', 24, 4),
     ('huge', 'vit-1280-32', 16, 0),
+    ('giant of 2021', 'vit-1408-40', 16, 0),
     ('small', 'vit-small', None, 0),
     ('registers', 'vit-64-1', 1, 4),
     ('resnet18', 'resnet18', None, 0),
@@ -55,7 +57,7 @@ def test_the_network_of_a_file(kind, name, heads, registers, monkeypatch):
     model, settings = FILES[kind]
     with torch.device('meta'):
         state = timm.create_model(model, **settings).state_dict()
-    monkeypatch.setattr('hvs_mm.recipes.init_file.load_checkpoint', lambda path: state)
+    monkeypatch.setattr('hvs_mm.recipes.init_file.load_checkpoint', lambda path, trust: state)
     found, network = network_of_file(Path(__file__))
     assert found == name
     assert network.is_vit == kind.startswith(('g', 'h', 's', 'reg'))
@@ -63,6 +65,8 @@ def test_the_network_of_a_file(kind, name, heads, registers, monkeypatch):
         assert network.arch['num_heads'] == heads
     assert network.settings.get('num_registers', 0) == registers
     assert (network.settings.get('ffn') == 'swiglu') == (kind == 'giant')
+    # Of what is known nothing is guessed.
+    assert ('a guess' in network.adapted) == (kind == 'registers')
     if not network.is_vit:
         # The stem for large images, whatever the images.
         assert network.config(32, sync_bn=False)['type'] == 'ResNet'
@@ -124,7 +128,8 @@ def test_heads_warm_up_and_the_backbone_follows_slowly(images, tmp_path):
 
 @pytest.mark.parametrize(('kind', 'settings', 'message'), [
     ('registers', dict(model='vit-tiny'), r'--model vit-tiny: --init .* holds a vit-64-1\. Leave'),
-    ('resnet18', dict(method='ibot'), '--method ibot masks patches'),
+    ('resnet18', dict(method='ibot'), r'which the resnet18 of --init .* not have: take the file'),
+    ('vit', dict(method='densecl'), r'which the vit-384-1 of --init .* not give: take the file'),
     ('registers', dict(image_size=64), '--image-size 64 is no multiple of 14'),
 ])  # fmt: skip
 def test_what_does_not_fit_the_file(kind, settings, message, images, tmp_path):
@@ -137,6 +142,12 @@ def test_files_without_a_known_network(tmp_path):
     path = tmp_path / 'a.pth'
     models = {
         'unknown': timm.create_model('resnet18d'),
+        'groups': timm.create_model('resnext50_32x4d'),
+        'more width': timm.create_model('wide_resnet50_2'),
+        r'without a \[CLS\]': timm.create_model(
+            'vit_tiny_patch16_224', depth=1, class_token=False, global_pool='avg'
+        ),
+        'DINOv3 with SwiGLU': timm.create_model('vit_small_plus_patch16_dinov3', depth=1),
         'channels': timm.create_model('vit_tiny_patch16_224', depth=1, in_chans=4),
         'multiple of 64': timm.create_model(
             'vit_tiny_patch16_224', depth=1, embed_dim=32, num_heads=4

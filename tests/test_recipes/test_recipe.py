@@ -116,6 +116,7 @@ def test_reasons_are_five_lines():
     (100, dict(batch_size=101), '--batch-size 101 must be'),
     (100, dict(batch_size=1), '--batch-size 1 must be'),
     (100, dict(batch_size=9, devices=2), 'must be a multiple of --devices 2'),
+    (100, dict(batch_size=2, devices=2), '--batch-size 2 leaves 1 images for each of --devices 2'),
     (100, dict(image_size=8), '--image-size 8 must be at least 16'),
     (100, dict(model='vit-tiny', image_size=90), 'take 88 or 96'),
     (3, dict(), 'there are 3 images'),

@@ -102,14 +102,19 @@ def test_the_command(images, tmp_path):
     assert (cfg.train_dataloader.num_workers, cfg.randomness.seed) == (0, 3)
 
 
-def test_a_signal_reaches_the_launcher(tmp_path):
+@pytest.mark.parametrize(('number', 'saves', 'ends'), [
+    (signal.SIGUSR1, True, 75), (signal.SIGUSR1, False, 1), (signal.SIGINT, True, 130),
+])  # fmt: skip
+def test_a_signal_reaches_the_launcher(tmp_path, number, saves, ends):
     """A stand-in for torchrun, which ends as that does when a signal has stopped it."""
+    pointer = tmp_path / 'last_checkpoint'
     code = (
         'import signal, sys, time\n'
         'def stop(number, frame):\n'
         f'    open({str(tmp_path / "got")!r}, "w").write(str(number))\n'
+        f'    {saves} and open({str(pointer)!r}, "w")\n'
         '    sys.exit(1)\n'
-        'signal.signal(signal.SIGUSR1, stop)\n'
+        f'signal.signal({int(number)}, stop)\n'
         f'open({str(tmp_path / "ready")!r}, "w")\n'
         'time.sleep(60)\n'
     )
@@ -117,13 +122,24 @@ def test_a_signal_reaches_the_launcher(tmp_path):
     def send():
         while not (tmp_path / 'ready').exists():
             time.sleep(0.01)
-        os.kill(os.getpid(), signal.SIGUSR1)
+        os.kill(os.getpid(), number)
 
-    before = signal.getsignal(signal.SIGUSR1)
+    # One of an earlier run.
+    pointer.write_text('epoch_1.pth')
+    os.utime(pointer, (0, 0))
+    before = signal.getsignal(number)
     threading.Thread(target=send).start()
-    with pytest.raises(SystemExit) as stopped:
-        training._launch([sys.executable, '-S', '-c', code])
-    assert stopped.value.code == 75
-    assert (tmp_path / 'got').read_text() == str(int(signal.SIGUSR1))
-    assert signal.getsignal(signal.SIGUSR1) is before
-    assert training._launch([sys.executable, '-S', '-c', 'raise SystemExit(3)']) == 3
+    try:
+        found = training._launch([sys.executable, '-S', '-c', code], tmp_path)
+    except SystemExit as stopped:
+        found = stopped.code
+    except KeyboardInterrupt:
+        found = 130
+    assert found == ends
+    assert (tmp_path / 'got').read_text() == str(int(number))
+    assert signal.getsignal(number) is before
+
+
+def test_the_exit_code_of_the_launcher(tmp_path):
+    command = [sys.executable, '-S', '-c', 'raise SystemExit(3)']
+    assert training._launch(command, tmp_path) == 3

@@ -321,6 +321,20 @@ def test_what_resuming_drops(tmp_path):
     assert initializer().checkpoint is None
 
 
+def test_resuming_hard_views_from_a_file_that_is_gone(tmp_path):
+    tool = load_tool('train')
+    init = 'model.algorithm.backbone.init_cfg'
+    settings = [f'{init}.type=PretrainedBackbone', f'{init}.checkpoint=gone.pth']
+    arguments = [DEMO, '--work-dir', str(tmp_path), '--resume', '--cfg-options', *settings]
+
+    def initializer():
+        return tool.load_config(tool.parse_args(arguments)).model.algorithm.backbone.init_cfg
+
+    assert initializer().checkpoint == 'gone.pth'
+    torch.save({}, tmp_path / 'epoch_1.pth')
+    assert initializer() is None
+
+
 @pytest.mark.parametrize(('setting', 'count'), [('.checkpoint={}', 1), ('=None', 0)])
 def test_pretrained_by_a_setting_or_not_at_all(tmp_path, setting, count):
     config, checkpoint = classifier(tmp_path)

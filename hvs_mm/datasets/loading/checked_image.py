@@ -17,6 +17,7 @@ from ...utils.arguments import check_choice, check_whole
 from ...utils.bad_images import SKIPPED_FIELD, BadImage, BadImagesError, describe
 from .image_files import MAX_BYTES, read_image
 from .image_headers import declared_size
+from .image_kind import RGB, declared_bits
 
 #: A quarter of a gibibyte of decoded pixels, as Pillow's ``MAX_IMAGE_PIXELS``.
 MAX_PIXELS = 2**30 // 4 // 3
@@ -30,8 +31,8 @@ class LoadCheckedImage(LoadImageFromFile):
 
     A good image has upstream's pixels, bit for bit. Bad is a file that cannot be opened, is a pipe
     or device or has more than ``max_bytes`` (it is not read), is empty, is no image, is truncated,
-    declares more than ``max_pixels`` or has more than 100 scans (it is not decoded), or that the
-    decoder refuses.
+    declares more than ``max_pixels``, more than 8 bits per channel (unless ``color_type`` is
+    ``'unchanged'``) or more than 100 scans (it is not decoded), or that the decoder refuses.
 
     With ``bad_images='skip'`` MMEngine's ``BaseDataset`` draws another image in its place. The next
     good sample reports it: :class:`PackViews` turns ``skipped_images`` into a field of the data
@@ -126,6 +127,12 @@ class LoadCheckedImage(LoadImageFromFile):
         if width * height > self.max_pixels:
             raise ValueError(
                 f'too large: declares {width} x {height} pixels, max_pixels={self.max_pixels}'
+            )
+        bits = declared_bits(content)
+        if bits != RGB.bits and self.color_type != 'unchanged':
+            # Decoders would keep the upper 8, which images of 12 bits hardly use.
+            raise ValueError(
+                f'has {bits} bits per channel, expected {RGB.bits}: LoadChannels reads such images'
             )
         try:
             image = mmcv.imfrombytes(content, flag=self.color_type, backend=self.imdecode_backend)

@@ -14,6 +14,7 @@ from .image_headers import declared_size
 #: Pillow reads no directory of a BigTIFF in big-endian order.
 _TIFF_SIGNATURES = (b'II*\0', b'MM\0*', b'II+\0')
 _PNG_SIGNATURE = b'\x89PNG\r\n\x1a\n'
+_JPEG_SIGNATURE = b'\xff\xd8\xff'
 #: Channels without alpha, and whether there is an alpha, by the color type of a PNG.
 _PNG_COLORS = {0: (1, False), 2: (3, False), 3: (3, False), 4: (1, True), 6: (3, True)}
 # Tags of TIFF 6.0.
@@ -104,6 +105,20 @@ def read_header(content: bytes) -> ImageHeader:
         return ImageHeader(*size, RGB)
     bits = 16 if mode.startswith('I') else 8
     return ImageHeader(*size, ImageKind(1 if mode[0] in '1LI' else 3, bits), mode.endswith('A'))
+
+
+def declared_bits(content: bytes) -> int:
+    """Read the bits of each channel, 8 or 16, that the header of a whole image file declares.
+
+    Raises:
+        ValueError: As :func:`read_header`.
+    """
+    if content.startswith(_JPEG_SIGNATURE):
+        # No decoder here reads the rare ones of 12 bits.
+        return RGB.bits
+    if content.startswith(_PNG_SIGNATURE):
+        return max(content[24], RGB.bits)
+    return read_header(content).kind.bits
 
 
 def _tiff_header(content: bytes) -> ImageHeader:

@@ -94,11 +94,14 @@ class WebDatasetImages(_ShardDataset):
         **kwargs: Any,
     ) -> None:
         self.shards = str(shards)
+        #: Damaged shards, and about how many images they have lost.
+        self.damaged: tuple[list[str], int] = ([], 0)
         super().__init__(with_label, metainfo, **kwargs)
 
     def load_data_list(self) -> Records:
         """The records of all shards; no image is read."""
         index = read_index(expand_shards(self.shards))
+        self.damaged = index.damaged()
         return self._records(TarAddresses(index), index.label, (), 'a cls or json member')
 
     def read_ahead(self, positions: np.ndarray) -> None:

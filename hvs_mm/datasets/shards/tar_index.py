@@ -54,6 +54,14 @@ class TarIndex:
     def __len__(self) -> int:
         return len(self.shard)
 
+    def damaged(self) -> tuple[list[str], int]:
+        """Damaged shards, and about how many images they have lost, judged by the whole ones."""
+        counts = np.bincount(self.shard, minlength=len(self.shards))
+        broken = self.damage >= 0
+        expected = counts[~broken].mean() if not broken.all() else counts.max() + 1
+        lost = np.maximum(np.ceil(expected - counts[broken]), 1).sum()
+        return self.shards[broken].tolist(), int(lost)
+
     def name(self, position: int) -> str:
         """Name of the member with an image."""
         start = self.name_end[position - 1] if position else 0
@@ -130,8 +138,15 @@ def read_index(shards: Sequence[str]) -> TarIndex:
 def _scan(shards: Sequence[str]) -> TarIndex:
     parts, told = [], time.monotonic()
     with ThreadPoolExecutor(_READERS) as pool:
-        for part in pool.map(scan_shard, shards):
+        for path, part in zip(shards, pool.map(scan_shard, shards)):
             parts.append(part)
+            if part.passed_over:
+                warnings.warn(
+                    f'{path}: {part.passed_over} images are left out, as each belongs to the '
+                    'sample of another image: names of a sample agree up to the first dot. Rename '
+                    'those that have a dot before their extension.',
+                    stacklevel=3,
+                )
             if time.monotonic() - told > _TELL_AFTER:
                 told = time.monotonic()
                 print(f'indexing shards, once: {len(parts)} of {len(shards)}', file=sys.stderr)

@@ -31,6 +31,8 @@ class ShardMembers:
         offsets, sizes: Bytes of their contents.
         labels: From the ``cls`` or ``json`` member of the same sample; -1 without one.
         damage: Byte from which on the shard cannot be read; -1 if it is whole.
+        passed_over: Number of images like ``x.2.jpg`` that follow another one, as ``x.1.jpg``, in a
+            sample without ``x.jpg``.
     """
 
     names: list[str] = field(default_factory=list)
@@ -38,13 +40,14 @@ class ShardMembers:
     sizes: list[int] = field(default_factory=list)
     labels: list[int] = field(default_factory=list)
     damage: int = -1
+    passed_over: int = 0
 
 
 def scan_shard(path: str) -> ShardMembers:
     """Read the headers and labels of a shard.
 
     Of a damaged shard the samples before the damage are listed. A sample without an image is left
-    out; of several images the first one counts.
+    out; of several images the first one counts, ``x.jpg`` before ``x.seg.png``.
 
     Raises:
         OSError: If the shard cannot be opened.
@@ -70,6 +73,8 @@ def scan_shard(path: str) -> ShardMembers:
                 sample = dict(key=key)
             if extension in IMAGE_EXTENSIONS:
                 sample.setdefault('image', member)
+            elif extension.rpartition('.')[2] in IMAGE_EXTENSIONS:
+                sample.setdefault('others', []).append(member)
             elif extension in ('cls', 'json') and member.size <= _MAX_LABEL:
                 file.seek(member.offset_data)
                 label = _label(extension, file.read(member.size))
@@ -108,7 +113,11 @@ def _members(file: BinaryIO, members: ShardMembers) -> Iterator[tarfile.TarInfo]
 
 
 def _add(members: ShardMembers, sample: dict[str, Any]) -> None:
-    image = sample.get('image')
+    image, others = sample.get('image'), sample.get('others', [])
+    if image is None and others:
+        # No picture beside an image, such as x.seg.png, but names with dots.
+        image = others[0]
+        members.passed_over += len(others) - 1
     if image is not None:
         members.names.append(image.name)
         members.offsets.append(image.offset_data)

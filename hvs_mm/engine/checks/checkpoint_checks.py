@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import os.path as osp
 from collections.abc import Iterator
 from typing import Any
@@ -22,7 +23,7 @@ from ...weights.pretrained_backbone import (
     differing_shapes,
     load_backbone,
 )
-from ..runners.checkpoint_paths import CheckpointPaths, latest_readable_checkpoint
+from ..runners.checkpoint_paths import POINTER, CheckpointPaths, latest_readable_checkpoint
 from .resumed_settings import check_settings
 
 
@@ -86,7 +87,31 @@ def check_resume(cfg: Config, model: nn.Module, trust: bool, allow_changes: bool
         )
     check_finite_weights(_state_dict(checkpoint), f'--resume {path}', own)
     before = (checkpoint.get('meta') or {}).get('cfg')
+    if not cfg.get('load_from'):
+        _check_same_work_dir(before, cfg.work_dir, path)
     check_settings(before, cfg.pretty_text, path, allow_changes)
+
+
+def _check_same_work_dir(before: str | None, work_dir: str, path: str) -> None:
+    """Check that a checkpoint that was found in the folder ``out_dir`` is not of another run.
+
+    The file ``last_checkpoint`` of a work dir that was moved names it.
+    """
+    if osp.isfile(osp.join(work_dir, POINTER)):
+        return
+    try:
+        saved = parse_config(before or '').get('work_dir')
+    except ValueError:
+        return
+    here = osp.realpath(work_dir)
+    is_inside = osp.realpath(path).startswith(f'{here}{os.sep}')
+    if isinstance(saved, str) and osp.realpath(saved) != here and not is_inside:
+        raise ValueError(
+            f'--resume: work_dir={work_dir} has no checkpoint yet, and {path} is of work_dir='
+            f'{saved}: give each run an out_dir of its own in default_hooks.checkpoint, or the '
+            'last part of its work dir a name of its own. To continue that run, name its '
+            'checkpoint after --resume.'
+        )
 
 
 def check_start(cfg: Config, model: nn.Module, trust: bool) -> None:

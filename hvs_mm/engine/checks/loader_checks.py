@@ -12,6 +12,7 @@ from torch import nn
 from ...models.checks import ViewsError, check_batch_size
 from ...models.hvs_algorithm import HVSAlgorithm
 from ...models.photometry.device_photometry import DevicePhotometry
+from ...models.selfsup.dinov2 import DINOv2
 from ...utils.class_name import class_name
 from .dataset_checks import count_images, loaded_datasets, pipeline_steps
 from .hook_checks import build_hooks
@@ -23,7 +24,12 @@ _PROCESSES = {'pytorch': 'WORLD_SIZE', 'slurm': 'SLURM_NTASKS', 'mpi': 'OMPI_COM
 
 def check_loader(cfg: Config, model: nn.Module) -> None:
     """Check that the loader gives as many views as ``candidates``, in batches to train on."""
-    if not isinstance(model, HVSAlgorithm) or cfg.get(_KEY) is None:
+    if cfg.get(_KEY) is None:
+        return
+    algorithm = _checked_algorithm(model)
+    if algorithm is not None and cfg.get('launcher', 'none') == 'none':
+        check_batch_size(algorithm, cfg[_KEY].get('batch_size', 1))
+    if not isinstance(model, HVSAlgorithm):
         return
     for option, step, _ in pipeline_steps(cfg, [_KEY], 'CandidateViews'):
         drawn = step['num_views']
@@ -34,12 +40,17 @@ def check_loader(cfg: Config, model: nn.Module) -> None:
                 f'candidates={list(model.candidates)} needs {sum(model.candidates)}. Make them '
                 'equal.'
             )
-    if cfg.get('launcher', 'none') == 'none':
-        check_batch_size(model.train().algorithm, cfg[_KEY].get('batch_size', 1))
+
+
+def _checked_algorithm(model: nn.Module) -> nn.Module | None:
+    """The algorithm that a batch of one image may not suit; ``None`` of models of others."""
+    if isinstance(model, HVSAlgorithm):
+        return model.train().algorithm
+    return model.train() if isinstance(model, DINOv2) else None
 
 
 def check_enough_images(cfg: Config, model: BaseModel, listed: dict[str, int]) -> None:
-    """Check that an epoch has a batch, and none of a single image that BatchNorm cannot normalize.
+    """Check that an epoch has a batch, and none of a single image that cannot be trained on.
 
     With fewer images than the batch size, ``drop_last=True`` leaves nothing to train on, and
     MMEngine would run through all epochs without a step. ``listed`` are the numbers of images from
@@ -51,8 +62,8 @@ def check_enough_images(cfg: Config, model: BaseModel, listed: dict[str, int]) -
     # Other samplers may never end, and so drop nothing.
     if class_name({'type': 'DefaultSampler', **(loader.get('sampler') or {})}) != 'DefaultSampler':
         return
-    drop_last, is_hvs = loader.get('drop_last', False), isinstance(model, HVSAlgorithm)
-    if not drop_last and not is_hvs:
+    drop_last, algorithm = loader.get('drop_last', False), _checked_algorithm(model)
+    if not drop_last and algorithm is None:
         return
     images = count_images(cfg, _KEY, listed)
     if images is None:
@@ -69,9 +80,9 @@ def check_enough_images(cfg: Config, model: BaseModel, listed: dict[str, int]) -
             f'{_KEY}.batch_size={per_process} or less, or {_KEY}.drop_last=False for one smaller '
             'batch.'
         )
-    if not drop_last and processes == 1 and per_process % batch_size:
+    if algorithm is not None and not drop_last and processes == 1 and per_process % batch_size:
         try:
-            check_batch_size(model.train().algorithm, per_process % batch_size)
+            check_batch_size(algorithm, per_process % batch_size)
         except ViewsError as error:
             raise ValueError(
                 f'{_KEY}.batch_size={batch_size} leaves one of the {images} images of '

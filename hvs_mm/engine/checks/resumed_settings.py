@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from mmengine.config import Config
+
 from ...utils.class_name import class_name
 from ...utils.dumped_config import parse_config
 from .overrides import RUNNER_KEYS
@@ -18,14 +20,17 @@ _IN_THE_CHECKPOINT = (
     r'randomness\.seed$|(model|.*\.backbone)\..*\binit_cfg\b'
 )
 #: Where images lie. A copy of them elsewhere makes no other run.
-_PATHS = r'train_dataloader\..*\b(data_root|data_prefix|ann_file)\b'
+_PATHS = r'train_dataloader\..*\b(data_root|data_prefix|ann_file|shards|path)\b'
 #: Settings that decide what a step does.
 _OF_A_STEP = (
     r'(model|data_preprocessor|optim_wrapper)\b|'
     r'train_dataloader\.(dataset|sampler|batch_sampler|collate_fn|drop_last)\b'
 )
 #: Hooks that take part in a step.
-_HOOKS_OF_A_STEP = ('TeacherHook', 'GradientHook', 'SimSiamHook', 'EMAHook', 'SwAVHook')
+_HOOKS_OF_A_STEP = (
+    *('TeacherHook', 'GradientHook', 'SimSiamHook', 'EMAHook'),
+    *('SwAVHook', 'SwAVQueueHook', 'DenseCLHook'),
+)
 #: Of any more only the number is told.
 _MAX_LISTED = 8
 
@@ -72,6 +77,30 @@ def changed_settings(before: str | None, after: str) -> ChangedSettings | None:
             kind = changed.effective
         kind.append(f'{key}={_shown(new)} (was {_shown(old)})')
     return changed
+
+
+def settings_in_effect(before: str, after: str) -> str:
+    """The settings ``after``, with those of ``before`` that a checkpoint brings along.
+
+    Both are configs that :func:`changed_settings` can compare.
+    """
+    changed = changed_settings(before, after)
+    if changed is None or not changed.ineffective:
+        return after
+    saved, current = parse_config(before), parse_config(after)
+    for text in changed.ineffective:
+        keys: list[Any] = text.partition('=')[0].split('.')
+        *outer, last = [int(key) if key.isdecimal() else key for key in keys]
+        old: Any = saved
+        new: Any = current
+        try:
+            for key in outer:
+                old, new = old[key], new[key]
+            new[last] = old[last]
+        except (IndexError, KeyError, TypeError):
+            # Only one of them has it: the next resume tells of it again.
+            continue
+    return Config(current).pretty_text
 
 
 def check_settings(before: str | None, after: str, path: str, allow: bool) -> None:

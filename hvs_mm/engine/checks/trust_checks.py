@@ -21,6 +21,7 @@ from typing import Any
 from mmengine.config import Config
 from torch import nn
 
+from ...utils.class_name import class_name
 from ...weights.checkpoint_files import load_checkpoint
 from .checkpoint_checks import initialized_modules, resumed_checkpoint
 
@@ -41,12 +42,16 @@ def check_trust(cfg: Config, model: nn.Module, trust: bool = False) -> None:
 
 
 def check_sources(model: nn.Module, path: str | None, resumes: bool, trust: bool) -> None:
-    """Check the checkpoint to resume or start from, and those in the ``init_cfg`` of modules."""
+    """Check the checkpoint to resume or start from, and those in the ``init_cfg`` of modules.
+
+    A ``PretrainedBackbone`` with ``trust=True`` is trusted.
+    """
     if trust:
         return
     for option, module in initialized_modules(model):
         for settings in dicts_in(module.init_cfg):
-            if isinstance(settings.get('checkpoint'), str):
+            is_trusted = class_name(settings) == 'PretrainedBackbone' and settings.get('trust')
+            if isinstance(settings.get('checkpoint'), str) and not is_trusted:
                 _check_source(option, settings['checkpoint'])
     if path:
         _check_source('--resume' if resumes else 'load_from', path, resumes)

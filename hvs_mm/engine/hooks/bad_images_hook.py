@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os.path as osp
+from collections.abc import Iterator
 from typing import Any
 
 from mmengine.dataset import ClassBalancedDataset, ConcatDataset, RepeatDataset
@@ -35,7 +36,7 @@ class BadImagesHook(Hook):
     The run ends as soon as more than ``max(1, max_share * N)`` of the ``N`` images of the data set
     were bad within one pass, or any with ``max_share=0``. A pass is as many images as the data set
     has. Each pass starts from 0, so that passing faults, such as those of a file server, do not add
-    up over a long run.
+    up over a long run. It does not start if damaged tar shards have lost more than that.
 
     Args:
         max_share: Share of the images that may be bad, in [0, 1].
@@ -56,6 +57,7 @@ class BadImagesHook(Hook):
     def before_train(self, runner: Runner) -> None:
         dataset = runner.train_dataloader.dataset
         self._images = count_images(dataset)
+        self._check_shards(runner, dataset)
         # A wrapper may repeat images.
         self._pass_length = len(dataset)
         self._by_epoch = isinstance(runner.train_loop, EpochBasedTrainLoop)
@@ -65,6 +67,27 @@ class BadImagesHook(Hook):
         self._state = known or {'seen': 0, 'files': {}}
         self._seen = 0
         self._skipped: list[BadImage] = []
+
+    def _check_shards(self, runner: Runner, dataset: Any) -> None:
+        """Warn of damaged shards, whose lost images are bad ones."""
+        found = [part.damaged for part in _inner(dataset) if getattr(part, 'damaged', None)]
+        shards, lost = [path for paths, _ in found for path in paths], sum(n for _, n in found)
+        if not shards:
+            return
+        more = f' and {len(shards) - 1} more' if shards[1:] else ''
+        text = f'damaged shards: {shards[0]}{more}; about {lost} images of them are lost'
+        if lost > self._allowed(self._images + lost):
+            raise BadImagesError(
+                f'{text}, and {self._images} are left: more than max_share={self.max_share:g} of '
+                'BadImagesHook allows. Fetch them again, name the whole ones only, or allow more '
+                'with --cfg-options default_hooks.bad_images.max_share='
+                f'{min(1.0, 2 * lost / (self._images + lost)):.2g}.'
+            )
+        runner.logger.warning(f'{text}.')
+
+    def _allowed(self, images: int) -> float:
+        """Bad images of so many with which a run goes on."""
+        return max(1, self.max_share * images) if self.max_share else 0
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
@@ -105,8 +128,7 @@ class BadImagesHook(Hook):
             runner.message_hub.update_scalar('train/bad_images', len(files))
         runner.message_hub.update_info(_STATE, self._state)
         found = sum(last == current for last in files.values()) if skipped else 0
-        allowed = max(1, self.max_share * self._images) if self.max_share else 0
-        if found > allowed:
+        if found > self._allowed(self._images):
             raise BadImagesError(
                 f'{found} of {self._images} training images are bad, more than max_share='
                 f'{self.max_share:g} of BadImagesHook allows. The last: {describe(skipped)}. All '
@@ -132,8 +154,15 @@ class BadImagesHook(Hook):
 
 def count_images(dataset: Any) -> int:
     """Count the images of a built data set, without the repeats of MMEngine's wrappers."""
+    return sum(map(len, _inner(dataset)))
+
+
+def _inner(dataset: Any) -> Iterator[Any]:
+    """The data sets within MMEngine's wrappers."""
     if isinstance(dataset, ConcatDataset):
-        return sum(count_images(part) for part in dataset.datasets)
-    if isinstance(dataset, (RepeatDataset, ClassBalancedDataset, SeededDataset)):
-        return count_images(dataset.dataset)
-    return len(dataset)
+        for part in dataset.datasets:
+            yield from _inner(part)
+    elif isinstance(dataset, (RepeatDataset, ClassBalancedDataset, SeededDataset)):
+        yield from _inner(dataset.dataset)
+    else:
+        yield dataset

@@ -82,8 +82,9 @@ class CheckpointPaths:
         text = os.fsdecode(pointer.read_bytes()).strip('\n\0')
         if not text:
             return None
-        # The second: after the work dir was moved, or copied from another machine.
-        paths = text, osp.join(self.folder, osp.basename(text))
+        # The first also in a work dir that was moved or copied, which must not continue from its
+        # original; the second after another out_dir was set.
+        paths = osp.join(self.folder, osp.basename(text)), text
         # Whatever stands there is a name or none: isfile answers no where Path.is_file may raise.
         return next((Path(path) for path in paths if osp.isfile(path)), None)
 

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader
 from ...utils.class_name import class_name
 from ...utils.console import hold_back_noise, log_to_console, quiet_logger
 from ...utils.log_file import use_log_file
-from ..checks.resumed_settings import changed_settings, describe_changes
+from ..checks.resumed_settings import changed_settings, describe_changes, settings_in_effect
 from ..hooks.swav_queue_hook import SwAVQueueHook
 from ..optim.hardness_schedule import connect_hardness_schedules
 from ..optim.resumed_schedules import resumed_differences, schedule_settings
@@ -217,10 +217,12 @@ class ReliableRunner(Runner):
         """Warn of settings that are not those of the checkpoint, which the hub has loaded."""
         if settings is None:
             return
-        changed = changed_settings(self.message_hub.get_info('cfg'), settings)
+        before = self.message_hub.get_info('cfg')
+        changed = changed_settings(before, settings)
         for text in describe_changes(changed) if changed else ():
             self.logger.warning(text)
-        self.message_hub.update_info('cfg', settings)
+        # The next checkpoint has it.
+        self.message_hub.update_info('cfg', settings_in_effect(before, settings))
 
     def save_checkpoint(
         self, out_dir: str, filename: str, *args: Any, backend_args: Any = None, **kwargs: Any

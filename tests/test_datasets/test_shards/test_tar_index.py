@@ -48,6 +48,30 @@ def test_samples_are_those_of_webdataset(tmp_path):
     assert index.shard.tolist() == [0, 0, 1, 1]
 
 
+def test_names_with_dots(tmp_path):
+    write_shard(tmp_path / 'a.tar', {
+        'photo.2021.0000.jpg': b'first', 'photo.2021.0001.jpg': b'second', 'photo.2021.2.jpg': b'',
+        'other.17.png': b'third', 'mask.seg.png': b'mask', 'mask.jpg': b'fourth',
+    })  # fmt: skip
+    with pytest.warns(UserWarning, match=r'a\.tar: 2 images are left out, as each belongs to'):
+        index = read_index([str(tmp_path / 'a.tar')])
+    assert read_all(index) == [b'first', b'third', b'fourth']
+
+
+def test_what_damaged_shards_have_lost(tmp_path):
+    shards = write_shards(tmp_path, [bytes(600)] * 60, 3)
+    assert read_index(list(map(str, shards))).damaged() == ([], 0)
+    for shard in shards[1:]:
+        shard.write_bytes(shard.read_bytes()[:3000])
+    with pytest.warns(UserWarning, match='damaged shard'):
+        index = read_index(list(map(str, shards)))
+    lost = 60 - len(index)
+    assert index.damaged() == ([str(shards[1]), str(shards[2])], lost)
+    shards[0].write_bytes(shards[0].read_bytes()[:9000])
+    with pytest.warns(UserWarning, match='damaged shard'):
+        assert read_index(list(map(str, shards))).damaged()[1] >= 3
+
+
 def test_a_shard_loses_what_comes_after_its_damage(tmp_path):
     contents = [bytes([number]) * (300 + 200 * number) for number in range(4)]
     path = tmp_path / 'cut.tar'

@@ -50,6 +50,23 @@ def test_resume_from_the_latest_of_the_work_dir(tmp_path):
         preflight(cfg)
 
 
+def test_resume_finds_the_checkpoint_of_another_run(tmp_path):
+    cfg = config(resume=True)
+    model = build_hvs('SimSiam')
+    cfg.default_hooks = dict(checkpoint=dict(type='CheckpointHook', out_dir=str(tmp_path / 'out')))
+    cfg.work_dir = str(tmp_path / 'seed1' / 'run')
+    (tmp_path / 'out' / 'run').mkdir(parents=True)
+    settings = Config({**cfg.to_dict(), 'work_dir': str(tmp_path / 'seed0' / 'run')})
+    path = tmp_path / 'out' / 'run' / 'epoch_1.pth'
+    torch.save({'state_dict': model.state_dict(), 'meta': {'cfg': settings.pretty_text}}, path)
+    with pytest.raises(ValueError, match=rf'{path} is of work_dir={tmp_path}/seed0/run: .*out_dir'):
+        preflight(cfg)
+    # Its own, after the work dir was moved.
+    (tmp_path / 'seed1' / 'run').mkdir(parents=True)
+    (tmp_path / 'seed1' / 'run' / 'last_checkpoint').write_text(str(path))
+    preflight(cfg)
+
+
 def test_resume_from_a_missing_checkpoint(tmp_path):
     with pytest.raises(FileNotFoundError, match='no such checkpoint'):
         preflight(config(resume=True, load_from=str(tmp_path / 'none.pth')))

@@ -7,6 +7,7 @@ from mmengine.config import Config
 
 from hvs_mm.engine import error_line, preflight
 from tests.helpers.tiny import algorithm_config
+from tests.helpers.tools import ROOT
 from tests.test_engine.test_checks.test_preflight import config as plain_config
 from tests.test_engine.test_hooks.test_bad_images_hook import loader
 
@@ -106,3 +107,17 @@ def test_batch_size_one():
     cfg.train_dataloader.batch_size = 1
     with pytest.raises(ValueError, match='batch size 1 with BatchNorm'):
         preflight(cfg)
+
+
+@pytest.mark.parametrize('name', ['dinov2', 'hvs_dinov2'])
+def test_batch_size_one_with_koleo(name, folder):
+    cfg = Config.fromfile(str(ROOT / f'configs/demo/{name}.py'))
+    cfg.work_dir = 'unused'
+    cfg.merge_from_dict({'train_dataloader.batch_size': 1, 'train_dataloader.drop_last': False})
+    cfg.model.get('algorithm', cfg.model).head.koleo_weight = 0.1
+    refused(cfg, r'^batch size 1 with KoLeo \(DINOv2\)')
+    # The last batch of an epoch, of the built-in images.
+    cfg.train_dataloader.batch_size = 89
+    refused(cfg, r'=89 leaves one of the 2048 images .*: batch size 1 with KoLeo')
+    cfg.train_dataloader.drop_last = True
+    preflight(cfg)

@@ -10,6 +10,7 @@ from hvs_mm.engine.checks.resumed_settings import (
     changed_settings,
     check_settings,
     describe_changes,
+    settings_in_effect,
 )
 
 
@@ -42,6 +43,7 @@ def changes(options, name='hvs_mm::demo/hvs_dino.py'):
         # What may change from start to start.
         ({'train_dataloader.batch_size': 7}, 'effective', 'train_dataloader.batch_size=7 (was '),
         ({'train_dataloader.dataset.data_root': '/scratch/job7'}, 'effective', "='/scratch/job7'"),
+        ({'train_dataloader.dataset.shards': 'x-{0..9}.tar'}, 'effective', 'dataset.shards='),
         ({'train_cfg.max_epochs': 99}, 'effective', 'train_cfg.max_epochs=99 (was '),
         ({'default_hooks.logger.interval': 3}, 'effective', 'default_hooks.logger.interval=3'),
     ],
@@ -52,6 +54,19 @@ def test_kinds(options, kind, text):
     assert text in found
     assert sum(map(len, changed)) == 1
     assert len(describe_changes(changed)) == 1
+
+
+def test_settings_without_effect_are_not_recorded():
+    before = Config(dict(optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)), a=[dict(b=1)]))
+    after = Config(dict(optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.5)), a=[dict(b=2)]))
+    found = settings_in_effect(before.pretty_text, after.pretty_text)
+    after.optim_wrapper.optimizer.lr = 0.1
+    assert changed_settings(after.pretty_text, found) == ([], [], [])
+    assert changed_settings(before.pretty_text, found).ineffective == []
+    # Of a setting that only one of them has, the next resume tells as well.
+    after.optim_wrapper.optimizer.momentum = 0.9
+    found = settings_in_effect(before.pretty_text, after.pretty_text)
+    assert len(changed_settings(before.pretty_text, found).ineffective) == 1
 
 
 def test_what_is_no_change():

@@ -18,6 +18,7 @@ from hvs_mm.engine.runners.seeded_draws import SeededDataset
 from hvs_mm.utils.bad_images import BadImagesError
 from tests.helpers.hostile_images import plain_images, write
 from tests.helpers.ranks import run_ranks
+from tests.helpers.tar_shards import write_shards
 from tests.helpers.tiny import algorithm_config
 from tests.helpers.tiny_dino import build_runner
 
@@ -276,6 +277,29 @@ def test_processes_add_up_and_end_together(tmp_path):
             assert iteration == 1
         assert sorted(path for path, _ in listed(folder / 'rank0')) == bad
         assert not list((folder / 'rank1').glob('*/bad_images.txt'))
+
+
+@pytest.mark.filterwarnings('ignore:damaged shard')
+@pytest.mark.parametrize(('max_share', 'ends'), [(0.01, True), (0.7, False)])
+def test_damaged_shards_have_lost_images(tmp_path, max_share, ends):
+    images = list(plain_images(12).values())
+    _, *others = write_shards(tmp_path, images, 3, 'jpg')
+    for shard in others:
+        # The first of four images is left.
+        shard.write_bytes(shard.read_bytes()[: len(images[0]) + 3000])
+    cfg = loader('')
+    cfg['dataset'] = dict(
+        type='WebDatasetImages', shards=f'{tmp_path}/*.tar', with_label=False, pipeline=PIPELINE
+    )
+    runner = build(tmp_path / 'run', cfg, [dict(max_share=max_share)])
+    text = rf'damaged shards: {others[0]} and 1 more; about \d images of them are lost'
+    if ends:
+        with pytest.raises(BadImagesError, match=rf'{text}, and \d are left: .*max_share=1\.$'):
+            runner.train()
+        return
+    runner.train()
+    (path,) = (tmp_path / 'run').glob('*/*.log')
+    assert re.search(f'WARNING - {text}', path.read_text())
 
 
 def test_images_are_counted_once(tmp_path):

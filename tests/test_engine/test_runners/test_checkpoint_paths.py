@@ -139,6 +139,17 @@ def test_a_work_dir_that_was_moved(tmp_path):
     assert latest(work_dir) == str(last)
 
 
+def test_a_copy_does_not_continue_from_its_original(tmp_path):
+    original, copy = tmp_path / 'original', tmp_path / 'copy'
+    for folder in (original, copy):
+        folder.mkdir()
+        save(folder / 'epoch_1.pth', age=10)
+        point_to(folder, original / 'epoch_1.pth')
+    # It has gone on since.
+    point_to(original, save(original / 'epoch_3.pth'))
+    assert latest(copy) == str(copy / 'epoch_1.pth')
+
+
 @pytest.mark.parametrize('pointer', ['', 'gone.pth', '\0\0\0', '\udcff'])
 def test_a_broken_pointer(tmp_path, pointer):
     path = save(tmp_path / 'epoch_3.pth')

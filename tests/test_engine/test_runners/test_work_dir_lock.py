@@ -8,6 +8,7 @@ import os
 import signal
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from mmengine.hooks import Hook
@@ -147,7 +148,7 @@ def build(work_dir, *hooks):
 
 def test_two_runs_in_one_work_dir(tmp_path, owner):
     runner = build(tmp_path)
-    with pytest.raises(ValueError, match=f'process {owner.pid} on'):
+    with pytest.raises(CheckpointError, match=f'process {owner.pid} on'):
         runner.train()
     assert not list(tmp_path.glob('*.pth'))
     owner.kill()
@@ -155,6 +156,42 @@ def test_two_runs_in_one_work_dir(tmp_path, owner):
     runner.train()
     assert (tmp_path / 'epoch_2.pth').is_file()
     assert not (tmp_path / LOCK).exists()
+
+
+def test_two_runs_with_one_folder_of_checkpoints(tmp_path):
+    out = tmp_path / 'out'
+    other = WorkDirLock(out / 'run')
+    other.take()
+    runner = build(tmp_path / 'seed1' / 'run')
+    runner.cfg.default_hooks.checkpoint.out_dir = str(out)
+    with pytest.raises(CheckpointError, match=rf'{out}/run: process {os.getpid()} on'):
+        runner.train()
+    # It keeps none that it has taken before.
+    assert not (tmp_path / 'seed1' / 'run' / LOCK).exists()
+    other.release()
+    runner.train()
+    assert not list(tmp_path.rglob(LOCK))
+
+
+def test_a_process_that_nobody_asks_for(tmp_path, owner, lock):
+    os.kill(owner.pid, signal.SIGKILL)
+    # Its parent, this process, does not wait for it: it stays a zombie.
+    end = time.monotonic() + 30
+    while time.monotonic() < end:
+        if Path(f'/proc/{owner.pid}/stat').read_text().rpartition(')')[2].split()[0] == 'Z':
+            break
+        time.sleep(0.01)
+    lock.take()
+    assert lock.is_mine()
+
+
+def test_a_lock_that_was_removed(tmp_path):
+    class Remover(Hook):
+        def after_train_iter(self, runner, *args, **kwargs):
+            (tmp_path / 'run' / LOCK).unlink(missing_ok=True)
+
+    with pytest.raises(CheckpointError, match=r'run was removed while the run trained, .*start'):
+        build(tmp_path / 'run', Remover()).train()
 
 
 def test_a_run_that_was_taken_over_saves_nothing_more(tmp_path):
