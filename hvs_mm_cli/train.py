@@ -47,8 +47,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'code')  # fmt: skip
     add('--channels', type=int, metavar='N', help='channels as which images are taken; by default '
         'those of the files, but 3 of 8-bit gray images and of those with an alpha')  # fmt: skip
-    add('--resume', nargs='?', const='auto', choices=['auto'], help='continue the run from its last '
-        'checkpoint')  # fmt: skip
+    add('--resume', nargs='?', const='auto', choices=['auto'], metavar='auto', help='continue the '
+        'run from its last checkpoint')  # fmt: skip
     add('--devices', type=int, default=1, metavar='N', help='processes, one per GPU, 1')
     add('--amp', action=argparse.BooleanOptionalAction, help='mixed precision; on a GPU by default')
     add('--threads', type=int, metavar='N', help='threads on a CPU; by default timed steps decide')

@@ -37,6 +37,17 @@ _SHARE_OF_STEPS = 0.9
 _TIMED_STEPS, _WARMUP_STEPS = 8, 3
 #: Exit code of a training that Ctrl-C has stopped; it has printed how to continue.
 _INTERRUPTED = 130
+#: torchrun, without the traceback of torchrun itself: its processes have said why they ended.
+_LAUNCHER = """
+import sys
+from torch.distributed.elastic.multiprocessing.api import SignalException
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.run import main
+try:
+    main()
+except (ChildFailedError, SignalException):
+    sys.exit(1)
+"""
 _TOOL = Path(__file__).parents[1] / '.mim' / 'tools' / 'train.py'
 
 
@@ -258,7 +269,7 @@ def _start(folder: Path, resume: bool, devices: int, threads: int | None) -> Non
     argv = [str(folder / CONFIG), '--work-dir', str(folder)]
     argv += ['--resume'] * resume + ([] if threads is None else [f'--threads={threads}'])
     if devices > 1:
-        launcher = [sys.executable, '-m', 'torch.distributed.run', '--standalone']
+        launcher = [sys.executable, '-c', _LAUNCHER, '--standalone']
         code = _launch(
             [*launcher, f'--nproc-per-node={devices}', str(_TOOL), *argv, '--launcher=pytorch'],
             folder,

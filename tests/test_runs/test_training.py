@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -138,6 +139,27 @@ def test_a_signal_reaches_the_launcher(tmp_path, number, saves, ends):
     assert found == ends
     assert (tmp_path / 'got').read_text() == str(int(number))
     assert signal.getsignal(number) is before
+
+
+@pytest.mark.parametrize('ends', ['by a signal', 'by itself'])
+def test_the_launcher_has_no_traceback(tmp_path, ends):
+    (tmp_path / 'script.py').write_text(
+        'import signal, sys, time\n'
+        'signal.signal(signal.SIGINT, lambda *_: sys.exit(130))\n'
+        'open("ready", "w")\n'
+        f'{"time.sleep(60)" if ends == "by a signal" else "sys.exit(3)"}\n'
+    )
+    process = subprocess.Popen(
+        [sys.executable, '-c', training._LAUNCHER, '--nproc-per-node=1', 'script.py'],
+        cwd=tmp_path, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, 'PET_SIGNALS_TO_HANDLE': 'SIGINT', 'PET_RDZV_ENDPOINT': 'localhost:0'},
+    )  # fmt: skip
+    while process.poll() is None and not (tmp_path / 'ready').exists():
+        time.sleep(0.01)
+    if ends == 'by a signal':
+        process.send_signal(signal.SIGINT)
+    assert 'Traceback' not in process.communicate()[1]
+    assert process.returncode == 1
 
 
 def test_the_exit_code_of_the_launcher(tmp_path):

@@ -266,7 +266,8 @@ class Soak:
     def expect_code(self, fault: str, trainer: subprocess.Popen, code: int) -> None:
         """Wait for the end of a trainer, which must have an exit code."""
         self.faults[fault] += 1
-        self.wait(trainer, lambda: False, 120)
+        # Beside other work a trainer may take minutes to start.
+        self.wait(trainer, lambda: False, 600)
         if trainer.poll() != code:
             self.problems.append(f'{fault}: it ended with {trainer.poll()} instead of {code}')
         kill(trainer.pid)
