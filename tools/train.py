@@ -304,12 +304,13 @@ def main(argv: list[str] | None = None, command: str | None = None, then: str = 
     """
     args = parse_args(argv)
     typed = sys.argv[1:] if argv is None else argv
-    session = TrainingSession(
-        f'{command} --resume' if command else typed_command(typed, args.launcher, '--resume'),
-        # A run of this command has its config already, and starts again with it.
-        f'{command} --resume' if command else typed_command(typed, args.launcher),
-        args.verbose,
-    )
+    if command:
+        # Before the first checkpoint, too: such a run has its config already.
+        again = first = f'{command} --resume'
+    else:
+        again = typed_command(typed, args.launcher, '--resume')
+        first = typed_command(typed, args.launcher)
+    session = TrainingSession(again, first, args.verbose)
     with session:
         run(args, session, then)
 

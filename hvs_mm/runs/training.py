@@ -326,7 +326,7 @@ def _launch(command: list[str], folder: Path) -> int:
     try:
         # In a session of its own a signal of the terminal reaches it once, by this process.
         process = subprocess.Popen(command, env=environment, start_new_session=True)
-        for number in received:
+        for number in list(received):
             process.send_signal(number)
         code = process.wait()
     finally:

@@ -37,8 +37,8 @@ def _small(prefix):
 # Faster than float32 on a core that has instructions for it.
 cfg_options = {'optim_wrapper.type': 'AutocastOptimWrapper'}
 methods = dict(
-    # The best for the baseline in cifar10_cpu_tuning.py. In hard_views_tuning.py it, and the rate of
-    # SimCLR's config, have the highest linear accuracy for the baseline and for hard views.
+    # The best for the baseline in cifar10_cpu_tuning.py. In hard_views_tuning.py it has the highest
+    # linear accuracy for both arms, as the rate of SimCLR's config has.
     simsiam=dict(cfg_options={'optim_wrapper.optimizer.lr': 0.15, 'custom_hooks.0.lr': 0.15}),
 )
 arms = dict(
